@@ -1,0 +1,47 @@
+# Endpoint: what a connection, a listener and a datagram socket have in common, so that one table finds them
+# and one ready list reports them.
+# Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
+# RFCs: none.
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+from pystack.core.memory.flow cimport FlowKey
+
+cdef enum EndpointKind:
+    ENDPOINT_CONNECTION = 1     # tcp/tcb: Tcb
+    ENDPOINT_LISTENER = 2       # tcp/listen: Listener
+    ENDPOINT_DATAGRAM = 3       # udp/datagram: Datagram
+
+cdef enum Ready:
+    READY_READ = 0x01           # data, end of stream, or a connection to accept
+    READY_WRITE = 0x02          # room to send; or connect has succeeded
+    READY_ERROR = 0x04          # `error` was set
+    READY_HANGUP = 0x08         # both directions are over
+
+cdef enum Service:
+    SERVICE_NONE = 0
+    SERVICE_ECHO = 1            # RFC 862
+    SERVICE_DISCARD = 2         # RFC 863
+    SERVICE_CHARGEN = 3         # RFC 864
+
+cdef enum MtuDiscover:
+    MTU_DISCOVER_DONT = 0       # IP_PMTUDISC_DONT: fragment, DF clear
+    MTU_DISCOVER_WANT = 1       # IP_PMTUDISC_WANT: follow the path MTU, fragment what is larger (UDP), DF otherwise
+    MTU_DISCOVER_DO = 2         # IP_PMTUDISC_DO: never fragment; EMSGSIZE
+
+# How an endpoint wants its packets marked.
+ctypedef struct IpMarking:
+    uint8_t ttl                 # 0: the stack's default (IPv6: hop limit)
+    uint8_t tos                 # DSCP and ECN bits (IPv6: traffic class)
+    uint8_t mtu_discover        # MtuDiscover
+
+ctypedef struct Endpoint:
+    FlowKey key                 # first: the flow table holds pointers to it
+    Endpoint* ready_next        # ready list link; stack only
+    void* owner                 # the handle of the layer above, NULL when nobody holds it (orphan)
+    int32_t error               # pending error (errno, positive), taken by SO_ERROR or the next call
+    uint8_t kind                # EndpointKind
+    uint8_t ready               # Ready bits gathered since the driver last took them
+    bint on_ready_list
+    uint8_t service             # Service: answered inside the core; never given to the driver
+    bint v6only
+    IpMarking marking

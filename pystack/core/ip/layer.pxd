@@ -1,0 +1,75 @@
+# The IP layer's interface: what transports and the stack see of it, IPv4 and IPv6 alike.
+# Called by: udp, tcp, stack.
+# RFCs: 791, 1122 section 3, 8200.
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from pystack.core.context cimport Context
+from pystack.core.endpoint cimport IpMarking
+from pystack.core.memory.packet cimport Packet
+from pystack.core.wire.address cimport Addr
+
+cdef enum Protocol:
+    PROTOCOL_ICMP = 1
+    PROTOCOL_TCP = 6
+    PROTOCOL_UDP = 17
+    PROTOCOL_ICMPV6 = 58
+
+# A checked and, if need be, reassembled packet to one of our addresses. Transports trust it.
+ctypedef struct IpView:
+    Addr source
+    Addr destination
+    Packet* packet
+    uint8_t* payload            # transport header
+    uint32_t length             # transport header and payload, borrowed bytes never
+    uint8_t protocol            # behind all extension headers
+    uint8_t ttl
+    uint8_t tos
+    bint v6
+
+cdef enum IcmpErrorKind:
+    ICMP_ERROR_UNREACHABLE = 1      # net, host, protocol, admin ...: soft for TCP (RFC 5927)
+    ICMP_ERROR_PORT_UNREACHABLE = 2
+    ICMP_ERROR_TOO_BIG = 3          # mtu says how much fits
+    ICMP_ERROR_TIME_EXCEEDED = 4
+    ICMP_ERROR_PARAMETER = 5
+
+# An ICMP error about a packet that claims to be from us; the transport checks that it really sent it.
+ctypedef struct IcmpError:
+    Addr local                  # source of the offending packet
+    Addr remote                 # its destination
+    Addr reporter               # who sent the error
+    const uint8_t* transport    # offending transport header, as far as it was quoted
+    uint32_t length             # >= 8
+    uint32_t mtu                # with TOO_BIG
+    int32_t error               # errno that Linux gives for it (ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ...)
+    uint8_t kind                # IcmpErrorKind
+    uint8_t protocol
+    uint8_t icmp_type           # as on the wire
+    uint8_t icmp_code
+    bint v6
+
+cdef enum IpVerdict:
+    IP_TAKEN = 0                # the packet is gone: dropped, answered, mirrored, waiting for more fragments
+    IP_TCP = 1                  # view is filled; the caller owns view.packet
+    IP_UDP = 2
+    IP_ECHO_REPLY = 3           # an echo reply of either ICMP; view.payload is the ICMP header, already verified
+    IP_TRANSPORT_ERROR = 4      # error is filled, it points into view.packet, which the caller owns
+
+cdef enum PolicyAction:
+    POLICY_ACCEPT = 0           # sockets and services
+    POLICY_REFUSE = 1           # RST, port unreachable
+    POLICY_DROP = 2
+    POLICY_MIRROR = 3
+
+# What a packet to be sent says about itself.
+ctypedef struct IpSend:
+    Addr source
+    Addr destination
+    uint8_t protocol
+    IpMarking marking
+    uint32_t flow_label         # IPv6, 20 bits; 0: none
+
+# Opaque to transports: its fields belong to ip/.
+ctypedef struct IpLayer:
+    Context* context
+    # networks, policy, fragments, path MTU cache, ICMP limiter: structs of their own rooms

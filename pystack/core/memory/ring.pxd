@@ -1,0 +1,27 @@
+# Byte ring: stream data of one direction of one connection; allocated on first use, grows by doubling.
+# Called by: tcp (send and receive side). Knows no sequence numbers: offsets count from the first stored byte.
+# RFCs: none.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+ctypedef struct Ring:
+    uint8_t* data
+    uint32_t capacity       # power of two; 0 while there is no memory
+    uint32_t head           # index of the first stored byte
+    uint32_t length         # bytes stored without a gap from head
+
+# Make room for `size` bytes counted from head (what is there stays). 0, or -1 when out of memory.
+cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil
+# Copy in at an offset from head; room must have been reserved; length is not changed (data may be out of order).
+cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source, uint32_t count) noexcept nogil
+# Copy out from an offset; the bytes stay.
+cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target, uint32_t count) noexcept nogil
+# The up to two stretches of memory that hold [offset, offset + count).
+cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans, uint32_t* lengths) noexcept nogil
+# Drop `count` bytes (<= length) from the head. Memory stays until ring_release.
+cdef void ring_consume(Ring* ring, uint32_t count) noexcept nogil
+cdef void ring_release(Ring* ring) noexcept nogil
+
+
+cdef inline void ring_extend(Ring* ring, uint32_t count) noexcept nogil:
+    ring.length += count

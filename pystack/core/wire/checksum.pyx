@@ -1,0 +1,117 @@
+# The internet checksum: sums, pseudo-headers, incremental update.
+# Called by: ip, udp, tcp output and input; device/segmentation.
+# RFCs: 1071 (computation), 1624 (incremental update), 8200 section 8.1 (IPv6 pseudo-header).
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from pystack.core.wire.address cimport Addr, addr_is_v4
+from pystack.core.wire.bytes cimport load16
+
+
+cdef inline uint64_t carry_add(uint64_t a, uint64_t b) noexcept nogil:
+    """Add with end-around carry; compilers make it two instructions."""
+    a += b
+    return a + (a < b)
+
+
+cdef inline uint32_t fold64(uint64_t sum) noexcept nogil:
+    """The same sum in 32 bits, modulo 0xffff; 0 only for 0."""
+    sum = (sum & 0xFFFFFFFF) + (sum >> 32)
+    return <uint32_t>((sum & 0xFFFFFFFF) + (sum >> 32))
+
+
+cdef inline uint16_t from_memory_order(uint16_t sum) noexcept nogil:
+    """The sum of big-endian words from the sum of the same words in the host's order.
+
+    RFC 1071 section 2 (B): swapping the bytes of every word swaps those of the sum.
+    """
+    cdef uint8_t raw[2]
+    memcpy(raw, &sum, 2)
+    return load16(raw)
+
+
+cdef inline uint64_t sum_blocks(const uint8_t* data, size_t count) noexcept nogil:
+    """Sum of `count` blocks of 32 bytes, in the host's order.
+
+    Four carry chains side by side: as fast as SSE2 code, at any optimization level.
+    """
+    cdef uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0
+    cdef uint64_t words[4]
+    cdef size_t i
+    for i in range(count):
+        memcpy(words, data + 32 * i, 32)
+        s0 = carry_add(s0, words[0])
+        s1 = carry_add(s1, words[1])
+        s2 = carry_add(s2, words[2])
+        s3 = carry_add(s3, words[3])
+    return carry_add(carry_add(s0, s1), carry_add(s2, s3))
+
+
+cdef inline uint64_t sum_tail(const uint8_t* data, size_t length) noexcept nogil:
+    """Sum of less than 32 bytes, in the host's order, as if followed by zeros."""
+    cdef uint64_t sum = 0, word
+    while length >= 8:
+        memcpy(&word, data, 8)
+        sum = carry_add(sum, word)
+        data += 8
+        length -= 8
+    if length:
+        word = 0
+        memcpy(&word, data, length)
+        sum = carry_add(sum, word)
+    return sum
+
+
+cdef uint32_t csum_add(uint32_t sum, const uint8_t* data, size_t length) noexcept nogil:
+    """Add bytes that lie at an even offset of what is summed; an odd last byte counts as if followed by 0."""
+    cdef size_t blocks = length >> 5
+    cdef uint64_t part = sum_tail(data + (blocks << 5), length & 31)
+    if blocks:
+        part = carry_add(part, sum_blocks(data, blocks))
+    return fold64(<uint64_t>sum + from_memory_order(csum_fold(fold64(part))))
+
+
+cdef uint32_t csum_add_at(
+    uint32_t sum, const uint8_t* data, size_t length, size_t offset
+) noexcept nogil:
+    """Add bytes that lie at any offset of what is summed (RFC 1071 section 2 (B))."""
+    cdef uint16_t part
+    if not offset & 1:
+        return csum_add(sum, data, length)
+    part = csum_fold(csum_add(0, data, length))
+    return fold64(<uint64_t>sum + (((part << 8) | (part >> 8)) & 0xFFFF))
+
+
+cdef inline uint64_t sum_address(const Addr* address) noexcept nogil:
+    if addr_is_v4(address):
+        return address.lo & 0xFFFFFFFF
+    return (address.hi >> 32) + (address.hi & 0xFFFFFFFF) + (address.lo >> 32) + (address.lo & 0xFFFFFFFF)
+
+
+cdef uint32_t csum_pseudo(
+    const Addr* source, const Addr* destination, uint8_t protocol, uint32_t length
+) noexcept nogil:
+    """Sum of the pseudo-header of the addresses' family (RFC 9293 section 3.1, RFC 8200 section 8.1).
+
+    length: bytes of transport header and payload.
+    """
+    return fold64(sum_address(source) + sum_address(destination) + protocol + length)
+
+
+cdef uint16_t csum_fold(uint32_t sum) noexcept nogil:
+    """The sum in 16 bits, not complemented: what a CSUM_PARTIAL field holds."""
+    sum = (sum & 0xFFFF) + (sum >> 16)
+    return <uint16_t>(sum + (sum >> 16))
+
+
+cdef uint16_t csum_finish(uint32_t sum) noexcept nogil:
+    """The checksum: folded and complemented. UDP's rule that 0 is sent as 0xffff is the caller's."""
+    return <uint16_t>~csum_fold(sum)
+
+
+cdef uint16_t csum_update16(uint16_t checksum, uint16_t old, uint16_t new) noexcept nogil:
+    """The checksum after one aligned 16-bit word has changed (RFC 1624 section 3, equation 3)."""
+    cdef uint32_t sum = <uint16_t>~checksum
+    sum += <uint16_t>~old
+    return csum_finish(sum + new)
