@@ -17,8 +17,8 @@ cdef inline uint64_t carry_add(uint64_t a, uint64_t b) noexcept nogil:
 
 cdef inline uint32_t fold64(uint64_t sum) noexcept nogil:
     """The same sum in 32 bits, modulo 0xffff; 0 only for 0."""
-    sum = (sum & 0xFFFFFFFF) + (sum >> 32)
-    return <uint32_t>((sum & 0xFFFFFFFF) + (sum >> 32))
+    sum = <uint64_t><uint32_t>sum + (sum >> 32)
+    return <uint32_t>sum + <uint32_t>(sum >> 32)
 
 
 cdef inline uint16_t from_memory_order(uint16_t sum) noexcept nogil:
@@ -64,7 +64,10 @@ cdef inline uint64_t sum_tail(const uint8_t* data, size_t length) noexcept nogil
 
 
 cdef uint32_t csum_add(uint32_t sum, const uint8_t* data, size_t length) noexcept nogil:
-    """Add bytes that lie at an even offset of what is summed; an odd last byte counts as if followed by 0."""
+    """Add bytes that lie at an even offset of what is summed.
+
+    An odd last byte counts as if followed by a zero; any alignment in memory will do.
+    """
     cdef size_t blocks = length >> 5
     cdef uint64_t part = sum_tail(data + (blocks << 5), length & 31)
     if blocks:
@@ -84,17 +87,18 @@ cdef uint32_t csum_add_at(
 
 
 cdef inline uint64_t sum_address(const Addr* address) noexcept nogil:
+    """Sum of the 4 or 16 bytes that the address has on the wire."""
     if addr_is_v4(address):
-        return address.lo & 0xFFFFFFFF
-    return (address.hi >> 32) + (address.hi & 0xFFFFFFFF) + (address.lo >> 32) + (address.lo & 0xFFFFFFFF)
+        return <uint32_t>address.lo
+    return <uint64_t>fold64(address.hi) + fold64(address.lo)
 
 
 cdef uint32_t csum_pseudo(
     const Addr* source, const Addr* destination, uint8_t protocol, uint32_t length
 ) noexcept nogil:
-    """Sum of the pseudo-header of the addresses' family (RFC 9293 section 3.1, RFC 8200 section 8.1).
+    """Sum of the pseudo-header (RFC 9293 section 3.1 for IPv4, RFC 8200 section 8.1 for IPv6).
 
-    length: bytes of transport header and payload.
+    length: bytes of transport header and payload. Both addresses are of one family.
     """
     return fold64(sum_address(source) + sum_address(destination) + protocol + length)
 
@@ -106,7 +110,7 @@ cdef uint16_t csum_fold(uint32_t sum) noexcept nogil:
 
 
 cdef uint16_t csum_finish(uint32_t sum) noexcept nogil:
-    """The checksum: folded and complemented. UDP's rule that 0 is sent as 0xffff is the caller's."""
+    """The checksum: folded and complemented. That UDP sends 0 as 0xffff is for UDP to see to."""
     return <uint16_t>~csum_fold(sum)
 
 

@@ -2,11 +2,11 @@
 # Called by: tcp input and output, device/segmentation.
 # RFCs: 9293 section 3.1, 7323 section 2 and 3, 2018 section 3, 7413 section 4.1, 5482 section 3.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from pystack.core.wire.bytes cimport load16, load32, store16, store32
 
-cdef enum:                      # kinds of the IANA registry, and the lengths of those that have but one
+cdef enum:                      # kinds of the IANA registry, lengths where there is but one
     KIND_END = 0
     KIND_NOP = 1
     KIND_MSS = 2
@@ -27,7 +27,10 @@ cdef enum:                      # kinds of the IANA registry, and the lengths of
 
 
 cdef int tcp_parse(const uint8_t* data, uint32_t length, TcpSegment* segment) noexcept nogil:
-    """Read the fixed header of a segment of `length` bytes; 0, or -1 if it does not hold its own header."""
+    """Read the fixed header of a segment or train; return 0, or -1 if data do not hold it all.
+
+    length: bytes of header and payload. gso_size is set to 0: whoever has the packet knows it.
+    """
     cdef uint32_t header_length
     if length < TCP_HEADER_LENGTH:
         return -1
@@ -50,12 +53,12 @@ cdef int tcp_parse(const uint8_t* data, uint32_t length, TcpSegment* segment) no
 
 
 cdef inline bint fast_open_is_valid(uint32_t length) noexcept nogil:
-    """Empty is a request for a cookie; a cookie has 4..16 bytes, an even number (RFC 7413 section 4.1.1)."""
+    """No bytes are a request; a cookie has 4..16, an even number (RFC 7413 section 4.1.1)."""
     return length == 0 or (FAST_OPEN_MIN <= length <= FAST_OPEN_MAX and not length & 1)
 
 
 cdef void parse_sack(const uint8_t* body, uint32_t length, TcpOptions* options) noexcept nogil:
-    """Read the blocks of a SACK option (RFC 2018 section 3); an option of a broken length is passed over."""
+    """Read the blocks of a SACK option, none if its length is wrong (RFC 2018 section 3)."""
     cdef uint32_t count = length >> 3, i
     if count == 0 or count > TCP_MAX_SACK_BLOCKS or length & 7:
         return
@@ -69,7 +72,10 @@ cdef void parse_sack(const uint8_t* body, uint32_t length, TcpOptions* options) 
 cdef void parse_option(
     uint8_t kind, const uint8_t* body, uint32_t length, TcpOptions* options
 ) noexcept nogil:
-    """Read one option of `length` bytes after kind and length; an unknown kind or a wrong length is passed over."""
+    """Read one option; one of an unknown kind or with a wrong length is passed over.
+
+    length: bytes of body, after kind and length.
+    """
     if kind == KIND_TIMESTAMP and length == LENGTH_TIMESTAMP - 2:
         options.ts_val = load32(body)
         options.ts_ecr = load32(body + 4)
@@ -96,7 +102,7 @@ cdef void parse_option(
 cdef void tcp_parse_options(const TcpSegment* segment, TcpOptions* options) noexcept nogil:
     """Read all options; of an option that comes twice the last counts, as in Linux.
 
-    Which option may come in which segment is for tcp/ to judge: here a SYN is a segment as any other.
+    Which option may come in which segment is for tcp/ to judge.
     """
     cdef const uint8_t* at = segment.options
     cdef uint32_t left = segment.header_length - TCP_HEADER_LENGTH
@@ -116,7 +122,9 @@ cdef void tcp_parse_options(const TcpSegment* segment, TcpOptions* options) noex
         left -= size
 
 
-cdef inline uint8_t* put_head(uint8_t* out, uint8_t a, uint8_t b, uint8_t kind, uint8_t size) noexcept nogil:
+cdef inline uint8_t* put_head(
+    uint8_t* out, uint8_t a, uint8_t b, uint8_t kind, uint8_t size
+) noexcept nogil:
     """Two bytes before an option (padding, or an option of two bytes), its kind and its length."""
     out[0] = a
     out[1] = b
@@ -126,19 +134,20 @@ cdef inline uint8_t* put_head(uint8_t* out, uint8_t a, uint8_t b, uint8_t kind, 
 
 
 cdef uint8_t* put_timestamp(uint8_t* out, const TcpOptions* options) noexcept nogil:
-    """Timestamps after SACK-permitted if that is there, else after two NOPs (RFC 7323 appendix A)."""
+    """SACK-permitted, or else two NOPs, then the timestamps (RFC 7323 appendix A)."""
+    cdef uint8_t a = KIND_NOP, b = KIND_NOP
     if options.present & TCP_OPT_SACK_PERMITTED:
-        out = put_head(out, KIND_SACK_PERMITTED, LENGTH_SACK_PERMITTED, KIND_TIMESTAMP, LENGTH_TIMESTAMP)
-    else:
-        out = put_head(out, KIND_NOP, KIND_NOP, KIND_TIMESTAMP, LENGTH_TIMESTAMP)
+        a = KIND_SACK_PERMITTED
+        b = LENGTH_SACK_PERMITTED
+    out = put_head(out, a, b, KIND_TIMESTAMP, LENGTH_TIMESTAMP)
     store32(out, options.ts_val)
     store32(out + 4, options.ts_ecr)
     return out + 8
 
 
 cdef uint8_t* put_sack(uint8_t* out, const TcpOptions* options, uint32_t room) noexcept nogil:
-    """As many of the blocks, from the first, as the room has place for; none: no option."""
-    cdef uint32_t count = min(<uint32_t>options.sack_count, <uint32_t>TCP_MAX_SACK_BLOCKS), i
+    """As many blocks, from the first, as find place in `room`; no option if none does."""
+    cdef uint32_t count = options.sack_count, i
     if room < 12 or count == 0:
         return out
     count = min(count, (room - 4) >> 3)
@@ -150,7 +159,7 @@ cdef uint8_t* put_sack(uint8_t* out, const TcpOptions* options, uint32_t room) n
 
 
 cdef uint8_t* put_fast_open(uint8_t* out, const TcpOptions* options, uint32_t room) noexcept nogil:
-    """The cookie, or the request for one, then NOPs to a multiple of 4; nothing if the room has no place for it."""
+    """The cookie, or the request for one, padded with NOPs; nothing if `room` is short."""
     cdef uint32_t size = 2 + <uint32_t>options.fast_open_length
     cdef uint32_t padded = (size + 3) & ~<uint32_t>3
     if padded > room:
@@ -164,10 +173,10 @@ cdef uint8_t* put_fast_open(uint8_t* out, const TcpOptions* options, uint32_t ro
 
 
 cdef int tcp_build_options(uint8_t* out, const TcpOptions* options) noexcept nogil:
-    """Write the options that are present into 40 bytes at `out`; return their length, a multiple of 4.
+    """Write the options that are present, at most 40 bytes; return the length, a multiple of 4.
 
-    Order and padding are those of Linux's tcp_options_write. SACK blocks and a fast open cookie that
-    40 bytes have no place for are left out; everything else together always fits.
+    Order and padding are those of Linux's tcp_options_write. SACK blocks and a fast open cookie
+    that find no place in 40 bytes are left out; all else together always does.
     """
     cdef uint8_t* at = out
     cdef uint8_t* end = out + MAX_OPTIONS
@@ -195,8 +204,13 @@ cdef int tcp_build_options(uint8_t* out, const TcpOptions* options) noexcept nog
     return <int>(at - out)
 
 
-cdef void tcp_build_header(uint8_t* out, const TcpSegment* segment, int options_length) noexcept nogil:
-    """Write the fixed header with checksum 0; the data offset is that of options_length, 0..40 and a multiple of 4."""
+cdef void tcp_build_header(
+    uint8_t* out, const TcpSegment* segment, int options_length
+) noexcept nogil:
+    """Write the fixed header, with checksum 0.
+
+    options_length: 0..40, a multiple of 4; it makes the data offset.
+    """
     store16(out, segment.source_port)
     store16(out + 2, segment.destination_port)
     store32(out + 4, segment.seq)
