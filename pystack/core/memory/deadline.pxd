@@ -2,7 +2,7 @@
 # Called by: ip, tcp, stack. Times are int64 nanoseconds.
 # RFCs: none.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
     DEADLINE_NEVER = 0x7FFFFFFFFFFFFFFF
@@ -11,16 +11,18 @@ ctypedef struct DeadlineNode:
     void* owner
     uint32_t index              # place in the heap + 1; 0: not queued
     uint8_t kind                # for the stack, to know what owner is
+    uint64_t order              # of the last deadline_set; of equal times, the one set first is due first
 
 ctypedef struct DeadlineEntry:
     int64_t when
     DeadlineNode* node
 
-ctypedef struct DeadlineQueue:
+ctypedef struct DeadlineQueue:     # all zero: empty, no memory; only this module writes it
     DeadlineEntry* heap
     uint32_t count
     uint32_t capacity
     uint32_t registered         # nodes for which room is kept, so that deadline_set cannot fail
+    uint64_t order              # of the last node set
 
 # Keep room for one more node: 0, or -1 when out of memory. Each owner registers once, and unregisters when it dies.
 cdef int deadline_register(DeadlineQueue* queue, DeadlineNode* node, void* owner, uint8_t kind) noexcept nogil

@@ -24,8 +24,10 @@ ctypedef struct FlowTable:
 cdef void flow_table_init(FlowTable* table, const uint64_t* secret) noexcept nogil
 cdef void flow_table_release(FlowTable* table) noexcept nogil
 cdef FlowKey* flow_find(const FlowTable* table, const FlowKey* key) noexcept nogil
-# 0; -1: out of memory; -2: an equal key is there already. The table holds the pointer until flow_remove.
+# 0; -1: out of memory; -2: an equal key is there already. The table holds the pointer
+# until flow_remove; meanwhile the key must not change.
 cdef int flow_insert(FlowTable* table, FlowKey* key) noexcept nogil
+# Removes this very key, by its address; nothing happens if it isn't there.
 cdef void flow_remove(FlowTable* table, FlowKey* key) noexcept nogil
 # Walk: start with cursor 0; NULL at the end. Removing the returned key during a walk is allowed
 # (some later key may then be passed over or seen twice: repeat until a walk is empty).

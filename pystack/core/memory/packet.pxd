@@ -7,8 +7,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum CsumState:
     CSUM_FULL = 0       # the checksum in the packet is meant to be complete; nobody has verified it
     CSUM_VERIFIED = 1   # known good, need not be looked at
-    CSUM_PARTIAL = 2    # the field holds the pseudo-header sum; to be completed over [csum_start, end).
-                        # Received so: the sender is on this machine and the bytes never left it; trusted.
+    # The field holds the pseudo-header sum; to be completed over [csum_start, end).
+    # Received so: the sender is on this machine and the bytes never left it; trusted.
+    CSUM_PARTIAL = 2
 
 cdef enum GsoType:
     GSO_NONE = 0
@@ -30,13 +31,13 @@ ctypedef struct Packet:
     # tx only: bytes that follow data, lent by a send ring; valid until the stack is next entered
     const uint8_t* borrowed[2]
     uint32_t borrowed_length[2]
+    uint8_t control[64]         # the current owner's notes (a socket queue: who sent it); aligned to 8 bytes
     uint16_t csum_start         # from data; with CSUM_PARTIAL
     uint16_t csum_offset        # from csum_start
     uint16_t gso_size           # payload bytes of each piece; with gso != GSO_NONE
     uint8_t gso                 # GsoType
     uint8_t csum                # CsumState
     uint8_t size_class
-    uint8_t control[63]         # the current owner's notes (a socket queue: who sent it)
 
 ctypedef struct PacketQueue:
     Packet* first

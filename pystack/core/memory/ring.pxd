@@ -17,7 +17,8 @@ cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source, uint32_t 
 # Copy out from an offset; the bytes stay.
 cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target, uint32_t count) noexcept nogil
 # The up to two stretches of memory that hold [offset, offset + count).
-cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans, uint32_t* lengths) noexcept nogil
+cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans,
+                     uint32_t* lengths) noexcept nogil
 # Drop `count` bytes (<= length) from the head. Memory stays until ring_release.
 cdef void ring_consume(Ring* ring, uint32_t count) noexcept nogil
 cdef void ring_release(Ring* ring) noexcept nogil

@@ -1,0 +1,137 @@
+# Packet slab: packets in three sizes, a bounded number of free ones kept of each; larger ones come and go by malloc.
+# Called by: every layer; a packet has exactly one owner, who passes it on or frees it.
+# RFCs: none.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from pystack.core.memory.check cimport check
+
+cdef enum:
+    SMALL = 256             # an ACK, a SYN, a DNS query
+    MEDIUM = 2048           # a full packet at the usual MTU
+    LARGE = 65536 + 512     # a train: PACKET_MAX, and what a device may put around it
+    NOT_CACHED = PACKET_CLASSES
+
+# Together at most 5 MiB of free packets per stack.
+cdef uint32_t[PACKET_CLASSES] ROOM = [SMALL, MEDIUM, LARGE]
+cdef uint32_t[PACKET_CLASSES] KEEP = [256, 256, 64]
+
+
+cdef inline uint8_t class_for(uint32_t size) noexcept nogil:
+    cdef uint8_t size_class = 0
+    while size_class < PACKET_CLASSES and size > ROOM[size_class]:
+        size_class += 1
+    return size_class
+
+
+cdef Packet* packet_allocate(uint32_t capacity) noexcept nogil:
+    return <Packet*>malloc(sizeof(Packet) + <size_t>capacity)
+
+
+cdef Packet* packet_reuse(PacketSlab* slab, uint8_t size_class) noexcept nogil:
+    """Take a packet off a free list, or NULL."""
+    cdef Packet* packet = slab.free[size_class]
+    if packet != NULL:
+        slab.free[size_class] = packet.next
+        slab.free_count[size_class] -= 1
+    return packet
+
+
+cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil:
+    """Return a packet with room for `size` bytes after PACKET_HEADROOM, length 0, metadata cleared.
+
+    NULL: out of memory. The buffer holds whatever it held before.
+    """
+    cdef uint8_t size_class = class_for(size)
+    cdef Packet* packet = NULL
+    cdef uint32_t capacity
+    if size > <uint32_t>0xFFFFFFFF - PACKET_HEADROOM:
+        return NULL
+    if size_class != NOT_CACHED:
+        size = ROOM[size_class]
+        packet = packet_reuse(slab, size_class)
+    capacity = PACKET_HEADROOM + size
+    if packet == NULL:
+        packet = packet_allocate(capacity)
+    if packet == NULL:
+        return NULL
+    memset(packet, 0, sizeof(Packet))
+    packet.size_class = size_class
+    packet.capacity = capacity
+    packet.data = packet_buffer(packet) + PACKET_HEADROOM
+    slab.live += 1
+    return packet
+
+
+cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil:
+    """Give a packet back; only its owner may, and once."""
+    cdef uint8_t size_class = packet.size_class
+    check(slab.live > 0)
+    slab.live -= 1
+    if size_class == NOT_CACHED or slab.free_count[size_class] >= KEEP[size_class]:
+        free(packet)
+        return
+    packet.next = slab.free[size_class]
+    slab.free[size_class] = packet
+    slab.free_count[size_class] += 1
+
+
+cdef void packet_slab_release(PacketSlab* slab) noexcept nogil:
+    """Free the packets that nobody holds; those still out (`live`) stay their owners'."""
+    cdef uint8_t size_class
+    cdef Packet* packet
+    for size_class in range(PACKET_CLASSES):
+        packet = packet_reuse(slab, size_class)
+        while packet != NULL:
+            free(packet)
+            packet = packet_reuse(slab, size_class)
+
+
+cdef Packet* packet_moved(PacketSlab* slab, const Packet* packet) noexcept nogil:
+    """Return a copy of a packet in a buffer with room for its borrowed bytes too, or NULL."""
+    cdef Packet* larger = packet_new(slab, packet_total(packet))
+    cdef Packet fresh
+    if larger == NULL:
+        return NULL
+    fresh = larger[0]
+    larger[0] = packet[0]
+    larger.data = fresh.data
+    larger.capacity = fresh.capacity
+    larger.size_class = fresh.size_class
+    memcpy(larger.data, packet.data, packet.length)
+    return larger
+
+
+cdef void packet_take_in(Packet* packet, int part) noexcept nogil:
+    """Append a borrowed part to the packet's own bytes; there is room."""
+    if packet.borrowed_length[part] != 0:
+        memcpy(packet.data + packet.length, packet.borrowed[part], packet.borrowed_length[part])
+    packet.length += packet.borrowed_length[part]
+    packet.borrowed[part] = NULL
+    packet.borrowed_length[part] = 0
+
+
+cdef Packet* packet_linearize(PacketSlab* slab, Packet* packet) noexcept nogil:
+    """Bring borrowed bytes into the buffer; return the packet, or the larger one that it had to move to.
+
+    NULL: out of memory. When NULL or another packet is returned, the old one is freed.
+    """
+    cdef Packet* whole = packet
+    if packet_total(packet) - packet.length > packet_tailroom(packet):
+        whole = packet_moved(slab, packet)
+        packet_free(slab, packet)
+    if whole == NULL:
+        return NULL
+    packet_take_in(whole, 0)
+    packet_take_in(whole, 1)
+    return whole
+
+
+cdef void packet_queue_release(PacketSlab* slab, PacketQueue* queue) noexcept nogil:
+    """Free all packets of a queue; it is empty and usable again."""
+    cdef Packet* packet = packet_pop(queue)
+    while packet != NULL:
+        packet_free(slab, packet)
+        packet = packet_pop(queue)

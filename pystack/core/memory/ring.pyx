@@ -1,0 +1,108 @@
+# Byte ring: the stored bytes of one direction of one connection.
+# Called by: tcp (send and receive side).
+# RFCs: none.
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from pystack.core.memory.check cimport check
+
+cdef enum:
+    RING_MIN = 2048             # smallest capacity: a full segment at the usual MTU
+    RING_MAX = 0x40000000       # largest: index arithmetic stays far from 2^32
+
+
+cdef inline uint32_t ring_index(const Ring* ring, uint32_t offset) noexcept nogil:
+    return (ring.head + offset) & (ring.capacity - 1)
+
+
+cdef inline uint32_t stretch_at(const Ring* ring, uint32_t index, uint32_t count) noexcept nogil:
+    """How many of `count` bytes from `index` lie before the end of the memory."""
+    return min(count, ring.capacity - index)
+
+
+cdef inline uint32_t capacity_for(uint32_t size) noexcept nogil:
+    cdef uint32_t capacity = RING_MIN
+    while capacity < size:
+        capacity *= 2
+    return capacity
+
+
+cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil:
+    """Make room for `size` bytes counted from head.
+
+    Returns 0; -1, and the ring as it was, when out of memory or beyond 1 GiB.
+    """
+    cdef uint32_t capacity
+    cdef uint8_t* data
+    if size <= ring.capacity:
+        return 0
+    if size > RING_MAX:
+        return -1
+    capacity = capacity_for(size)
+    data = <uint8_t*>malloc(capacity)
+    if data == NULL:
+        return -1
+    # All of the old memory, not only `length` bytes: out-of-order data lies beyond them.
+    ring_get(ring, 0, data, ring.capacity)
+    free(ring.data)
+    ring.data = data
+    ring.capacity = capacity
+    ring.head = 0
+    return 0
+
+
+cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source, uint32_t count) noexcept nogil:
+    """Copy `count` bytes in at an offset from head, within what was reserved."""
+    cdef uint32_t index, first
+    if count == 0:
+        return
+    check(offset <= ring.capacity and count <= ring.capacity - offset)
+    index = ring_index(ring, offset)
+    first = stretch_at(ring, index, count)
+    memcpy(ring.data + index, source, first)
+    memcpy(ring.data, source + first, count - first)
+
+
+cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target, uint32_t count) noexcept nogil:
+    """Copy `count` bytes out from an offset, within what was reserved."""
+    cdef uint32_t index, first
+    if count == 0:
+        return
+    check(offset <= ring.capacity and count <= ring.capacity - offset)
+    index = ring_index(ring, offset)
+    first = stretch_at(ring, index, count)
+    memcpy(target, ring.data + index, first)
+    memcpy(target + first, ring.data, count - first)
+
+
+cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans,
+                     uint32_t* lengths) noexcept nogil:
+    """Give the two stretches that hold [offset, offset + count); an unused one is NULL with length 0."""
+    cdef uint32_t index, first
+    spans[0] = spans[1] = NULL
+    lengths[0] = lengths[1] = 0
+    if count == 0:
+        return
+    check(offset <= ring.capacity and count <= ring.capacity - offset)
+    index = ring_index(ring, offset)
+    first = stretch_at(ring, index, count)
+    spans[0] = ring.data + index
+    lengths[0] = first
+    if first < count:
+        spans[1] = ring.data
+        lengths[1] = count - first
+
+
+cdef void ring_consume(Ring* ring, uint32_t count) noexcept nogil:
+    """Drop `count` bytes (<= length) from the head; what lies beyond them keeps its bytes."""
+    check(count <= ring.length)
+    ring.head = ring_index(ring, count)
+    ring.length -= count
+
+
+cdef void ring_release(Ring* ring) noexcept nogil:
+    """Free the memory; the ring is empty and usable again."""
+    free(ring.data)
+    ring.data = NULL
+    ring.capacity = ring.head = ring.length = 0
