@@ -1,4 +1,4 @@
-# Endpoint: what a connection, a listener and a datagram socket have in common, so that one table finds them
+# Endpoint: what a connection (or a listener) and a datagram socket have in common, so that one table finds them
 # and one ready list reports them.
 # Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
 # RFCs: none.
@@ -7,9 +7,8 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from pystack.core.memory.flow cimport FlowKey
 
 cdef enum EndpointKind:
-    ENDPOINT_CONNECTION = 1     # tcp/tcb: Tcb
-    ENDPOINT_LISTENER = 2       # tcp/listen: Listener
-    ENDPOINT_DATAGRAM = 3       # udp/datagram: Datagram
+    ENDPOINT_TCP = 1            # tcp/layer: Tcb
+    ENDPOINT_DATAGRAM = 2       # udp/layer: Datagram
 
 cdef enum Ready:
     READY_READ = 0x01           # data, end of stream, or a connection to accept

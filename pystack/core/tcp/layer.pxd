@@ -1,0 +1,229 @@
+# The TCP layer's structs: everything that a connection remembers (the TCB), by the names of the RFCs.
+# Called by: every file of tcp/, stack. A comment at each group says who writes it.
+# RFCs: 9293 section 3.3.1, 6298, 5681, 6675, 7323, 2018.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from pystack.core.context cimport Context
+from pystack.core.endpoint cimport Endpoint
+from pystack.core.ip.layer cimport IpLayer
+from pystack.core.memory.deadline cimport DeadlineNode
+from pystack.core.memory.flow cimport FlowTable
+from pystack.core.memory.interval cimport IntervalSet
+from pystack.core.memory.ring cimport Ring
+
+cdef enum TcpState:
+    STATE_CLOSED = 0
+    STATE_LISTEN = 1
+    STATE_SYN_SENT = 2
+    STATE_SYN_RECEIVED = 3
+    STATE_ESTABLISHED = 4
+    STATE_FIN_WAIT_1 = 5
+    STATE_FIN_WAIT_2 = 6
+    STATE_CLOSE_WAIT = 7
+    STATE_CLOSING = 8
+    STATE_LAST_ACK = 9
+    STATE_TIME_WAIT = 10
+
+# What Linux keeps in sysctls. Times in nanoseconds, sizes in bytes. Set once per stack, then read only.
+ctypedef struct TcpConfig:
+    int64_t rto_initial         # 1 s (RFC 6298 section 2.1)
+    int64_t rto_min             # 200 ms, as Linux
+    int64_t rto_max             # 120 s
+    int64_t delayed_ack_min     # 40 ms, as Linux
+    int64_t delayed_ack_max     # 200 ms
+    int64_t time_wait           # 60 s: 2 MSL
+    int64_t fin_wait_2          # 60 s for orphans
+    int64_t keepalive_idle      # 7200 s (RFC 1122 section 4.2.3.6)
+    int64_t keepalive_interval  # 75 s
+    int64_t challenge_period    # 500 ms: at least between two challenge ACKs of one connection, as Linux
+    uint32_t keepalive_count    # 9
+    uint32_t syn_retries        # 6
+    uint32_t synack_retries     # 5
+    uint32_t retries            # 15: R2 of RFC 1122 section 4.2.3.5
+    uint32_t orphan_retries     # 8
+    uint32_t initial_window     # 10 segments (RFC 6928)
+    uint32_t receive_buffer     # limit of the receive ring
+    uint32_t send_buffer
+    uint32_t max_syn_queue      # half-open connections per listener; beyond it SYN cookies
+    uint32_t max_time_wait      # per stack; beyond it the oldest goes
+    uint32_t max_out_of_order   # intervals per connection
+    uint32_t challenge_limit    # challenge ACKs per second and stack (RFC 5961 section 7)
+    uint8_t window_scale_max    # shift that we offer, 0..14
+    bint timestamps
+    bint sack
+    bint window_scaling
+    bint syn_cookies
+
+# How the application wants this connection; inherited from the listener. Written by calls and settings only.
+ctypedef struct TcpSettings:
+    uint32_t receive_buffer
+    uint32_t send_buffer
+    uint32_t user_timeout_ms    # 0: R2 decides (RFC 9293 section 3.9.1.8, TCP_USER_TIMEOUT)
+    uint16_t max_segment        # TCP_MAXSEG, 0: from the MTU
+    uint16_t keepalive_idle_s
+    uint16_t keepalive_interval_s
+    uint8_t keepalive_count
+    uint8_t syn_retries         # 0: the stack's
+    bint no_delay               # TCP_NODELAY
+    bint cork                   # TCP_CORK
+    bint keepalive              # SO_KEEPALIVE
+    bint linger                 # SO_LINGER
+    bint reuse_address
+    bint quick_ack              # TCP_QUICKACK
+    uint16_t linger_s
+
+# One transmission: a segment or a train, split when only part of it is acknowledged selectively or lost.
+cdef enum SentFlag:
+    SENT_SACKED = 0x01
+    SENT_LOST = 0x02
+    SENT_RETRANSMITTED = 0x04   # the last transmission was a retransmission and is still out
+    SENT_EVER_RETRANSMITTED = 0x08      # Karn: no RTT sample
+
+ctypedef struct Sent:
+    uint32_t seq
+    uint32_t end
+    int64_t sent_at             # of the last transmission
+    uint8_t flags
+
+ctypedef struct SentQueue:
+    Sent* items
+    uint32_t first
+    uint32_t count
+    uint32_t capacity
+
+# RFC 6298; written by rtt.pyx only.
+ctypedef struct Rtt:
+    int64_t srtt                # ns; 0: no sample yet
+    int64_t rttvar
+    int64_t rto                 # without back-off
+    uint8_t backoff             # doublings
+
+# RFC 5681; written by congestion.pyx only.
+ctypedef struct Congestion:
+    uint32_t cwnd               # bytes
+    uint32_t ssthresh
+    uint32_t acked              # bytes counted towards the next increase in congestion avoidance
+
+cdef enum RecoveryState:
+    RECOVERY_OPEN = 0
+    RECOVERY_FAST = 1           # RFC 6675 / 6582
+    RECOVERY_LOSS = 2           # after an RTO
+
+# What only a connection with unacknowledged data or holes needs; allocated on use.
+ctypedef struct TcpBusy:
+    SentQueue sent              # oldest first; written by scoreboard.pyx
+    IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx
+    uint32_t recent[4]          # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
+    uint8_t recent_count
+
+# A listener's queues; written by listen.pyx.
+ctypedef struct Backlog:
+    Tcb* accept_first           # established, not yet accepted
+    Tcb* accept_last
+    uint32_t accept_count
+    uint32_t syn_count          # half-open
+    uint32_t limit              # of listen()
+    int64_t cookies_until       # SYN cookies are accepted until then
+
+ctypedef struct Tcb:
+    Endpoint endpoint
+    DeadlineNode deadline
+    Tcb* next                   # accept queue | output list | TIME-WAIT list
+    Tcb* previous               # TIME-WAIT list
+    Tcb* listener               # parent while not yet accepted; NULL afterwards or when it has gone
+    Backlog* backlog            # LISTEN only
+    TcpBusy* busy
+    Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
+    Ring receive_ring           # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
+
+    # send sequence space: input (ack.pyx) and output.pyx
+    uint32_t iss
+    uint32_t snd_una
+    uint32_t snd_nxt            # highest sent + 1; retransmissions do not move it
+    uint32_t snd_wnd            # scaled
+    uint32_t snd_wl1
+    uint32_t snd_wl2
+    uint32_t max_snd_wnd        # largest window seen (SWS, RFC 9293 section 3.8.6.2.1)
+    uint32_t recover            # RFC 6582/6675: snd_nxt when recovery began
+    uint32_t high_retransmitted # HighRxt of RFC 6675
+    uint32_t sacked_bytes       # of the scoreboard, so that pipe needs no walk
+    uint32_t lost_bytes
+    uint32_t retransmitted_bytes
+    uint32_t smss               # payload that fits a segment with the options that we send now
+    uint32_t peer_mss           # from its SYN, 536/1220 if none (RFC 9293 section 3.7.1)
+    uint32_t snd_up             # one past the urgent byte, with urgent_out
+
+    # receive sequence space: input (receive.pyx) and output.pyx
+    uint32_t irs
+    uint32_t rcv_nxt
+    uint32_t rcv_edge           # right edge of the window that we have advertised; never moves left
+    uint32_t last_ack_sent      # Last.ACK.sent of RFC 7323
+    uint32_t rcv_up
+    uint32_t ts_recent
+    uint32_t ts_offset          # added to our clock, so that it tells nothing (RFC 7323 section 5.4)
+    uint32_t duplicate_start    # D-SACK to report, with duplicate_pending (RFC 2883)
+    uint32_t duplicate_end
+    uint32_t ack_segment        # size of a full segment as the peer sends them
+    uint32_t unacked_bytes      # received in order since the last ACK we sent
+    int64_t ts_recent_at
+
+    Rtt rtt
+    Congestion congestion
+
+    # timers: absolute, DEADLINE_NEVER when off; `deadline` holds a time no later than the first of them
+    int64_t retransmit_at       # RTO, or zero-window probe when `probing`
+    int64_t ack_at              # delayed ACK
+    int64_t other_at            # TIME-WAIT, FIN-WAIT-2, keepalive, user timeout, linger
+    int64_t last_received_at    # for keepalive
+    int64_t first_unacked_at    # when the oldest outstanding data was first left without progress (R2, user timeout)
+    int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)
+    int64_t last_challenge_at
+    int64_t ack_timeout         # current delayed-ACK time (adapts between min and max)
+
+    TcpSettings settings
+    uint8_t state               # TcpState; written by tcb_set_state only
+    uint8_t recovery            # RecoveryState
+    uint8_t duplicate_acks
+    uint8_t retransmits         # consecutive timeouts, or unanswered probes / keepalives
+    uint8_t snd_scale
+    uint8_t rcv_scale
+    uint8_t quick_acks          # ACKs still to be sent at once (start of a connection, after a gap)
+    bint timestamps_ok
+    bint sack_ok
+    bint probing                # zero-window probe timer instead of RTO
+    bint ack_now                # owes an ACK with the next output
+    bint output_pending         # on the output list
+    bint fin_queued             # application has closed its direction
+    bint fin_sent               # snd_nxt is beyond the FIN
+    bint fin_received
+    bint shut_read              # shutdown(SHUT_RD): what arrives is acknowledged and discarded
+    bint aborted                # reported READY_HANGUP
+    bint accepted               # the application has it, or had it (a child is not an orphan before that)
+    bint passive
+    bint from_cookie
+    bint urgent_out
+    bint urgent_in
+    bint duplicate_pending
+    bint window_was_zero        # we advertised zero: an update is owed when it opens
+    bint bound
+    int32_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
+
+ctypedef struct TcpLayer:
+    IpLayer* ip
+    Context* context
+    TcpConfig config
+    FlowTable connections       # by 4-tuple
+    FlowTable bound             # bound and listening, remote unspecified
+    Tcb* output_first           # owe output: drained by the stack once per batch
+    Tcb* output_last
+    Tcb* time_wait_first        # oldest
+    Tcb* time_wait_last
+    uint32_t time_wait_count
+    uint32_t connection_count   # TCBs alive
+    uint64_t isn_secret[2]
+    uint64_t port_secret[2]
+    uint64_t cookie_secret[2]
+    uint64_t timestamp_secret[2]
+    uint32_t port_counter
+    int64_t challenge_second
+    uint32_t challenge_sent
