@@ -42,3 +42,6 @@ cdef void core_take_tx(Core* core, PacketQueue* out) noexcept nogil
 cdef Endpoint* core_take_ready(Core* core, int* events) noexcept nogil
 # An endpoint that this stack answers by itself, at every address: TCP and UDP. 0 or a negative errno.
 cdef int core_serve(Core* core, int service, int protocol, int port) noexcept nogil
+# Reset every connection and close every listener, held or not: RSTs are left for core_take_tx; holders see READY_ERROR
+# (ECONNABORTED) and still have to tcp_close what they hold.
+cdef void core_abort_all(Core* core) noexcept nogil
