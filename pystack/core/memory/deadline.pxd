@@ -11,7 +11,7 @@ ctypedef struct DeadlineNode:
     void* owner
     uint32_t index              # place in the heap + 1; 0: not queued
     uint8_t kind                # for the stack, to know what owner is
-    uint64_t order              # of the last deadline_set; of equal times, the one set first is due first
+    uint64_t order              # of the last deadline_set: of equal times, the first set is first due
 
 ctypedef struct DeadlineEntry:
     int64_t when
@@ -24,8 +24,10 @@ ctypedef struct DeadlineQueue:     # all zero: empty, no memory; only this modul
     uint32_t registered         # nodes for which room is kept, so that deadline_set cannot fail
     uint64_t order              # of the last node set
 
-# Keep room for one more node: 0, or -1 when out of memory. Each owner registers once, and unregisters when it dies.
-cdef int deadline_register(DeadlineQueue* queue, DeadlineNode* node, void* owner, uint8_t kind) noexcept nogil
+# Keep room for one more node: 0, or -1 when out of memory. Each owner registers once, and
+# unregisters when it dies.
+cdef int deadline_register(DeadlineQueue* queue, DeadlineNode* node, void* owner,
+                           uint8_t kind) noexcept nogil
 cdef void deadline_unregister(DeadlineQueue* queue, DeadlineNode* node) noexcept nogil
 # Insert or move. DEADLINE_NEVER takes it out.
 cdef void deadline_set(DeadlineQueue* queue, DeadlineNode* node, int64_t when) noexcept nogil

@@ -19,7 +19,7 @@ cdef inline bint entry_before(const DeadlineEntry* a, const DeadlineEntry* b) no
     return a.node.order < b.node.order
 
 
-cdef inline void entry_place(DeadlineQueue* queue, uint32_t place, DeadlineEntry entry) noexcept nogil:
+cdef inline void put_at(DeadlineQueue* queue, uint32_t place, DeadlineEntry entry) noexcept nogil:
     queue.heap[place] = entry
     entry.node.index = place + 1
 
@@ -30,9 +30,9 @@ cdef void sift_up(DeadlineQueue* queue, uint32_t place, DeadlineEntry entry) noe
         parent = (place - 1) >> 2
         if not entry_before(&entry, queue.heap + parent):
             break
-        entry_place(queue, place, queue.heap[parent])
+        put_at(queue, place, queue.heap[parent])
         place = parent
-    entry_place(queue, place, entry)
+    put_at(queue, place, entry)
 
 
 cdef inline uint32_t first_child(const DeadlineQueue* queue, uint32_t place) noexcept nogil:
@@ -50,10 +50,10 @@ cdef inline uint32_t first_child(const DeadlineQueue* queue, uint32_t place) noe
 cdef void sift_down(DeadlineQueue* queue, uint32_t place, DeadlineEntry entry) noexcept nogil:
     cdef uint32_t child = first_child(queue, place)
     while child < queue.count and entry_before(queue.heap + child, &entry):
-        entry_place(queue, place, queue.heap[child])
+        put_at(queue, place, queue.heap[child])
         place = child
         child = first_child(queue, place)
-    entry_place(queue, place, entry)
+    put_at(queue, place, entry)
 
 
 cdef void settle(DeadlineQueue* queue, uint32_t place, DeadlineEntry entry) noexcept nogil:
@@ -86,7 +86,8 @@ cdef int resize(DeadlineQueue* queue, uint32_t capacity) noexcept nogil:
     return 0
 
 
-cdef int deadline_register(DeadlineQueue* queue, DeadlineNode* node, void* owner, uint8_t kind) noexcept nogil:
+cdef int deadline_register(DeadlineQueue* queue, DeadlineNode* node, void* owner,
+                           uint8_t kind) noexcept nogil:
     """Keep room for one more node and prepare it, not queued: 0, or -1 when out of memory."""
     if queue.registered == queue.capacity:
         if resize(queue, max(<uint32_t>MIN_CAPACITY, 2 * queue.capacity)) < 0:

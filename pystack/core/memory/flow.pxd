@@ -1,5 +1,5 @@
-# Flow table: intrusive hash table from (protocol, addresses, ports) to whatever starts with a FlowKey.
-# Called by: ip (policy, fragments, path MTU), udp, tcp. Keyed with a secret, because peers choose the keys.
+# Flow table: intrusive hash table, keyed with a secret, to whatever starts with a FlowKey.
+# Called by: ip (policy, fragments, path MTU), udp, tcp. Secret, because peers choose the keys.
 # RFCs: 4987 section 3.3 spirit; SipHash-1-3.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

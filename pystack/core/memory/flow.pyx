@@ -1,4 +1,4 @@
-# Flow table: open addressing with linear probing; a removal closes its gap, so there are no tombstones.
+# Flow table: open addressing, linear probing; a removal closes its gap: there are no tombstones.
 # Called by: ip (policy, fragments, path MTU), udp, tcp.
 # RFCs: 4987 section 3.3 spirit; SipHash-1-3.
 
@@ -15,8 +15,9 @@ cdef enum:
 
 cdef inline uint64_t load_word(const uint8_t* p) noexcept nogil:
     """SipHash reads its input as little-endian words, whatever the machine."""
-    return (<uint64_t>p[0] | <uint64_t>p[1] << 8 | <uint64_t>p[2] << 16 | <uint64_t>p[3] << 24
-            | <uint64_t>p[4] << 32 | <uint64_t>p[5] << 40 | <uint64_t>p[6] << 48 | <uint64_t>p[7] << 56)
+    cdef uint32_t low = p[0] | p[1] << 8 | p[2] << 16 | <uint32_t>p[3] << 24
+    cdef uint32_t high = p[4] | p[5] << 8 | p[6] << 16 | <uint32_t>p[7] << 24
+    return <uint64_t>high << 32 | low
 
 
 cdef uint64_t siphash(const uint64_t* secret, const uint8_t* data, uint32_t length) noexcept nogil:
@@ -34,15 +35,17 @@ cdef uint64_t siphash(const uint64_t* secret, const uint8_t* data, uint32_t leng
 
 
 cdef inline uint32_t flow_hash(const FlowTable* table, const FlowKey* key) noexcept nogil:
-    """SipHash of the five words of a key; taken from its fields, so that every machine walks in the same order."""
+    """SipHash of the five words of a key."""
+    # From its fields, not its bytes: every machine walks the table in the same order.
     cdef Sip sip
+    cdef uint64_t ports = <uint64_t>key.remote_port << 16 | key.local_port
+    cdef uint64_t rest = <uint64_t>key.reserved << 16 | key.prefix_length << 8 | key.protocol
     sip_start(&sip, table.secret)
     sip_add(&sip, key.local.hi)
     sip_add(&sip, key.local.lo)
     sip_add(&sip, key.remote.hi)
     sip_add(&sip, key.remote.lo)
-    sip_add(&sip, <uint64_t>key.local_port | <uint64_t>key.remote_port << 16 | <uint64_t>key.protocol << 32
-            | <uint64_t>key.prefix_length << 40 | <uint64_t>key.reserved << 48)
+    sip_add(&sip, rest << 32 | ports)
     return <uint32_t>sip_finish(&sip, <uint64_t>sizeof(FlowKey) << 56)
 
 
@@ -64,8 +67,10 @@ cdef inline void slot_fill(FlowTable* table, FlowKey* key, uint32_t hash_) noexc
 
 
 cdef int slots_allocate(FlowTable* table, uint32_t slots) noexcept nogil:
-    """Give the table `slots` empty slots, the hashes behind them in one block: 0, or -1 when out of memory."""
-    cdef FlowKey** memory = <FlowKey**>malloc(<size_t>slots * (sizeof(FlowKey*) + sizeof(uint32_t)))
+    """Give the table `slots` empty slots: 0, or -1 when out of memory."""
+    # One block: the slots, behind them the hashes.
+    cdef size_t slot_size = sizeof(FlowKey*) + sizeof(uint32_t)
+    cdef FlowKey** memory = <FlowKey**>malloc(slots * slot_size)
     if memory == NULL:
         return -1
     memset(memory, 0, <size_t>slots * sizeof(FlowKey*))
@@ -76,7 +81,7 @@ cdef int slots_allocate(FlowTable* table, uint32_t slots) noexcept nogil:
 
 
 cdef int flow_resize(FlowTable* table, uint32_t slots) noexcept nogil:
-    """Move all keys to a table of `slots` slots: 0; -1, and the table unchanged, when out of memory."""
+    """Move all keys to `slots` slots: 0; -1, and the table unchanged, when out of memory."""
     cdef FlowTable old = table[0]
     cdef uint32_t slot
     if slots > MAX_SLOTS or slots_allocate(table, slots) < 0:
@@ -155,7 +160,7 @@ cdef void close_gap(FlowTable* table, uint32_t gap) noexcept nogil:
 
 
 cdef void flow_remove(FlowTable* table, FlowKey* key) noexcept nogil:
-    """Let go of this very key (by its address, not by equality); nothing happens if it isn't in the table."""
+    """Let go of this very key, by its address; nothing happens if it isn't in the table."""
     cdef uint32_t slot
     if table.count == 0:
         return
@@ -175,7 +180,7 @@ cdef FlowKey* flow_next(const FlowTable* table, uint32_t* cursor) noexcept nogil
     """Return the next key of a walk that starts with cursor 0, or NULL at its end."""
     cdef FlowKey* key
     while cursor[0] < slot_count(table):
-        # From the last slot down: what a removal moves back has been seen already, but for runs across slot 0.
+        # From the last slot down: what a removal moves back has been seen already, save across slot 0.
         key = table.slots[table.mask - cursor[0]]
         cursor[0] += 1
         if key != NULL:

@@ -29,8 +29,9 @@ cdef uint32_t first_ending_after(const IntervalSet* intervals, uint32_t value) n
     return low
 
 
-cdef uint32_t first_starting_after(const IntervalSet* intervals, uint32_t index, uint32_t value) noexcept nogil:
-    """Index, from `index` on, of the first interval that starts after `value`; count if none does."""
+cdef uint32_t first_starting_after(const IntervalSet* intervals, uint32_t index,
+                                   uint32_t value) noexcept nogil:
+    """Index, from `index` on, of the first that starts after `value`; count if none does."""
     while index < intervals.count and not before(value, intervals.items[index].start):
         index += 1
     return index
@@ -38,17 +39,19 @@ cdef uint32_t first_starting_after(const IntervalSet* intervals, uint32_t index,
 
 cdef void close_gap(IntervalSet* intervals, uint32_t first, uint32_t last) noexcept nogil:
     """Take out the intervals first..last-1."""
-    memmove(intervals.items + first, intervals.items + last, (intervals.count - last) * sizeof(Interval))
+    cdef Interval* items = intervals.items
+    memmove(items + first, items + last, (intervals.count - last) * sizeof(Interval))
     intervals.count -= <uint16_t>(last - first)
 
 
 cdef int make_room(IntervalSet* intervals, uint16_t limit) noexcept nogil:
-    """Hold memory for one interval more than there are (count < limit): 0, or -1 when out of memory."""
+    """Hold memory for one interval more (count < limit): 0, or -1 when out of memory."""
     cdef uint32_t capacity
     cdef Interval* items
     if intervals.count < intervals.capacity:
         return 0
-    capacity = min(max(<uint32_t>FIRST_CAPACITY, 2 * <uint32_t>intervals.capacity), <uint32_t>limit)
+    capacity = max(<uint32_t>FIRST_CAPACITY, 2 * <uint32_t>intervals.capacity)
+    capacity = min(capacity, <uint32_t>limit)
     items = <Interval*>realloc(intervals.items, capacity * sizeof(Interval))
     if items == NULL:
         return -1
@@ -70,7 +73,8 @@ cdef int insert_at(IntervalSet* intervals, uint32_t index, uint32_t start, uint3
     return 0
 
 
-cdef void join(IntervalSet* intervals, uint32_t first, uint32_t last, uint32_t start, uint32_t end) noexcept nogil:
+cdef void join(IntervalSet* intervals, uint32_t first, uint32_t last, uint32_t start,
+               uint32_t end) noexcept nogil:
     """Make one interval of first..last-1 and [start, end), which touches each of them."""
     cdef Interval* item = intervals.items + first
     cdef uint32_t last_end = intervals.items[last - 1].end
@@ -80,7 +84,8 @@ cdef void join(IntervalSet* intervals, uint32_t first, uint32_t last, uint32_t s
     close_gap(intervals, first + 1, last)
 
 
-cdef int interval_add(IntervalSet* intervals, uint32_t start, uint32_t end, uint16_t limit) noexcept nogil:
+cdef int interval_add(IntervalSet* intervals, uint32_t start, uint32_t end,
+                      uint16_t limit) noexcept nogil:
     """Add [start, end), joining what it overlaps or touches; an empty interval adds nothing.
 
     Returns 0; -1, and the set unchanged, beyond `limit` intervals or when out of memory.
@@ -117,10 +122,13 @@ cdef const Interval* interval_find(const IntervalSet* intervals, uint32_t value)
     return intervals.items + index
 
 
-cdef bint interval_overlaps(const IntervalSet* intervals, uint32_t start, uint32_t end) noexcept nogil:
+cdef bint interval_overlaps(const IntervalSet* intervals, uint32_t start,
+                            uint32_t end) noexcept nogil:
     """True if any number of [start, end) is in the set; never of an empty interval."""
     cdef uint32_t index = first_ending_after(intervals, start)
-    return before(start, end) and index < intervals.count and before(intervals.items[index].start, end)
+    if index == intervals.count or not before(start, end):
+        return False
+    return before(intervals.items[index].start, end)
 
 
 cdef void interval_release(IntervalSet* intervals) noexcept nogil:

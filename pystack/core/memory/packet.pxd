@@ -1,4 +1,4 @@
-# Packets: the buffer that carries one IP packet or one train, its offload metadata, and the slab they come from.
+# Packets: the buffer of one IP packet or one train, its offload metadata, and the slab for both.
 # Called by: every layer; a packet has exactly one owner, who passes it on or frees it.
 # RFCs: none.
 
@@ -19,19 +19,19 @@ cdef enum GsoType:
     GSO_UDP6 = 4
 
 cdef enum:
-    PACKET_HEADROOM = 96        # before data in a new packet: IP header with options, virtio-net header
+    PACKET_HEADROOM = 96        # before data: IP header with options, virtio-net header
     PACKET_MAX = 65535          # largest IP packet (IPv6: 40 + 65535 is capped to this too)
     PACKET_CLASSES = 3
 
 ctypedef struct Packet:
     Packet* next                # queue link; the owner's
-    uint8_t* data               # first byte of the packet (transport header until ip_output has prepended its own)
+    uint8_t* data               # first byte (the transport header's until ip_output prepends its own)
     uint32_t length             # bytes at data
     uint32_t capacity           # bytes of buffer, headroom included
     # tx only: bytes that follow data, lent by a send ring; valid until the stack is next entered
     const uint8_t* borrowed[2]
     uint32_t borrowed_length[2]
-    uint8_t control[64]         # the current owner's notes (a socket queue: who sent it); aligned to 8 bytes
+    uint8_t control[64]         # the current owner's notes (a socket queue: who sent it); 8-aligned
     uint16_t csum_start         # from data; with CSUM_PARTIAL
     uint16_t csum_offset        # from csum_start
     uint16_t gso_size           # payload bytes of each piece; with gso != GSO_NONE
@@ -49,12 +49,13 @@ ctypedef struct PacketSlab:
     uint32_t free_count[PACKET_CLASSES]
     uint64_t live               # packets handed out and not yet freed
 
-# Packet with room for `size` bytes after PACKET_HEADROOM; length 0, metadata cleared. NULL: out of memory.
+# Packet with room for `size` bytes after PACKET_HEADROOM; length 0, metadata cleared.
+# NULL: out of memory.
 cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil
 cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil
 cdef void packet_slab_release(PacketSlab* slab) noexcept nogil
-# Bring borrowed bytes into the buffer itself; returns the packet (a larger one if it had to move; the old one is
-# freed), or NULL when out of memory (the old one is freed too).
+# Bring borrowed bytes into the buffer itself; returns the packet (a larger one if it had to move;
+# the old one is freed), or NULL when out of memory (the old one is freed too).
 cdef Packet* packet_linearize(PacketSlab* slab, Packet* packet) noexcept nogil
 cdef void packet_queue_release(PacketSlab* slab, PacketQueue* queue) noexcept nogil
 

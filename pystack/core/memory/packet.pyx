@@ -1,4 +1,4 @@
-# Packet slab: packets in three sizes, a bounded number of free ones kept of each; larger ones come and go by malloc.
+# Packet slab: three sizes, a bounded number of free packets kept of each; larger ones by malloc.
 # Called by: every layer; a packet has exactly one owner, who passes it on or frees it.
 # RFCs: none.
 
@@ -114,9 +114,9 @@ cdef void packet_take_in(Packet* packet, int part) noexcept nogil:
 
 
 cdef Packet* packet_linearize(PacketSlab* slab, Packet* packet) noexcept nogil:
-    """Bring borrowed bytes into the buffer; return the packet, or the larger one that it had to move to.
+    """Bring borrowed bytes into the buffer; return the packet, or a larger one that replaces it.
 
-    NULL: out of memory. When NULL or another packet is returned, the old one is freed.
+    NULL: out of memory. Unless the packet itself is returned, it is freed.
     """
     cdef Packet* whole = packet
     if packet_total(packet) - packet.length > packet_tailroom(packet):

@@ -1,5 +1,5 @@
-# Random numbers from a seed: unpredictable to peers, repeatable for the owner of the seed (SipHash in counter mode).
-# Called by: ip (identification), tcp (ISN secret, ports). The driver provides the seed; the core never asks for one.
+# Random numbers: unpredictable to peers, repeatable from the seed, which the driver provides.
+# Called by: ip (identification), tcp (ISN secret, ports).
 # RFCs: 4086 (what is at stake).
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -10,4 +10,5 @@ ctypedef struct Random:
 
 cdef void random_init(Random* random, const uint64_t* seed) noexcept nogil      # seed: 2 words
 cdef uint64_t random_next(Random* random) noexcept nogil
-cdef uint32_t random_below(Random* random, uint32_t bound) noexcept nogil       # 0..bound-1, unbiased enough
+# 0..bound-1, unbiased enough
+cdef uint32_t random_below(Random* random, uint32_t bound) noexcept nogil

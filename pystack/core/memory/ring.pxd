@@ -1,5 +1,5 @@
-# Byte ring: stream data of one direction of one connection; allocated on first use, grows by doubling.
-# Called by: tcp (send and receive side). Knows no sequence numbers: offsets count from the first stored byte.
+# Byte ring: one direction of one connection's stream; allocated on first use, grows by doubling.
+# Called by: tcp. Knows no sequence numbers: offsets count from the first stored byte.
 # RFCs: none.
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -12,10 +12,13 @@ ctypedef struct Ring:
 
 # Make room for `size` bytes counted from head (what is there stays). 0, or -1 when out of memory.
 cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil
-# Copy in at an offset from head; room must have been reserved; length is not changed (data may be out of order).
-cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source, uint32_t count) noexcept nogil
+# Copy in at an offset from head; room must have been reserved; length is not changed (data may be
+# out of order).
+cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source,
+                   uint32_t count) noexcept nogil
 # Copy out from an offset; the bytes stay.
-cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target, uint32_t count) noexcept nogil
+cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target,
+                   uint32_t count) noexcept nogil
 # The up to two stretches of memory that hold [offset, offset + count).
 cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans,
                      uint32_t* lengths) noexcept nogil

@@ -52,7 +52,8 @@ cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil:
     return 0
 
 
-cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source, uint32_t count) noexcept nogil:
+cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source,
+                   uint32_t count) noexcept nogil:
     """Copy `count` bytes in at an offset from head, within what was reserved."""
     cdef uint32_t index, first
     if count == 0:
@@ -64,7 +65,8 @@ cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source, uint32_t 
     memcpy(ring.data, source + first, count - first)
 
 
-cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target, uint32_t count) noexcept nogil:
+cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target,
+                   uint32_t count) noexcept nogil:
     """Copy `count` bytes out from an offset, within what was reserved."""
     cdef uint32_t index, first
     if count == 0:
@@ -78,7 +80,7 @@ cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target, uint32_t 
 
 cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans,
                      uint32_t* lengths) noexcept nogil:
-    """Give the two stretches that hold [offset, offset + count); an unused one is NULL with length 0."""
+    """Give the two stretches that hold [offset, offset + count); an unused one is NULL, 0."""
     cdef uint32_t index, first
     spans[0] = spans[1] = NULL
     lengths[0] = lengths[1] = 0

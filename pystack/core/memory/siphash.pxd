@@ -42,7 +42,7 @@ cdef inline void sip_add(Sip* sip, uint64_t word) noexcept nogil:
 
 
 cdef inline uint64_t sip_finish(Sip* sip, uint64_t last) noexcept nogil:
-    """Add the last word (input length modulo 256 in its top byte, the remaining 0..7 bytes below) and close."""
+    """Add the last word (top byte: input length; below: the remaining 0..7 bytes) and close."""
     sip_add(sip, last)
     sip.v2 ^= 0xFF
     sip_round(sip)
