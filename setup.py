@@ -34,12 +34,12 @@ DIRECTIVES = {
 
 # The core casts packed structs onto packet bytes, hence no strict aliasing.
 COMMON_FLAGS = ["-fno-strict-aliasing"]
-SANITIZERS = "-fsanitize=address,undefined"
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
 MODES = {
     "release": ["-O2", "-g0"],
     "debug": ["-O0", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE"],
     "coverage": ["-O0", "-g0", "-U_FORTIFY_SOURCE"],
-    "sanitize": ["-O1", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", "-fno-omit-frame-pointer", SANITIZERS],
+    "sanitize": ["-O1", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", *SANITIZERS],
 }
 COVERAGE_MACROS = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 
@@ -92,7 +92,7 @@ def module(source: Path) -> Module:
         include_dirs=["."],
         define_macros=COVERAGE_MACROS if MODE == "coverage" else [],
         extra_compile_args=flags,
-        extra_link_args=[SANITIZERS] if MODE == "sanitize" else [],
+        extra_link_args=SANITIZERS if MODE == "sanitize" else [],
         optional=KEEP_GOING,
     )
 
