@@ -4,14 +4,15 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-cdef enum:
-    DEADLINE_NEVER = 0x7FFFFFFFFFFFFFFF
+# Not an enum: in C those end with int.
+cdef extern from "<stdint.h>" nogil:
+    const int64_t DEADLINE_NEVER "INT64_MAX"
 
 ctypedef struct DeadlineNode:
     void* owner
     uint32_t index              # place in the heap + 1; 0: not queued
     uint8_t kind                # for the stack, to know what owner is
-    uint64_t order              # of the last deadline_set: of equal times, the first set is first due
+    uint64_t order              # of the last deadline_set; of equal times, first set is first due
 
 ctypedef struct DeadlineEntry:
     int64_t when

@@ -180,7 +180,7 @@ cdef FlowKey* flow_next(const FlowTable* table, uint32_t* cursor) noexcept nogil
     """Return the next key of a walk that starts with cursor 0, or NULL at its end."""
     cdef FlowKey* key
     while cursor[0] < slot_count(table):
-        # From the last slot down: what a removal moves back has been seen already, save across slot 0.
+        # From the last slot down: what a removal moves back was seen already, save across slot 0.
         key = table.slots[table.mask - cursor[0]]
         cursor[0] += 1
         if key != NULL:

@@ -25,7 +25,7 @@ cdef enum:
 
 ctypedef struct Packet:
     Packet* next                # queue link; the owner's
-    uint8_t* data               # first byte (the transport header's until ip_output prepends its own)
+    uint8_t* data               # first byte (of the transport header until ip_output prepends)
     uint32_t length             # bytes at data
     uint32_t capacity           # bytes of buffer, headroom included
     # tx only: bytes that follow data, lent by a send ring; valid until the stack is next entered
