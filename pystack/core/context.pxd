@@ -2,9 +2,9 @@
 # Called by: ip, udp, tcp, stack. Only the stack sets `now`, the limits of the device and the seed.
 # RFCs: none.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from pystack.core.counters cimport Counter, COUNTER_COUNT
-from pystack.core.endpoint cimport Endpoint
+from pystack.core.endpoint cimport Endpoint, ReadyList
 from pystack.core.memory.deadline cimport DeadlineQueue
 from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab, packet_free
 from pystack.core.memory.random cimport Random
@@ -30,8 +30,8 @@ ctypedef struct Context:
     PacketQueue tx              # to the device
     PacketQueue loop            # from one of our addresses to another
     DeadlineQueue deadlines
-    Endpoint* ready_first
-    Endpoint* ready_last
+    ReadyList ready             # for the driver
+    ReadyList service_ready     # for the services inside the core
     uint64_t counters[<int>COUNTER_COUNT]
 
 
@@ -51,31 +51,44 @@ cdef inline void packet_drop(Context* context, Packet* packet, Counter reason) n
 
 cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events) noexcept nogil:
     """Tell the driver (or the native service) that something happened; told once until it is taken."""
-    endpoint.ready |= events
+    cdef ReadyList* ready = &context.service_ready if endpoint.service else &context.ready
+    endpoint.ready |= <uint8_t>events
     if endpoint.on_ready_list:
         return
     endpoint.on_ready_list = True
     endpoint.ready_next = NULL
-    if context.ready_last != NULL:
-        context.ready_last.ready_next = endpoint
+    if ready.last != NULL:
+        ready.last.ready_next = endpoint
     else:
-        context.ready_first = endpoint
-    context.ready_last = endpoint
+        ready.first = endpoint
+    ready.last = endpoint
+
+
+cdef inline Endpoint* ready_pop(ReadyList* ready) noexcept nogil:
+    """The endpoint that became ready first, its events still in `ready`; NULL if there is none."""
+    cdef Endpoint* endpoint = ready.first
+    if endpoint != NULL:
+        ready.first = endpoint.ready_next
+        if ready.first == NULL:
+            ready.last = NULL
+        endpoint.on_ready_list = False
+    return endpoint
 
 
 cdef inline void endpoint_unready(Context* context, Endpoint* endpoint) noexcept nogil:
     """Take an endpoint that is about to be freed off the ready list."""
+    cdef ReadyList* ready = &context.service_ready if endpoint.service else &context.ready
     cdef Endpoint* previous = NULL
-    cdef Endpoint* at = context.ready_first
+    cdef Endpoint* at = ready.first
     if not endpoint.on_ready_list:
         return
     while at != endpoint:
         previous = at
         at = at.ready_next
     if previous == NULL:
-        context.ready_first = endpoint.ready_next
+        ready.first = endpoint.ready_next
     else:
         previous.ready_next = endpoint.ready_next
-    if context.ready_last == endpoint:
-        context.ready_last = previous
+    if ready.last == endpoint:
+        ready.last = previous
     endpoint.on_ready_list = False

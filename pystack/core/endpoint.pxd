@@ -3,7 +3,7 @@
 # Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
 # RFCs: none.
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t
 from pystack.core.memory.flow cimport FlowKey
 
 cdef enum EndpointKind:
@@ -40,7 +40,11 @@ ctypedef struct Endpoint:
     int32_t error               # pending error (errno, positive), taken by SO_ERROR or the next call
     uint8_t kind                # EndpointKind
     uint8_t ready               # Ready bits gathered since the driver last took them
-    bint on_ready_list
+    uint8_t on_ready_list
     uint8_t service             # Service: answered inside the core; never given to the driver
-    bint v6only
+    uint8_t v6only
     IpMarking marking
+
+ctypedef struct ReadyList:
+    Endpoint* first
+    Endpoint* last

@@ -29,8 +29,7 @@ ctypedef struct TcpConfig:
     int64_t rto_initial         # 1 s (RFC 6298 section 2.1)
     int64_t rto_min             # 200 ms, as Linux
     int64_t rto_max             # 120 s
-    int64_t delayed_ack_min     # 40 ms, as Linux
-    int64_t delayed_ack_max     # 200 ms
+    int64_t delayed_ack         # 40 ms, as Linux (RFC 9293 section 3.8.6.3: below 500 ms)
     int64_t time_wait           # 60 s: 2 MSL
     int64_t fin_wait_2          # 60 s for orphans
     int64_t keepalive_idle      # 7200 s (RFC 1122 section 4.2.3.6)
@@ -45,14 +44,16 @@ ctypedef struct TcpConfig:
     uint32_t receive_buffer     # limit of the receive ring
     uint32_t send_buffer
     uint32_t max_syn_queue      # half-open connections per listener; beyond it SYN cookies
+    uint32_t max_sent           # records of transmissions per connection; beyond it new data waits
     uint32_t max_time_wait      # per stack; beyond it the oldest goes
     uint32_t max_out_of_order   # intervals per connection
     uint32_t challenge_limit    # challenge ACKs per second and stack (RFC 5961 section 7)
-    uint8_t window_scale_max    # shift that we offer, 0..14
-    bint timestamps
-    bint sack
-    bint window_scaling
-    bint syn_cookies
+    uint8_t window_scale        # shift that we offer, 0..14
+    uint8_t slow_start_after_idle       # RFC 5681 section 4.1
+    uint8_t timestamps
+    uint8_t sack
+    uint8_t window_scaling
+    uint8_t syn_cookies
 
 # How the application wants this connection; inherited from the listener. Written by calls and settings only.
 ctypedef struct TcpSettings:
@@ -64,12 +65,12 @@ ctypedef struct TcpSettings:
     uint16_t keepalive_interval_s
     uint8_t keepalive_count
     uint8_t syn_retries         # 0: the stack's
-    bint no_delay               # TCP_NODELAY
-    bint cork                   # TCP_CORK
-    bint keepalive              # SO_KEEPALIVE
-    bint linger                 # SO_LINGER
-    bint reuse_address
-    bint quick_ack              # TCP_QUICKACK
+    uint8_t no_delay            # TCP_NODELAY
+    uint8_t cork                # TCP_CORK
+    uint8_t keepalive           # SO_KEEPALIVE
+    uint8_t linger              # SO_LINGER
+    uint8_t reuse_address
+    uint8_t quick_ack           # TCP_QUICKACK
     uint16_t linger_s
 
 # One transmission: a segment or a train, split when only part of it is acknowledged selectively or lost.
@@ -103,6 +104,7 @@ ctypedef struct Congestion:
     uint32_t cwnd               # bytes
     uint32_t ssthresh
     uint32_t acked              # bytes counted towards the next increase in congestion avoidance
+    uint8_t limited             # output.pyx: the window, not the application, held data back
 
 cdef enum RecoveryState:
     RECOVERY_OPEN = 0
@@ -116,20 +118,25 @@ ctypedef struct TcpBusy:
     uint32_t recent[4]          # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
     uint8_t recent_count
 
+ctypedef struct TcbList:
+    Tcb* first
+    Tcb* last
+    uint32_t count
+
 # A listener's queues; written by listen.pyx.
 ctypedef struct Backlog:
-    Tcb* accept_first           # established, not yet accepted
-    Tcb* accept_last
-    uint32_t accept_count
-    uint32_t syn_count          # half-open
+    TcbList accept              # established, not yet accepted
+    TcbList half_open           # SYN-RECEIVED
     uint32_t limit              # of listen()
-    int64_t cookies_until       # SYN cookies are accepted until then
+    int64_t cookies_until       # cookies have been sent that are valid until then
 
 ctypedef struct Tcb:
     Endpoint endpoint
     DeadlineNode deadline
-    Tcb* next                   # accept queue | output list | TIME-WAIT list
-    Tcb* previous               # TIME-WAIT list
+    TcbList* list               # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead
+    Tcb* next
+    Tcb* previous
+    Tcb* output_next            # output list, with output_pending
     Tcb* listener               # parent while not yet accepted; NULL afterwards or when it has gone
     Backlog* backlog            # LISTEN only
     TcpBusy* busy
@@ -152,6 +159,7 @@ ctypedef struct Tcb:
     uint32_t smss               # payload that fits a segment with the options that we send now
     uint32_t peer_mss           # from its SYN, 536/1220 if none (RFC 9293 section 3.7.1)
     uint32_t snd_up             # one past the urgent byte, with urgent_out
+    uint32_t snd_small          # end of the last segment below smss (Minshall's Nagle)
 
     # receive sequence space: input (receive.pyx) and output.pyx
     uint32_t irs
@@ -178,7 +186,6 @@ ctypedef struct Tcb:
     int64_t first_unacked_at    # when the oldest outstanding data was first left without progress (R2, user timeout)
     int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)
     int64_t last_challenge_at
-    int64_t ack_timeout         # current delayed-ACK time (adapts between min and max)
 
     TcpSettings settings
     uint8_t state               # TcpState; written by tcb_set_state only
@@ -188,24 +195,22 @@ ctypedef struct Tcb:
     uint8_t snd_scale
     uint8_t rcv_scale
     uint8_t quick_acks          # ACKs still to be sent at once (start of a connection, after a gap)
-    bint timestamps_ok
-    bint sack_ok
-    bint probing                # zero-window probe timer instead of RTO
-    bint ack_now                # owes an ACK with the next output
-    bint output_pending         # on the output list
-    bint fin_queued             # application has closed its direction
-    bint fin_sent               # snd_nxt is beyond the FIN
-    bint fin_received
-    bint shut_read              # shutdown(SHUT_RD): what arrives is acknowledged and discarded
-    bint aborted                # reported READY_HANGUP
-    bint accepted               # the application has it, or had it (a child is not an orphan before that)
-    bint passive
-    bint from_cookie
-    bint urgent_out
-    bint urgent_in
-    bint duplicate_pending
-    bint window_was_zero        # we advertised zero: an update is owed when it opens
-    bint bound
+    uint8_t timestamps_ok
+    uint8_t sack_ok
+    uint8_t probing             # zero-window probe timer instead of RTO
+    uint8_t ack_now             # owes an ACK with the next output
+    uint8_t output_pending      # on the output list
+    uint8_t fin_queued          # application has closed its direction
+    uint8_t fin_sent            # snd_nxt is beyond the FIN
+    uint8_t fin_received
+    uint8_t shut_read           # shutdown(SHUT_RD): what arrives is acknowledged and discarded
+    uint8_t held                # somebody will tcp_close it: the application, or a native service
+    uint8_t interactive         # data goes both ways: delay ACKs (Linux's ping-pong mode)
+    uint8_t passive
+    uint8_t urgent_out
+    uint8_t urgent_in
+    uint8_t duplicate_pending
+    uint8_t bound
     int32_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
 
 ctypedef struct TcpLayer:
@@ -216,9 +221,8 @@ ctypedef struct TcpLayer:
     FlowTable bound             # bound and listening, remote unspecified
     Tcb* output_first           # owe output: drained by the stack once per batch
     Tcb* output_last
-    Tcb* time_wait_first        # oldest
-    Tcb* time_wait_last
-    uint32_t time_wait_count
+    TcbList time_wait           # oldest first
+    TcbList dead                # to be freed before the core is left
     uint32_t connection_count   # TCBs alive
     uint64_t isn_secret[2]
     uint64_t port_secret[2]
