@@ -1,0 +1,49 @@
+# Byte ring, as tests see it: thin wrappers, no checks beyond those of the core.
+# Called by: tests/unit/test_ring, tests/unit/exhaustion.
+# RFCs: none.
+
+from libc.stdint cimport uint8_t, uint32_t
+from pystack.core.memory.ring cimport (
+    Ring, ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve, ring_spans,
+)
+
+
+cdef class ByteRing:
+    cdef Ring ring
+
+    def __dealloc__(self):
+        ring_release(&self.ring)
+
+    @property
+    def capacity(self):
+        return self.ring.capacity
+
+    @property
+    def length(self):
+        return self.ring.length
+
+    def reserve(self, uint32_t size):
+        return ring_reserve(&self.ring, size)
+
+    def put(self, uint32_t offset, bytes data):
+        ring_put(&self.ring, offset, data, <uint32_t>len(data))
+
+    def get(self, uint32_t offset, uint32_t count):
+        target = bytearray(count)
+        ring_get(&self.ring, offset, target, count)
+        return bytes(target)
+
+    def spans(self, uint32_t offset, uint32_t count):
+        cdef const uint8_t* spans[2]
+        cdef uint32_t lengths[2]
+        ring_spans(&self.ring, offset, count, spans, lengths)
+        return [spans[i][:lengths[i]] if spans[i] != NULL else None for i in range(2)]
+
+    def extend(self, uint32_t count):
+        ring_extend(&self.ring, count)
+
+    def consume(self, uint32_t count):
+        ring_consume(&self.ring, count)
+
+    def release(self):
+        ring_release(&self.ring)
