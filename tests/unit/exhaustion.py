@@ -1,0 +1,129 @@
+"""Run by test_exhaustion in a process whose malloc fails on demand: its arguments are the library
+that holds the malloc, and a structure.
+
+Each function runs a structure through its life. `heap.fails_at(n)` makes the core's n-th
+allocation from now on fail, once; `heap.live()` counts the core's blocks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+from native.deadline import Node
+from native.deadline import Queue as DeadlineQueue
+from native.flow import Key, Table
+from native.interval import Intervals
+from native.packet import Queue, Slab
+from native.ring import ByteRing
+
+
+def ring(heap):
+    ring = ByteRing()
+    heap.fails_at(1)
+    assert ring.reserve(1) == -1
+    assert ring.capacity == 0
+    assert ring.reserve(1) == 0
+    ring.put(0, b"kept")
+    heap.fails_at(1)
+    assert ring.reserve(4096) == -1
+    assert ring.get(0, 4) == b"kept"
+    assert ring.capacity == 2048
+    assert ring.reserve(4096) == 0
+    assert heap.live() == 1
+    ring.release()
+
+
+def interval(heap):
+    intervals = Intervals()
+    heap.fails_at(1)
+    assert intervals.add(0, 1, 100) == -1
+    assert intervals.items == []
+    for n in range(4):
+        assert intervals.add(2 * n, 2 * n + 1, 100) == 0
+    before = intervals.items
+    heap.fails_at(1)
+    assert intervals.add(100, 101, 100) == -1
+    assert intervals.items == before
+    assert intervals.add(100, 101, 100) == 0
+    assert heap.live() == 1
+    intervals.remove_below(101)
+
+
+def flow(heap):
+    table = Table(1, 2)
+    keys = [Key(local_port=n) for n in range(400)]
+    heap.fails_at(1)
+    assert table.insert(keys[0]) == -1
+    assert (table.count, table.slots) == (0, 0)
+    for key in keys[:12]:
+        assert table.insert(key) == 0
+    heap.fails_at(1)
+    assert table.insert(keys[12]) == -1
+    assert [table.find(key) for key in keys[:13]] == [*keys[:12], None]
+    for key in keys[12:]:
+        assert table.insert(key) == 0
+    for key in keys[60:]:  # the table would shrink, and cannot
+        heap.fails_at(1)
+        table.remove(key)
+    assert table.slots == 1024
+    assert [table.find(key) for key in keys] == keys[:60] + [None] * 340
+    heap.fails_at(0)
+    table.remove(keys[59])
+    assert table.slots == 512
+    assert heap.live() == 1
+    table.release()
+
+
+def deadline(heap):
+    queue = DeadlineQueue()
+    nodes = [Node() for _ in range(300)]
+    heap.fails_at(1)
+    assert queue.register(nodes[0]) == -1
+    assert queue.capacity == 0
+    for i, node in enumerate(nodes[:16]):
+        assert queue.register(node) == 0
+        queue.set(node, i)
+    heap.fails_at(1)
+    assert queue.register(nodes[16]) == -1
+    assert [queue.of(node) for node in nodes[:16]] == list(range(16))
+    for node in nodes[16:]:
+        assert queue.register(node) == 0
+    for node in nodes[16:]:  # the heap would shrink, and cannot
+        heap.fails_at(1)
+        queue.unregister(node)
+    assert queue.capacity == 512
+    heap.fails_at(0)
+    assert [queue.pop(99) for _ in range(16)] == nodes[:16]
+    assert heap.live() == 1
+    queue.release()
+
+
+def packet(heap):
+    slab, queue = Slab(), Queue()
+    for size in (100, 1000, 60_000, 100_000):
+        heap.fails_at(1)
+        assert slab.new(size) is None
+    assert (slab.live, heap.live()) == (0, 0)
+    moving = slab.new(10)
+    moving.lend(0, bytes(1000))
+    heap.fails_at(1)
+    assert slab.linearize(moving) is None
+    assert slab.live == 0
+    for size in (100, 1000, 60_000, 100_000):
+        queue.push(slab.new(size))
+    slab.release()  # frees what moving left behind, not what the queue owns
+    assert (slab.live, heap.live()) == (4, 4)
+    queue.release(slab)
+    assert (slab.live, heap.live()) == (0, 3)
+    slab.release()
+
+
+def main(library: str, structure: str) -> None:
+    heap = ctypes.CDLL(library)
+    globals()[structure](heap)
+    assert heap.live() == 0, f"{structure}: {heap.live()} blocks never freed"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
