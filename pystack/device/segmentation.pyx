@@ -32,8 +32,11 @@ from pystack.core.wire.tcp cimport (
 )
 
 cdef enum:
+    HOP_BY_HOP = 0
     PROTOCOL_TCP = 6
     PROTOCOL_UDP = 17
+    ROUTING = 43
+    DESTINATION_OPTIONS = 60
     IP4_HEADER_LENGTH = 20
     IP6_HEADER_LENGTH = 40
     UDP_HEADER_LENGTH = 8
@@ -107,25 +110,35 @@ cdef bint ip4_fits(const Packet* packet, uint8_t protocol) noexcept nogil:
     )
 
 
-cdef bint ip6_fits(const Packet* packet) noexcept nogil:
-    """An IPv6 packet of this length; where its extension headers end, csum_start is trusted."""
+cdef bint ip6_fits(const Packet* packet, uint8_t protocol) noexcept nogil:
+    """An IPv6 packet of this length, whose extension headers end where csum_start says."""
     cdef const uint8_t* ip = packet.data
+    cdef uint32_t at = IP6_HEADER_LENGTH
+    cdef uint8_t following
+    if packet.csum_start < IP6_HEADER_LENGTH or ip[0] >> 4 != 6:
+        return False
+    following = ip[6]
+    while at < packet.csum_start and following in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS):
+        following = ip[at]
+        at += 8 + 8 * <uint32_t>ip[at + 1]
     return (
-        packet.csum_start >= IP6_HEADER_LENGTH
-        and ip[0] >> 4 == 6
+        at == packet.csum_start
+        and following == protocol
         and load16(ip + 4) + <uint32_t>IP6_HEADER_LENGTH == packet_total(packet)
     )
 
 
 cdef uint32_t transport_header_length(const Packet* packet, bint is_udp) noexcept nogil:
-    """Bytes of the UDP or TCP header; 0 if it is not whole within packet.data."""
+    """Bytes of the UDP or TCP header; 0 if it is wrong, or not whole within packet.data."""
+    cdef const uint8_t* transport = packet.data + packet.csum_start
+    cdef uint32_t own = packet.length - packet.csum_start
+    cdef uint32_t length = packet_total(packet) - packet.csum_start
     cdef TcpSegment segment
-    cdef uint32_t there = packet.length - packet.csum_start
-    if is_udp:
-        return UDP_HEADER_LENGTH if there >= UDP_HEADER_LENGTH else 0
-    if tcp_parse(packet.data + packet.csum_start, there, &segment) < 0:
+    if not is_udp:
+        return segment.header_length if tcp_parse(transport, own, &segment) == 0 else 0
+    if own < UDP_HEADER_LENGTH or load16(transport + 4) != length:
         return 0
-    return segment.header_length
+    return UDP_HEADER_LENGTH
 
 
 cdef void train_set_spans(Train* train, const Packet* packet) noexcept nogil:
@@ -140,6 +153,7 @@ cdef void train_set_spans(Train* train, const Packet* packet) noexcept nogil:
 cdef bint train_is_sound(const Packet* packet) noexcept nogil:
     """The offload metadata agree with each other and with the IP header."""
     cdef bint is_udp = gso_is_udp(packet)
+    cdef uint8_t protocol = PROTOCOL_UDP if is_udp else PROTOCOL_TCP
     if packet.gso > GSO_UDP6 or packet.gso_size == 0 or packet.csum != CSUM_PARTIAL:
         return False
     if packet.csum_offset != (UDP_CHECKSUM_AT if is_udp else TCP_CHECKSUM_AT):
@@ -147,8 +161,8 @@ cdef bint train_is_sound(const Packet* packet) noexcept nogil:
     if packet.csum_start >= packet.length:
         return False
     if gso_is_v4(packet):
-        return ip4_fits(packet, PROTOCOL_UDP if is_udp else PROTOCOL_TCP)
-    return ip6_fits(packet)
+        return ip4_fits(packet, protocol)
+    return ip6_fits(packet, protocol)
 
 
 cdef uint32_t pseudo_sum_without_length(const Packet* packet) noexcept nogil:
