@@ -55,6 +55,7 @@ cpdef enum Counter:
     ICMP_DROP_UNKNOWN_TYPE
     ICMP_DROP_ERROR_NOT_OURS            # an error about something we did not send
     ICMP_IGNORED_DEPRECATED             # source quench and its kin (RFC 6633, 6918)
+    ICMP_DROP_REPLY_NOT_OURS            # an echo reply that no socket waits for
     # udp
     UDP_DATAGRAMS_IN
     UDP_DATAGRAMS_OUT
@@ -65,6 +66,7 @@ cpdef enum Counter:
     UDP_DROP_QUEUE_FULL
     UDP_PORT_UNREACHABLE
     UDP_ERRORS_DELIVERED
+    UDP_DROP_SHUT_DOWN                  # to a socket whose receiving side was shut down
     # tcp
     TCP_SEGMENTS_IN
     TCP_SEGMENTS_OUT

@@ -1,27 +1,37 @@
 # The datagram layer's interface: UDP sockets and echo ("ping") sockets.
 # Called by: stack.
-# RFCs: 768, 1122 section 4.1, 8200 section 8.1; Linux's ping sockets (IPPROTO_ICMP over SOCK_DGRAM).
+# RFCs: 768, 1122 section 4.1, 8200 section 8.1; Linux's ping sockets (IPPROTO_ICMP, SOCK_DGRAM).
 
-from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
-from pystack.core.ip.layer cimport IcmpError, IpLayer, IpView
-from pystack.core.memory.flow cimport FlowTable
-from pystack.core.memory.packet cimport Packet, PacketQueue
+from pystack.core.ip.layer cimport IpLayer
+from pystack.core.memory.flow cimport FlowKey, FlowTable
+from pystack.core.memory.packet cimport PacketQueue
 from pystack.core.wire.address cimport Addr
 
+# Options (reuse_address ... gro, and endpoint.marking, v6only, service) are written by the stack,
+# everything else by udp/ only.
 ctypedef struct Datagram:
-    Endpoint endpoint           # key: local address or unspecified, port (echo: identifier); remote if connected
-    PacketQueue queue           # received, control holds DatagramInfo; data/length are the payload
+    Endpoint endpoint           # key: local address or unspecified, port (echo: identifier); remote
+    PacketQueue queue           # received; control holds DatagramInfo, data/length are the payload
     uint32_t queue_bytes        # buffers' true size, not payload
     uint32_t queue_limit        # SO_RCVBUF
-    bint bound
+    bint bound                  # has a port and is in the tables
     bint connected
     bint reuse_address
     bint broadcast
     bint shut_read
     bint shut_write
     bint report_errors          # IP_RECVERR
+    bint gro                    # UDP_GRO: trains are delivered whole
+    bint v6                     # AF_INET6; may still speak IPv4, by mapped addresses
+    bint port_given             # by bind; a port found at first use goes with a disconnect
+    Addr bound_address          # of bind, or unspecified: what a disconnect returns to
+    uint32_t flow_label         # of IPv6 packets (RFC 6437 section 3)
+    Datagram* twin              # the next older socket with an equal key (reuse_address)
+    Datagram* port_next         # the next with the same port
+    Datagram* previous          # all sockets of this layer
+    Datagram* next
 
 ctypedef struct DatagramInfo:
     Addr source
@@ -31,6 +41,14 @@ ctypedef struct DatagramInfo:
     uint8_t ttl
     uint8_t tos
 
+# The sockets that share a port, whatever their addresses: whom a bind may collide with.
+ctypedef struct DatagramPort:
+    FlowKey key                 # protocol and local_port alone
+    Datagram* first
+
 ctypedef struct UdpLayer:
     IpLayer* ip
     FlowTable sockets           # bound ones, by local (and, if connected, remote) address and port
+    FlowTable ports             # of DatagramPort
+    Datagram* first             # all that are open
+    uint32_t connected_count

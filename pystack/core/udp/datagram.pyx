@@ -1,0 +1,360 @@
+# Datagram sockets: the calls.
+# Called by: stack.
+# RFCs: 768, 1122 section 4.1, 3493 sections 3.7 and 5.3.
+
+from libc.errno cimport (
+    EACCES,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EDESTADDRREQ,
+    EINVAL,
+    ENETUNREACH,
+    ENOTCONN,
+    EPIPE,
+)
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from pystack.core.context cimport endpoint_ready, endpoint_unready
+from pystack.core.endpoint cimport (
+    ENDPOINT_DATAGRAM,
+    MTU_DISCOVER_WANT,
+    READY_HANGUP,
+    READY_READ,
+    READY_WRITE,
+)
+from pystack.core.ip.layer cimport PROTOCOL_ICMPV6, PROTOCOL_UDP, IpSend
+from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
+from pystack.core.memory.flow cimport FlowKey
+from pystack.core.memory.packet cimport Packet, packet_pop, packet_queue_release
+from pystack.core.memory.random cimport random_below
+from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
+from pystack.core.udp.output cimport echo_is_request, echo_output, udp_output
+from pystack.core.udp.ports cimport port_choose, port_is_taken, port_join, port_leave
+from pystack.core.udp.receive cimport true_size
+from pystack.core.udp.table cimport table_move, table_remove
+from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4, addr_v4
+
+cdef enum:
+    RECEIVE_BUFFER = 212992     # Linux's net.core.rmem_default
+    FLOW_LABELS = 0x100000      # 20 bits
+
+
+# Life.
+
+cdef Datagram* datagram_open(UdpLayer* udp, uint8_t protocol, bint v6) noexcept nogil:
+    """Make an unbound socket of one family; NULL: out of memory."""
+    cdef Datagram* socket = <Datagram*>calloc(1, sizeof(Datagram))
+    if socket == NULL:
+        return NULL
+    socket.endpoint.kind = ENDPOINT_DATAGRAM
+    socket.endpoint.key.protocol = protocol
+    socket.endpoint.key.local = socket.bound_address = addr_any(v6)
+    socket.endpoint.marking.mtu_discover = MTU_DISCOVER_WANT
+    # There is no ICMPv6 over IPv4.
+    socket.endpoint.v6only = protocol == PROTOCOL_ICMPV6
+    socket.queue_limit = RECEIVE_BUFFER
+    socket.v6 = v6
+    if v6:
+        socket.flow_label = random_below(&udp.ip.context.random, FLOW_LABELS)
+    socket.next = udp.first
+    if udp.first != NULL:
+        udp.first.previous = socket
+    udp.first = socket
+    return socket
+
+
+cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
+    """Free a socket and all that waits in its queue."""
+    if socket.connected:
+        udp.connected_count -= 1
+    vacate(udp, socket)
+    packet_queue_release(&udp.ip.context.slab, &socket.queue)
+    endpoint_unready(udp.ip.context, &socket.endpoint)
+    if socket.previous != NULL:
+        socket.previous.next = socket.next
+    else:
+        udp.first = socket.next
+    if socket.next != NULL:
+        socket.next.previous = socket.previous
+    free(socket)
+
+
+# Addresses.
+
+cdef int occupy(UdpLayer* udp, Datagram* socket, const FlowKey* key) noexcept nogil:
+    """Be found under a key: 0, or -ENOMEM and all as before. A bound socket keeps its port."""
+    cdef FlowKey old = socket.endpoint.key
+    cdef int code = table_move(udp, socket, key)
+    if code < 0 or socket.bound:
+        return code
+    code = port_join(udp, socket)
+    if code < 0:
+        table_remove(udp, socket)
+        socket.endpoint.key = old
+        return code
+    socket.bound = True
+    return 0
+
+
+cdef void vacate(UdpLayer* udp, Datagram* socket) noexcept nogil:
+    """Be found no more."""
+    if not socket.bound:
+        return
+    table_remove(udp, socket)
+    port_leave(udp, socket)
+    socket.bound = False
+
+
+cdef int occupy_ephemeral(UdpLayer* udp, Datagram* socket, FlowKey* key) noexcept nogil:
+    """Occupy a key; if the socket has no port yet, with one that is free: 0, -EAGAIN or -ENOMEM."""
+    cdef int port
+    if not socket.bound:
+        port = port_choose(udp, socket, &key.local)
+        if port < 0:
+            return -EAGAIN
+        key.local_port = <uint16_t>port
+    return occupy(udp, socket, key)
+
+
+cdef int check_remote(const Datagram* socket, const Addr* remote) noexcept nogil:
+    """Whether a socket may speak to an address at all: 0, or the errno of Linux."""
+    if not socket.v6 and not addr_is_v4(remote):
+        return -EAFNOSUPPORT
+    if not addr_is_v4(remote):
+        return 0
+    if socket.v6 and socket.endpoint.v6only:
+        return -ENETUNREACH
+    if addr_v4(remote) == <uint32_t>0xFFFFFFFF and not socket.broadcast:
+        return -EACCES
+    return 0
+
+
+cdef int find_source(
+    UdpLayer* udp, const Addr* bound, const Addr* remote, Addr* source
+) noexcept nogil:
+    """The source of datagrams to a remote address: the bound address, or the one to be chosen.
+
+    Returns 0; -EAFNOSUPPORT or -ENETUNREACH for two families that do not meet; or as
+    ip_choose_source.
+    """
+    if addr_is_v4(bound) and not addr_is_v4(remote):
+        return -EAFNOSUPPORT
+    if addr_is_any(bound):
+        return ip_choose_source(udp.ip, remote, source)
+    if addr_is_v4(remote) and not addr_is_v4(bound):
+        return -ENETUNREACH
+    source[0] = bound[0]
+    return 0
+
+
+cdef int check_bind(UdpLayer* udp, const Datagram* socket, const Addr* address) noexcept nogil:
+    """Whether a socket may be bound to an address, whatever the port: 0, or the errno of Linux."""
+    if socket.bound:
+        return -EINVAL
+    if not socket.v6 and not addr_is_v4(address):
+        return -EAFNOSUPPORT
+    if socket.v6 and socket.endpoint.v6only and addr_is_v4(address):
+        return -EINVAL
+    if addr_is_any(address) or ip_is_local(udp.ip, address):
+        return 0
+    return -EADDRNOTAVAIL
+
+
+cdef int datagram_bind(
+    UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port
+) noexcept nogil:
+    """Take a local address and port; port 0: one that is free.
+
+    -EINVAL: bound already, or a mapped address with v6only. -EADDRNOTAVAIL: not ours. -EADDRINUSE.
+    """
+    cdef FlowKey key = socket.endpoint.key
+    cdef int code = check_bind(udp, socket, address)
+    if code < 0:
+        return code
+    if port == 0:
+        code = port_choose(udp, socket, address)
+        if code < 0:
+            return code
+        port = <uint16_t>code
+    elif port_is_taken(udp, socket, address, port):
+        return -EADDRINUSE
+    key.local = address[0]
+    key.local_port = port
+    code = occupy(udp, socket, &key)
+    if code < 0:
+        return code
+    socket.bound_address = address[0]
+    socket.port_given = True
+    return 0
+
+
+cdef int datagram_connect(
+    UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port
+) noexcept nogil:
+    """Fix the remote address and port, and with them the local ones; again for another remote."""
+    cdef FlowKey key = socket.endpoint.key
+    cdef int code = check_remote(socket, address)
+    if code < 0:
+        return code
+    code = find_source(udp, &socket.bound_address, address, &key.local)
+    if code < 0:
+        return code
+    # As in Linux the unspecified address means this host itself.
+    key.remote = key.local if addr_is_any(address) else address[0]
+    key.remote_port = port if key.protocol == PROTOCOL_UDP else 0
+    code = occupy_ephemeral(udp, socket, &key)
+    if code < 0:
+        return code
+    if not socket.connected:
+        udp.connected_count += 1
+    socket.connected = True
+    return 0
+
+
+cdef int datagram_disconnect(UdpLayer* udp, Datagram* socket) noexcept nogil:
+    """Return to what bind has set, or to an unbound socket: 0, or -ENOMEM."""
+    cdef FlowKey key = socket.endpoint.key
+    cdef int code
+    if not socket.connected:
+        return 0
+    key.local = socket.bound_address
+    key.remote.hi = key.remote.lo = 0
+    key.remote_port = 0
+    if socket.port_given:
+        code = occupy(udp, socket, &key)
+        if code < 0:
+            return code
+    else:
+        vacate(udp, socket)
+        key.local_port = 0
+        socket.endpoint.key = key
+    socket.connected = False
+    udp.connected_count -= 1
+    return 0
+
+
+# Sending.
+
+cdef int take_error(Datagram* socket) noexcept nogil:
+    """The pending error as a return value, 0 if there is none."""
+    cdef int32_t error = socket.endpoint.error
+    socket.endpoint.error = 0
+    return -error
+
+
+cdef int check_source(UdpLayer* udp, const Addr* source, const Addr* remote) noexcept nogil:
+    """Whether datagrams to a remote address may come from this one (IP_PKTINFO): 0, or -EINVAL."""
+    if addr_is_v4(source) != addr_is_v4(remote) or not ip_is_local(udp.ip, source):
+        return -EINVAL
+    return 0
+
+
+cdef int prepare(
+    UdpLayer* udp, const Datagram* socket, const Addr* address, const Addr* source, IpSend* send
+) noexcept nogil:
+    """Fill in from whom and to whom a datagram goes, and how it is marked: 0, or the errno."""
+    cdef const Addr* remote = address
+    cdef int code
+    if address == NULL:
+        if not socket.connected:
+            return -EDESTADDRREQ
+        remote = &socket.endpoint.key.remote
+    code = check_remote(socket, remote)
+    if code < 0:
+        return code
+    memset(send, 0, sizeof(IpSend))
+    if source != NULL and not addr_is_any(source):
+        code = check_source(udp, source, remote)
+        send.source = source[0]
+    else:
+        code = find_source(udp, &socket.endpoint.key.local, remote, &send.source)
+    if code < 0:
+        return code
+    send.destination = send.source if addr_is_any(remote) else remote[0]
+    send.protocol = socket.endpoint.key.protocol
+    send.marking = socket.endpoint.marking
+    send.flow_label = socket.flow_label
+    return 0
+
+
+cdef int64_t datagram_send(
+    UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port, const Addr* source,
+    const uint8_t* data, size_t length, uint16_t gso_size
+) noexcept nogil:
+    """Send one datagram, or with gso_size several; return how many bytes were taken: all.
+
+    A pending error comes first, then -EPIPE after datagram_shut_write. -EDESTADDRREQ, -EMSGSIZE;
+    -EINVAL: port 0, a source that is not ours, too many pieces, or not an echo request.
+    """
+    cdef FlowKey* key = &socket.endpoint.key
+    cdef FlowKey chosen
+    cdef IpSend send
+    cdef int code = take_error(socket)
+    if code < 0:
+        return code
+    if socket.shut_write:
+        return -EPIPE
+    code = prepare(udp, socket, address, source, &send)
+    if code < 0:
+        return code
+    if key.protocol != PROTOCOL_UDP and not echo_is_request(key.protocol, data, length):
+        return -EINVAL
+    if key.protocol == PROTOCOL_UDP and address != NULL and port == 0:
+        return -EINVAL
+    if not socket.bound:
+        chosen = key[0]
+        code = occupy_ephemeral(udp, socket, &chosen)
+        if code < 0:
+            return code
+    if key.protocol != PROTOCOL_UDP:
+        return echo_output(udp, &send, key.local_port, data, length)
+    if address == NULL:
+        port = key.remote_port
+    return udp_output(udp, &send, key.local_port, port, data, length, gso_size)
+
+
+# Receiving.
+
+cdef Packet* datagram_take(Datagram* socket, DatagramInfo* info) noexcept nogil:
+    """The oldest datagram, from now on the caller's; NULL: none."""
+    cdef Packet* packet = packet_pop(&socket.queue)
+    if packet == NULL:
+        return NULL
+    socket.queue_bytes -= true_size(packet)
+    info[0] = (<DatagramInfo*>packet.control)[0]
+    return packet
+
+
+cdef Packet* datagram_peek(Datagram* socket, DatagramInfo* info) noexcept nogil:
+    """The oldest datagram, which stays the socket's; NULL: none."""
+    cdef Packet* packet = socket.queue.first
+    if packet == NULL:
+        return NULL
+    info[0] = (<DatagramInfo*>packet.control)[0]
+    return packet
+
+
+# Shutdown.
+
+cdef int shut(UdpLayer* udp, Datagram* socket, int events) noexcept nogil:
+    """Wake who waits for a direction that has ended: 0, or as Linux -ENOTCONN."""
+    if socket.shut_read and socket.shut_write:
+        events |= READY_HANGUP
+    endpoint_ready(udp.ip.context, &socket.endpoint, events)
+    return 0 if socket.connected else -ENOTCONN
+
+
+cdef int datagram_shut_read(UdpLayer* udp, Datagram* socket) noexcept nogil:
+    """Queue nothing more; what is queued can still be taken."""
+    socket.shut_read = True
+    return shut(udp, socket, READY_READ)
+
+
+cdef int datagram_shut_write(UdpLayer* udp, Datagram* socket) noexcept nogil:
+    """Send nothing more."""
+    socket.shut_write = True
+    return shut(udp, socket, READY_WRITE)

@@ -1,0 +1,248 @@
+# Datagrams in: to the socket that they are for, or port unreachable; errors about what we sent.
+# Called by: stack.
+# RFCs: 768, 1122 section 4.1, 8200 section 8.1, 792, 4443.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
+from pystack.core.context cimport Context, count, endpoint_ready, packet_drop
+from pystack.core.counters cimport (
+    ICMP_DROP_ERROR_NOT_OURS,
+    ICMP_DROP_REPLY_NOT_OURS,
+    IP_DROP_BY_POLICY,
+    UDP_DROP_BAD_CHECKSUM,
+    UDP_DROP_BAD_LENGTH,
+    UDP_DROP_TOO_SHORT,
+    UDP_DROP_ZERO_CHECKSUM,
+    UDP_ERRORS_DELIVERED,
+    UDP_PORT_UNREACHABLE,
+)
+from pystack.core.endpoint cimport MTU_DISCOVER_DO, READY_ERROR
+from pystack.core.ip.icmp cimport icmp_port_unreachable
+from pystack.core.ip.input cimport ip_mirror
+from pystack.core.ip.layer cimport (
+    ICMP_ERROR_TIME_EXCEEDED,
+    ICMP_ERROR_TOO_BIG,
+    POLICY_ACCEPT,
+    POLICY_DROP,
+    POLICY_MIRROR,
+    PROTOCOL_ICMP,
+    PROTOCOL_ICMPV6,
+    PROTOCOL_UDP,
+    IcmpError,
+    IpView,
+    PolicyAction,
+)
+from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
+from pystack.core.ip.policy cimport policy_find
+from pystack.core.memory.flow cimport FlowKey
+from pystack.core.memory.packet cimport (
+    CSUM_PARTIAL,
+    CSUM_VERIFIED,
+    GSO_UDP4,
+    GSO_UDP6,
+    Packet,
+    packet_free,
+)
+from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
+from pystack.core.udp.receive cimport datagram_deliver, datagram_deliver_train
+from pystack.core.udp.table cimport table_find_bound, table_find_connected
+from pystack.core.wire.bytes cimport load16
+from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
+from pystack.core.wire.icmp cimport ICMP4_ECHO, ICMP6_ECHO
+from pystack.core.wire.udp cimport UDP_HEADER_LENGTH, UDP_TOO_SHORT, UdpHeader, udp_parse
+
+cdef enum:
+    ICMP_IDENTIFIER_OFFSET = 4  # of echo requests and replies
+
+
+cdef void flow_of_view(
+    const IpView* view, uint16_t local_port, uint16_t remote_port, FlowKey* flow
+) noexcept nogil:
+    """The key that a socket connected to just the sender of a packet has."""
+    memset(flow, 0, sizeof(FlowKey))
+    flow.local = view.destination
+    flow.remote = view.source
+    flow.local_port = local_port
+    flow.remote_port = remote_port
+    flow.protocol = view.protocol
+
+
+cdef void info_of_view(const IpView* view, uint16_t source_port, DatagramInfo* info) noexcept nogil:
+    memset(info, 0, sizeof(DatagramInfo))
+    info.source = view.source
+    info.destination = view.destination
+    info.source_port = source_port
+    info.ttl = view.ttl
+    info.tos = view.tos
+
+
+cdef bint checksum_is_good(
+    Context* context, const IpView* view, const UdpHeader* header
+) noexcept nogil:
+    """False, and counted, if a datagram has a wrong checksum, or none where it must have one."""
+    cdef uint32_t sum
+    if view.packet.csum == CSUM_PARTIAL:
+        return True
+    if header.checksum == 0:
+        # RFC 768: the sender made none. RFC 8200 section 8.1: in IPv6 it must.
+        if view.v6:
+            count(context, UDP_DROP_ZERO_CHECKSUM)
+        return not view.v6
+    if view.packet.csum == CSUM_VERIFIED:
+        return True
+    sum = csum_pseudo(&view.source, &view.destination, PROTOCOL_UDP, header.length)
+    if csum_finish(csum_add(sum, view.payload, header.length)) == 0:
+        return True
+    count(context, UDP_DROP_BAD_CHECKSUM)
+    return False
+
+
+cdef void refuse(UdpLayer* udp, IpView* view) noexcept nogil:
+    """Nobody is at this port (RFC 1122 section 4.1.3.1)."""
+    icmp_port_unreachable(udp.ip, view)
+    packet_drop(udp.ip.context, view.packet, UDP_PORT_UNREACHABLE)
+
+
+cdef inline bint is_train(const Packet* packet) noexcept nogil:
+    """Whether the payload at packet.data is that of several datagrams."""
+    if packet.gso != GSO_UDP4 and packet.gso != GSO_UDP6:
+        return False
+    return 0 < packet.gso_size < packet.length
+
+
+cdef void deliver(
+    UdpLayer* udp, Datagram* socket, IpView* view, const UdpHeader* header
+) noexcept nogil:
+    """Queue the payload for its socket: a datagram, or the datagrams of a train."""
+    cdef Context* context = udp.ip.context
+    cdef Packet* packet = view.packet
+    cdef DatagramInfo info
+    info_of_view(view, header.source_port, &info)
+    packet.data = view.payload + UDP_HEADER_LENGTH
+    packet.length = header.length - UDP_HEADER_LENGTH
+    if is_train(packet):
+        datagram_deliver_train(context, socket, packet, &info, packet.gso_size)
+        return
+    datagram_deliver(context, socket, packet, &info)
+
+
+cdef Datagram* find_receiver(
+    UdpLayer* udp, const IpView* view, const FlowKey* flow, PolicyAction* action
+) noexcept nogil:
+    """The socket that a datagram is for, or NULL; *action says what to do without one.
+
+    A connected socket comes before the address policy, because its peer is somebody whom we asked;
+    a bound one after it, because the policy may take addresses away from the sockets.
+    """
+    cdef Datagram* socket = table_find_connected(udp, flow)
+    cdef uint32_t token
+    action[0] = POLICY_ACCEPT
+    if socket != NULL:
+        return socket
+    action[0] = policy_find(udp.ip, &view.destination, PROTOCOL_UDP, flow.local_port, &token)
+    if action[0] != POLICY_ACCEPT:
+        return NULL
+    return table_find_bound(udp, flow)
+
+
+cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
+    """Give a datagram or train to its socket, or do with it what the address policy says."""
+    cdef Context* context = udp.ip.context
+    cdef UdpHeader header
+    cdef FlowKey flow
+    cdef PolicyAction action
+    cdef Datagram* socket
+    cdef int fault = udp_parse(view.payload, view.length, &header)
+    if fault == UDP_TOO_SHORT:
+        packet_drop(context, view.packet, UDP_DROP_TOO_SHORT)
+        return
+    if fault < 0:
+        packet_drop(context, view.packet, UDP_DROP_BAD_LENGTH)
+        return
+    flow_of_view(view, header.destination_port, header.source_port, &flow)
+    socket = find_receiver(udp, view, &flow, &action)
+    if action == POLICY_MIRROR:
+        # Unverified: the checksum stays as it is, and the receiver will verify it.
+        ip_mirror(udp.ip, view)
+        return
+    if action == POLICY_DROP:
+        packet_drop(context, view.packet, IP_DROP_BY_POLICY)
+        return
+    if not checksum_is_good(context, view, &header):
+        packet_free(&context.slab, view.packet)
+        return
+    if socket == NULL:
+        refuse(udp, view)
+        return
+    deliver(udp, socket, view, &header)
+
+
+cdef void echo_input(UdpLayer* udp, IpView* view) noexcept nogil:
+    """Give an echo reply, ICMP header and all, to the socket that has its identifier."""
+    cdef Context* context = udp.ip.context
+    cdef Packet* packet = view.packet
+    cdef FlowKey flow
+    cdef DatagramInfo info
+    cdef Datagram* socket
+    flow_of_view(view, load16(view.payload + ICMP_IDENTIFIER_OFFSET), 0, &flow)
+    socket = table_find_connected(udp, &flow)
+    if socket == NULL:
+        socket = table_find_bound(udp, &flow)
+    if socket == NULL:
+        packet_drop(context, packet, ICMP_DROP_REPLY_NOT_OURS)
+        return
+    info_of_view(view, 0, &info)
+    packet.data = view.payload
+    packet.length = view.length
+    datagram_deliver(context, socket, packet, &info)
+
+
+cdef bint flow_of_error(const IcmpError* error, FlowKey* flow) noexcept nogil:
+    """The key of a socket connected to whom the offending packet went to.
+
+    False if it can't have come from a socket: not UDP and no echo request.
+    """
+    cdef const uint8_t* quoted = error.transport
+    memset(flow, 0, sizeof(FlowKey))
+    flow.local = error.local
+    flow.remote = error.remote
+    flow.protocol = error.protocol
+    if error.protocol == PROTOCOL_UDP:
+        flow.local_port = load16(quoted)
+        flow.remote_port = load16(quoted + 2)
+        return True
+    flow.local_port = load16(quoted + ICMP_IDENTIFIER_OFFSET)
+    if error.protocol == PROTOCOL_ICMP:
+        return quoted[0] == ICMP4_ECHO
+    return error.protocol == PROTOCOL_ICMPV6 and quoted[0] == ICMP6_ECHO
+
+
+cdef bint error_is_reported(const Datagram* socket, const IcmpError* error) noexcept nogil:
+    """Whether an application hears of an error (RFC 1122 section 4.1.3.3)."""
+    if error.kind == ICMP_ERROR_TOO_BIG and socket.endpoint.marking.mtu_discover != MTU_DISCOVER_DO:
+        return False
+    if socket.report_errors:
+        return True
+    # As in Linux: an unconnected socket could not tell which of its peers is meant.
+    return socket.connected and error.kind != ICMP_ERROR_TIME_EXCEEDED
+
+
+cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
+    """Tell the socket that sent the offending packet; believe Packet Too Big if there is one."""
+    cdef Context* context = udp.ip.context
+    cdef FlowKey flow
+    cdef Datagram* socket = NULL
+    if flow_of_error(error, &flow):
+        socket = table_find_connected(udp, &flow)
+        if socket == NULL:
+            socket = table_find_bound(udp, &flow)
+    if socket == NULL:
+        count(context, ICMP_DROP_ERROR_NOT_OURS)
+        return
+    if error.kind == ICMP_ERROR_TOO_BIG:
+        ip_path_mtu_lower(udp.ip, &error.local, &error.remote, error.mtu)
+    if not error_is_reported(socket, error):
+        return
+    socket.endpoint.error = error.error
+    count(context, UDP_ERRORS_DELIVERED)
+    endpoint_ready(context, &socket.endpoint, READY_ERROR)
