@@ -123,7 +123,7 @@ cdef class Device:
     # For subclasses to override.
 
     def send(self, packets):
-        """Carry packets away: a list of bytes, each one packet of at most MTU bytes, checksums in full.
+        """Carry packets away: a list of bytes, each a packet of at most MTU bytes, checksums whole.
 
         Called by the driver with the stack's lock and the GIL held: it must not call the stack, nor
         wait for something that does. What it raises is logged once, and the packets are lost.

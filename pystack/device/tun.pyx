@@ -1,0 +1,259 @@
+# TunDevice: packets to and from the Linux kernel, by a TUN interface with a virtio-net header.
+# Called by: the drivers in engine/ (read, write), applications (the rest).
+# RFCs: none.
+
+from libc.errno cimport EAGAIN, EBADF, EBADFD, EINTR, EINVAL, ENODEV, ENXIO, errno
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
+from posix.uio cimport iovec, writev
+from posix.unistd cimport close as os_close
+from posix.unistd cimport read as os_read
+from pystack.core.context cimport (
+    FEATURE_CSUM,
+    FEATURE_TSO4,
+    FEATURE_TSO6,
+    FEATURE_USO4,
+    FEATURE_USO6,
+)
+from pystack.core.memory.packet cimport (
+    CSUM_FULL,
+    CSUM_PARTIAL,
+    GSO_NONE,
+    GSO_TCP4,
+    GSO_TCP6,
+    GSO_UDP4,
+    PACKET_MAX,
+    Packet,
+    PacketQueue,
+    PacketSlab,
+    packet_free,
+    packet_pop,
+)
+from pystack.device.base cimport Device, device_gone
+from pystack.device.segmentation cimport packet_segment
+from pystack.device.tun_open cimport (
+    HEADER_SIZE_MAX,
+    tun_attach,
+    tun_inspect,
+    tun_open,
+    tun_set_offloads,
+)
+from pystack.device.virtio cimport VirtioHeader, virtio_read, virtio_write
+
+from pystack.device import addressing, netlink
+
+OFFLOADS = {
+    "csum": FEATURE_CSUM,
+    "tso4": FEATURE_TSO4,
+    "tso6": FEATURE_TSO6,
+    "uso4": FEATURE_USO4,
+    "uso6": FEATURE_USO6,
+}
+
+cdef enum:
+    FEATURE_ALL = FEATURE_CSUM | FEATURE_TSO4 | FEATURE_TSO6 | FEATURE_USO4 | FEATURE_USO6
+
+
+cdef uint32_t features_from(object offloads) except *:
+    """DeviceFeature bits of True, False, or names such as "csum,tso4"."""
+    cdef uint32_t features = 0
+    if isinstance(offloads, bool):
+        return FEATURE_ALL if offloads else 0
+    for name in filter(None, offloads.split(",")):
+        if name not in OFFLOADS:
+            raise ValueError(f"offload {name!r}: not one of {', '.join(OFFLOADS)}")
+        features |= OFFLOADS[name]
+    if features and not features & FEATURE_CSUM:
+        raise ValueError(f"offloads {offloads!r}: the others need csum")
+    return features
+
+
+cdef inline uint32_t feature_of(uint8_t gso) noexcept nogil:
+    """The DeviceFeature bit that a train needs."""
+    if gso == GSO_TCP4:
+        return FEATURE_TSO4
+    if gso == GSO_TCP6:
+        return FEATURE_TSO6
+    return FEATURE_USO4 if gso == GSO_UDP4 else FEATURE_USO6
+
+
+cdef inline bint is_gone(int problem) noexcept nogil:
+    """The interface was deleted or the file closed; anything else concerns one packet."""
+    return problem == EBADFD or problem == EBADF or problem == ENODEV or problem == ENXIO
+
+
+cdef class TunDevice(Device):
+    """A TUN interface of Linux: the stack at one end, the kernel at the other.
+
+    The interface, its addresses and its routes vanish when the device is closed and when the
+    process ends, however it ends. Needs CAP_NET_ADMIN, but for a persistent interface that root
+    has made for this user, and in the namespace of `pystack run`.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.fd = -1
+
+    def __init__(
+        self,
+        name="pystack%d",
+        *,
+        mtu=None,
+        host_addresses=None,
+        offloads=True,
+        fd=None,
+        configure=True,
+    ):
+        """Make an interface, or use one that exists.
+
+        name: %d stands for the first free number. If a persistent TUN interface has the name, that
+            one is used, and its configuration left to who made it.
+        mtu: 68 to 65535; by default 1500, or what a persistent interface has.
+        host_addresses: the kernel's addresses; by default the first one of each network.
+        offloads: what the kernel may leave undone, and trains it takes: "csum,tso4,tso6,uso4,uso6"
+            or some of these; True: all that it can; False: none, and no virtio-net header.
+        fd: an open TUN interface, wherever it came from; belongs to the device from now on.
+        configure: False: leave addresses, routes, MTU and link state alone.
+
+        OSError: EPERM, EBUSY if the name is taken, ENOENT if there is no /dev/net/tun, and others;
+        ValueError.
+        """
+        cdef uint32_t features = features_from(offloads)
+        Device.__init__(self, 1500 if mtu is None else mtu)
+        self.host_addresses = addressing.parse_host_addresses(host_addresses)
+        try:
+            if fd is None:
+                self.fd = tun_open()
+                self.name, self.ours = tun_attach(self.fd, name, offloads is not False)
+            else:
+                self.fd = fd
+            self.name, self.header_size = tun_inspect(self.fd)
+            self.may_configure = configure and fd is None
+            if self.header_size:
+                self.features = tun_set_offloads(self.fd, features)
+            if mtu is None and fd is None and not self.ours:
+                self.mtu = netlink.mtu_of(self.name)
+        except BaseException:
+            self.closed = True
+            if fd is None:
+                self.release()
+            self.fd = -1  # a given one remains its giver's
+            raise
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            os_close(self.fd)
+
+    def fileno(self):
+        """The file of the interface; -1 when it is closed."""
+        return self.fd
+
+    def configure(self, networks):
+        """Route the networks to the interface; its addresses become local_addresses.
+
+        FileExistsError if one of them is in use on this machine already; OSError.
+        """
+        Device.configure(self, networks)
+        plan = addressing.plan(networks, self.host_addresses)
+        self.local_addresses = plan.local_addresses
+        if not self.may_configure:
+            return
+        if self.ours:
+            netlink.check_networks(networks)
+            netlink.configure(self.name, self.mtu, plan)
+        else:
+            self.local_addresses = netlink.check_ready(self.name, self.mtu, plan)
+
+    cdef int release(self) except -1:
+        cdef int fd = self.fd
+        self.fd = -1
+        if fd >= 0:
+            os_close(fd)
+        return 0
+
+    cdef int read(self, Packet** empty, int room) noexcept nogil:
+        cdef int filled = 0, _attempt, outcome
+        if self.closed:
+            return -EBADF
+        for _attempt in range(room):
+            outcome = self.read_one(empty[filled])
+            if outcome == 0:
+                filled += 1
+            elif outcome == -EAGAIN:
+                break
+            elif is_gone(-outcome):
+                return filled if filled else outcome
+            elif outcome != -EINTR:
+                self.lost += 1
+        return filled
+
+    cdef int read_one(self, Packet* packet) noexcept nogil:
+        """Read a packet, its header into the headroom; 0 or a negative errno."""
+        cdef uint8_t* start = packet.data - self.header_size
+        cdef ssize_t got = os_read(self.fd, start, self.header_size + PACKET_MAX)
+        if got < 0:
+            return -errno
+        if got <= self.header_size:
+            return -EINVAL
+        packet.length = <uint32_t>(got - self.header_size)
+        if self.header_size == 0:
+            packet.csum = CSUM_FULL
+            packet.gso = GSO_NONE
+            return 0
+        return 0 if virtio_read(<VirtioHeader*>start, packet) == 0 else -EINVAL
+
+    cdef int write(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil:
+        cdef PacketQueue pieces
+        cdef Packet* packet
+        cdef int problem = 0
+        if self.closed:
+            return device_gone(slab, queue, EBADF)
+        memset(&pieces, 0, sizeof(pieces))
+        while queue.first != NULL and not problem:
+            packet = packet_pop(queue)
+            if self.takes(packet):
+                problem = self.write_one(packet)
+                packet_free(slab, packet)
+                continue
+            if packet_segment(slab, packet, &pieces) < 0:
+                self.lost += 1
+            while pieces.first != NULL:
+                packet = packet_pop(&pieces)
+                problem = self.write_one(packet)
+                packet_free(slab, packet)
+        return device_gone(slab, queue, problem) if problem else 0
+
+    cdef bint takes(self, const Packet* packet) noexcept nogil:
+        """The kernel will cut this train, if it is one, and complete its checksum."""
+        if packet.gso != GSO_NONE:
+            return self.features & feature_of(packet.gso) != 0
+        return packet.csum != CSUM_PARTIAL or self.features & FEATURE_CSUM
+
+    cdef int write_one(self, const Packet* packet) noexcept nogil:
+        """Write a packet by one gathering call; 0, or the errno if the device is gone.
+
+        What the kernel does not take otherwise (the interface is down, no memory) is lost, as on
+        any link.
+        """
+        cdef uint8_t[HEADER_SIZE_MAX] header
+        cdef iovec[4] parts
+        cdef int count = 0, part
+        if self.header_size:
+            memset(header, 0, self.header_size)
+            if virtio_write(<VirtioHeader*>header, packet) < 0:
+                self.lost += 1
+                return 0
+            parts[0].iov_base = header
+            parts[0].iov_len = self.header_size
+            count = 1
+        parts[count].iov_base = packet.data
+        parts[count].iov_len = packet.length
+        count += 1
+        for part in range(2):
+            if packet.borrowed_length[part]:
+                parts[count].iov_base = <void*>packet.borrowed[part]
+                parts[count].iov_len = packet.borrowed_length[part]
+                count += 1
+        if writev(self.fd, parts, count) >= 0:
+            return 0
+        self.lost += 1
+        return errno if is_gone(errno) else 0
