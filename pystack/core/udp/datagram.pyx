@@ -2,20 +2,9 @@
 # Called by: stack.
 # RFCs: 768, 1122 section 4.1, 3493 sections 3.7 and 5.3.
 
-from libc.errno cimport (
-    EACCES,
-    EADDRINUSE,
-    EADDRNOTAVAIL,
-    EAFNOSUPPORT,
-    EAGAIN,
-    EDESTADDRREQ,
-    EINVAL,
-    ENETUNREACH,
-    ENOTCONN,
-    EPIPE,
-)
+from libc.errno cimport EADDRINUSE, EDESTADDRREQ, EINVAL, ENOTCONN, EPIPE
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport endpoint_ready, endpoint_unready
@@ -27,23 +16,21 @@ from pystack.core.endpoint cimport (
     READY_WRITE,
 )
 from pystack.core.ip.layer cimport PROTOCOL_ICMPV6, PROTOCOL_UDP, IpSend
-from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport Packet, packet_pop, packet_queue_release
 from pystack.core.memory.random cimport random_below
+from pystack.core.udp.addresses cimport local_check, remote_check, source_check, source_find
+from pystack.core.udp.binding cimport binding_clear, binding_set, binding_set_ephemeral
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.output cimport echo_is_request, echo_output, udp_output
-from pystack.core.udp.ports cimport port_choose, port_is_taken, port_join, port_leave
+from pystack.core.udp.ports cimport port_choose, port_is_taken
 from pystack.core.udp.receive cimport true_size
-from pystack.core.udp.table cimport table_move, table_remove
-from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4, addr_v4
+from pystack.core.wire.address cimport Addr, addr_any, addr_is_any
 
 cdef enum:
     RECEIVE_BUFFER = 212992     # Linux's net.core.rmem_default
     FLOW_LABELS = 0x100000      # 20 bits
 
-
-# Life.
 
 cdef Datagram* datagram_open(UdpLayer* udp, uint8_t protocol, bint v6) noexcept nogil:
     """Make an unbound socket of one family; NULL: out of memory."""
@@ -71,7 +58,7 @@ cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
     """Free a socket and all that waits in its queue."""
     if socket.connected:
         udp.connected_count -= 1
-    vacate(udp, socket)
+    binding_clear(udp, socket)
     packet_queue_release(&udp.ip.context.slab, &socket.queue)
     endpoint_unready(udp.ip.context, &socket.endpoint)
     if socket.previous != NULL:
@@ -83,87 +70,6 @@ cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
     free(socket)
 
 
-# Addresses.
-
-cdef int occupy(UdpLayer* udp, Datagram* socket, const FlowKey* key) noexcept nogil:
-    """Be found under a key: 0, or -ENOMEM and all as before. A bound socket keeps its port."""
-    cdef FlowKey old = socket.endpoint.key
-    cdef int code = table_move(udp, socket, key)
-    if code < 0 or socket.bound:
-        return code
-    code = port_join(udp, socket)
-    if code < 0:
-        table_remove(udp, socket)
-        socket.endpoint.key = old
-        return code
-    socket.bound = True
-    return 0
-
-
-cdef void vacate(UdpLayer* udp, Datagram* socket) noexcept nogil:
-    """Be found no more."""
-    if not socket.bound:
-        return
-    table_remove(udp, socket)
-    port_leave(udp, socket)
-    socket.bound = False
-
-
-cdef int occupy_ephemeral(UdpLayer* udp, Datagram* socket, FlowKey* key) noexcept nogil:
-    """Occupy a key; if the socket has no port yet, with one that is free: 0, -EAGAIN or -ENOMEM."""
-    cdef int port
-    if not socket.bound:
-        port = port_choose(udp, socket, &key.local)
-        if port < 0:
-            return -EAGAIN
-        key.local_port = <uint16_t>port
-    return occupy(udp, socket, key)
-
-
-cdef int check_remote(const Datagram* socket, const Addr* remote) noexcept nogil:
-    """Whether a socket may speak to an address at all: 0, or the errno of Linux."""
-    if not socket.v6 and not addr_is_v4(remote):
-        return -EAFNOSUPPORT
-    if not addr_is_v4(remote):
-        return 0
-    if socket.v6 and socket.endpoint.v6only:
-        return -ENETUNREACH
-    if addr_v4(remote) == <uint32_t>0xFFFFFFFF and not socket.broadcast:
-        return -EACCES
-    return 0
-
-
-cdef int find_source(
-    UdpLayer* udp, const Addr* bound, const Addr* remote, Addr* source
-) noexcept nogil:
-    """The source of datagrams to a remote address: the bound address, or the one to be chosen.
-
-    Returns 0; -EAFNOSUPPORT or -ENETUNREACH for two families that do not meet; or as
-    ip_choose_source.
-    """
-    if addr_is_v4(bound) and not addr_is_v4(remote):
-        return -EAFNOSUPPORT
-    if addr_is_any(bound):
-        return ip_choose_source(udp.ip, remote, source)
-    if addr_is_v4(remote) and not addr_is_v4(bound):
-        return -ENETUNREACH
-    source[0] = bound[0]
-    return 0
-
-
-cdef int check_bind(UdpLayer* udp, const Datagram* socket, const Addr* address) noexcept nogil:
-    """Whether a socket may be bound to an address, whatever the port: 0, or the errno of Linux."""
-    if socket.bound:
-        return -EINVAL
-    if not socket.v6 and not addr_is_v4(address):
-        return -EAFNOSUPPORT
-    if socket.v6 and socket.endpoint.v6only and addr_is_v4(address):
-        return -EINVAL
-    if addr_is_any(address) or ip_is_local(udp.ip, address):
-        return 0
-    return -EADDRNOTAVAIL
-
-
 cdef int datagram_bind(
     UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port
 ) noexcept nogil:
@@ -172,7 +78,7 @@ cdef int datagram_bind(
     -EINVAL: bound already, or a mapped address with v6only. -EADDRNOTAVAIL: not ours. -EADDRINUSE.
     """
     cdef FlowKey key = socket.endpoint.key
-    cdef int code = check_bind(udp, socket, address)
+    cdef int code = local_check(udp, socket, address)
     if code < 0:
         return code
     if port == 0:
@@ -184,7 +90,7 @@ cdef int datagram_bind(
         return -EADDRINUSE
     key.local = address[0]
     key.local_port = port
-    code = occupy(udp, socket, &key)
+    code = binding_set(udp, socket, &key)
     if code < 0:
         return code
     socket.bound_address = address[0]
@@ -197,16 +103,16 @@ cdef int datagram_connect(
 ) noexcept nogil:
     """Fix the remote address and port, and with them the local ones; again for another remote."""
     cdef FlowKey key = socket.endpoint.key
-    cdef int code = check_remote(socket, address)
+    cdef int code = remote_check(udp, socket, address)
     if code < 0:
         return code
-    code = find_source(udp, &socket.bound_address, address, &key.local)
+    code = source_find(udp, &socket.bound_address, address, &key.local)
     if code < 0:
         return code
     # As in Linux the unspecified address means this host itself.
     key.remote = key.local if addr_is_any(address) else address[0]
     key.remote_port = port if key.protocol == PROTOCOL_UDP else 0
-    code = occupy_ephemeral(udp, socket, &key)
+    code = binding_set_ephemeral(udp, socket, &key)
     if code < 0:
         return code
     if not socket.connected:
@@ -225,11 +131,11 @@ cdef int datagram_disconnect(UdpLayer* udp, Datagram* socket) noexcept nogil:
     key.remote.hi = key.remote.lo = 0
     key.remote_port = 0
     if socket.port_given:
-        code = occupy(udp, socket, &key)
+        code = binding_set(udp, socket, &key)
         if code < 0:
             return code
     else:
-        vacate(udp, socket)
+        binding_clear(udp, socket)
         key.local_port = 0
         socket.endpoint.key = key
     socket.connected = False
@@ -237,20 +143,11 @@ cdef int datagram_disconnect(UdpLayer* udp, Datagram* socket) noexcept nogil:
     return 0
 
 
-# Sending.
-
 cdef int take_error(Datagram* socket) noexcept nogil:
     """The pending error as a return value, 0 if there is none."""
     cdef int32_t error = socket.endpoint.error
     socket.endpoint.error = 0
     return -error
-
-
-cdef int check_source(UdpLayer* udp, const Addr* source, const Addr* remote) noexcept nogil:
-    """Whether datagrams to a remote address may come from this one (IP_PKTINFO): 0, or -EINVAL."""
-    if addr_is_v4(source) != addr_is_v4(remote) or not ip_is_local(udp.ip, source):
-        return -EINVAL
-    return 0
 
 
 cdef int prepare(
@@ -263,15 +160,15 @@ cdef int prepare(
         if not socket.connected:
             return -EDESTADDRREQ
         remote = &socket.endpoint.key.remote
-    code = check_remote(socket, remote)
+    code = remote_check(udp, socket, remote)
     if code < 0:
         return code
     memset(send, 0, sizeof(IpSend))
     if source != NULL and not addr_is_any(source):
-        code = check_source(udp, source, remote)
+        code = source_check(udp, source, remote)
         send.source = source[0]
     else:
-        code = find_source(udp, &socket.endpoint.key.local, remote, &send.source)
+        code = source_find(udp, &socket.endpoint.key.local, remote, &send.source)
     if code < 0:
         return code
     send.destination = send.source if addr_is_any(remote) else remote[0]
@@ -307,7 +204,7 @@ cdef int64_t datagram_send(
         return -EINVAL
     if not socket.bound:
         chosen = key[0]
-        code = occupy_ephemeral(udp, socket, &chosen)
+        code = binding_set_ephemeral(udp, socket, &chosen)
         if code < 0:
             return code
     if key.protocol != PROTOCOL_UDP:
@@ -316,8 +213,6 @@ cdef int64_t datagram_send(
         port = key.remote_port
     return udp_output(udp, &send, key.local_port, port, data, length, gso_size)
 
-
-# Receiving.
 
 cdef Packet* datagram_take(Datagram* socket, DatagramInfo* info) noexcept nogil:
     """The oldest datagram, from now on the caller's; NULL: none."""
@@ -337,8 +232,6 @@ cdef Packet* datagram_peek(Datagram* socket, DatagramInfo* info) noexcept nogil:
     info[0] = (<DatagramInfo*>packet.control)[0]
     return packet
 
-
-# Shutdown.
 
 cdef int shut(UdpLayer* udp, Datagram* socket, int events) noexcept nogil:
     """Wake who waits for a direction that has ended: 0, or as Linux -ENOTCONN."""

@@ -9,29 +9,29 @@ from pystack.core.memory.flow cimport FlowKey, FlowTable
 from pystack.core.memory.packet cimport PacketQueue
 from pystack.core.wire.address cimport Addr
 
-# Options (reuse_address ... gro, and endpoint.marking, v6only, service) are written by the stack,
-# everything else by udp/ only.
 ctypedef struct Datagram:
+    # Written by udp/.
     Endpoint endpoint           # key: local address or unspecified, port (echo: identifier); remote
     PacketQueue queue           # received; control holds DatagramInfo, data/length are the payload
     uint32_t queue_bytes        # buffers' true size, not payload
-    uint32_t queue_limit        # SO_RCVBUF
-    bint bound                  # has a port and is in the tables
-    bint connected
-    bint reuse_address
-    bint broadcast
-    bint shut_read
-    bint shut_write
-    bint report_errors          # IP_RECVERR
-    bint gro                    # UDP_GRO: trains are delivered whole
-    bint v6                     # AF_INET6; may still speak IPv4, by mapped addresses
-    bint port_given             # by bind; a port found at first use goes with a disconnect
-    Addr bound_address          # of bind, or unspecified: what a disconnect returns to
     uint32_t flow_label         # of IPv6 packets (RFC 6437 section 3)
+    Addr bound_address          # of bind, or unspecified: what a disconnect returns to
     Datagram* twin              # the next older socket with an equal key (reuse_address)
     Datagram* port_next         # the next with the same port
     Datagram* previous          # all sockets of this layer
     Datagram* next
+    bint v6                     # AF_INET6; may still speak IPv4, by mapped addresses
+    bint bound                  # has a port and is in the tables
+    bint port_given             # by bind; a port found at first use goes with a disconnect
+    bint connected
+    bint shut_read
+    bint shut_write
+    # Options, written by the stack, as are v6only and marking of the endpoint.
+    uint32_t queue_limit        # SO_RCVBUF
+    bint reuse_address
+    bint broadcast
+    bint report_errors          # IP_RECVERR
+    bint gro                    # UDP_GRO: trains are delivered whole
 
 ctypedef struct DatagramInfo:
     Addr source

@@ -1,0 +1,61 @@
+# Which addresses a socket may have and speak to, and which one it speaks from.
+# Called by: udp/datagram.
+# RFCs: 3493 sections 3.7 and 5.3 (mapped addresses, IPV6_V6ONLY), 6724 (by ip_choose_source).
+
+from libc.errno cimport EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETUNREACH
+from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
+from pystack.core.udp.layer cimport Datagram, UdpLayer
+from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_v4
+
+
+cdef int local_check(UdpLayer* udp, const Datagram* socket, const Addr* address) noexcept nogil:
+    """Whether a socket may be bound to an address, whatever the port: 0, or the errno of Linux."""
+    if socket.bound:
+        return -EINVAL
+    if not socket.v6 and not addr_is_v4(address):
+        return -EAFNOSUPPORT
+    if socket.v6 and socket.endpoint.v6only and addr_is_v4(address):
+        return -EINVAL
+    if addr_is_any(address) or ip_is_local(udp.ip, address):
+        return 0
+    return -EADDRNOTAVAIL
+
+
+cdef int remote_check(
+    UdpLayer* udp, const Datagram* socket, const Addr* remote
+) noexcept nogil:
+    """Whether a socket may speak to an address at all: 0, or the errno of Linux."""
+    if not socket.v6 and not addr_is_v4(remote):
+        return -EAFNOSUPPORT
+    if not addr_is_v4(remote):
+        return 0
+    if socket.v6 and socket.endpoint.v6only:
+        return -ENETUNREACH
+    if not socket.broadcast and ip_is_broadcast(udp.ip, remote):
+        return -EACCES
+    return 0
+
+
+cdef int source_find(
+    UdpLayer* udp, const Addr* bound, const Addr* remote, Addr* source
+) noexcept nogil:
+    """The source of datagrams to a remote address: the bound address, or the one to be chosen.
+
+    Returns 0; -EAFNOSUPPORT or -ENETUNREACH for two families that do not meet; or as
+    ip_choose_source.
+    """
+    if addr_is_v4(bound) and not addr_is_v4(remote):
+        return -EAFNOSUPPORT
+    if addr_is_any(bound):
+        return ip_choose_source(udp.ip, remote, source)
+    if addr_is_v4(remote) and not addr_is_v4(bound):
+        return -ENETUNREACH
+    source[0] = bound[0]
+    return 0
+
+
+cdef int source_check(UdpLayer* udp, const Addr* source, const Addr* remote) noexcept nogil:
+    """Whether datagrams to a remote address may come from this one (IP_PKTINFO): 0, or -EINVAL."""
+    if addr_is_v4(source) != addr_is_v4(remote) or not ip_is_local(udp.ip, source):
+        return -EINVAL
+    return 0
