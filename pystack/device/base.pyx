@@ -20,6 +20,7 @@ from pystack.core.memory.packet cimport (
 from pystack.device.inbox cimport (
     Notify,
     inbox_attach,
+    inbox_clear,
     inbox_open,
     inbox_put,
     inbox_release,
@@ -92,6 +93,7 @@ cdef class Device:
             inbox_wake(&self.inbox)
         elif not self.released:
             self.released = True
+            inbox_clear(&self.inbox)
             self.release()
 
     def __enter__(self):
@@ -108,10 +110,12 @@ cdef class Device:
         """Hand over packets that have arrived, an iterable of bytes.
 
         From any thread, also within send. The stack takes them in when its driver runs next; what
-        does not fit into the queue is dropped.
+        does not fit into the queue is dropped, and so is everything once the device is closed.
         """
         cdef Packet view
         cdef bytes packet
+        if self.closed:
+            return
         memset(&view, 0, sizeof(view))
         for packet in packets:
             if not 0 < PyBytes_GET_SIZE(packet) <= PACKET_MAX:

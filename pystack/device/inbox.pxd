@@ -27,6 +27,8 @@ ctypedef struct Inbox:
 # 0, or -1 when out of memory. This and inbox_release need the GIL.
 cdef int inbox_open(Inbox* inbox) noexcept
 cdef void inbox_release(Inbox* inbox) noexcept
+# Drop what is queued, and free memory; the inbox stays usable.
+cdef void inbox_clear(Inbox* inbox) noexcept nogil
 # Say whom to wake (NULL: nobody); told at once if packets wait already. On return, who was
 # attached before is told no more.
 cdef void inbox_attach(Inbox* inbox, Notify notify, void* context) noexcept nogil

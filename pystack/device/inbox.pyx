@@ -45,10 +45,18 @@ cdef void inbox_release(Inbox* inbox) noexcept:
     """Free everything; nobody may use the inbox any more."""
     if inbox.lock == NULL:
         return
-    packet_queue_release(&inbox.slab, &inbox.queue)
-    packet_slab_release(&inbox.slab)
+    inbox_clear(inbox)
     PyThread_free_lock(inbox.lock)
     inbox.lock = NULL
+
+
+cdef void inbox_clear(Inbox* inbox) noexcept nogil:
+    """Drop what is queued, and free memory; the inbox stays usable."""
+    lock(inbox)
+    packet_queue_release(&inbox.slab, &inbox.queue)
+    packet_slab_release(&inbox.slab)
+    inbox.held = 0
+    unlock(inbox)
 
 
 cdef void inbox_attach(Inbox* inbox, Notify notify, void* context) noexcept nogil:
