@@ -42,6 +42,7 @@ cpdef enum Counter:
     IP_DROP_FRAGMENT_TIMEOUT
     IP_PATH_MTU_LOWERED
     IP_PATH_MTU_IGNORED
+    IP_IGNORED_NO_NEXT_HEADER           # IPv6 packets that end behind their headers, as they may
     # icmp
     ICMP_ECHO_REQUESTS_IN
     ICMP_ECHO_REPLIES_OUT
@@ -55,6 +56,7 @@ cpdef enum Counter:
     ICMP_DROP_UNKNOWN_TYPE
     ICMP_DROP_ERROR_NOT_OURS            # an error about something we did not send
     ICMP_IGNORED_DEPRECATED             # source quench and its kin (RFC 6633, 6918)
+    ICMP_IGNORED_REDIRECT               # there is but one way out of here
     ICMP_DROP_REPLY_NOT_OURS            # an echo reply that no socket waits for
     # udp
     UDP_DATAGRAMS_IN

@@ -5,6 +5,12 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from pystack.core.context cimport Context
 from pystack.core.endpoint cimport IpMarking
+from pystack.core.ip.fragment_table cimport FragmentTable
+from pystack.core.ip.identification cimport Identification
+from pystack.core.ip.network_list cimport NetworkList
+from pystack.core.ip.path_mtu_cache cimport PathMtuCache
+from pystack.core.ip.policy_table cimport PolicyTable
+from pystack.core.ip.token_bucket cimport TokenBucket
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport Addr
 
@@ -69,7 +75,12 @@ ctypedef struct IpSend:
     IpMarking marking
     uint32_t flow_label         # IPv6, 20 bits; 0: none
 
-# Opaque to transports: its fields belong to ip/.
+# Opaque to transports: its fields belong to the rooms of ip/ that they are named after.
 ctypedef struct IpLayer:
     Context* context
-    # networks, policy, fragments, path MTU cache, ICMP limiter: structs of their own rooms
+    NetworkList networks
+    PolicyTable policy
+    FragmentTable fragments
+    PathMtuCache path_mtus
+    Identification identification
+    TokenBucket icmp_errors     # that we may still send

@@ -4,6 +4,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from pystack.core.ip.layer cimport IpLayer, IpSend
 from pystack.core.memory.packet cimport Packet
 
+cdef enum:
+    PACKET_LOOPED = 1           # Packet.control[0] in the loop queue: only there may a source be one of ours
+
 # New packet with `size` bytes of room for transport header and inline payload; NULL when out of memory (counted).
 cdef Packet* ip_packet_new(IpLayer* ip, uint32_t size) noexcept nogil
 # Takes the packet: data at the transport header, borrowed payload behind it. With CSUM_PARTIAL the transport has

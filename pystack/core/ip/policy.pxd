@@ -8,3 +8,7 @@ from pystack.core.wire.address cimport Addr
 # a prefix the last rule that was set. token is handed back by policy_find. 0, -EINVAL, -ENOMEM.
 cdef int policy_set(IpLayer* ip, const Addr* prefix, int prefix_length, uint8_t protocol, uint16_t first_port, uint16_t last_port, PolicyAction action, uint32_t token) noexcept nogil
 cdef PolicyAction policy_find(IpLayer* ip, const Addr* destination, uint8_t protocol, uint16_t port, uint32_t* token) noexcept nogil
+# What a rule says about a whole address, whatever protocol and port; POLICY_ACCEPT where that matters.
+cdef PolicyAction policy_find_whole(IpLayer* ip, const Addr* destination) noexcept nogil
+cdef void policy_init(IpLayer* ip) noexcept nogil
+cdef void policy_release(IpLayer* ip) noexcept nogil

@@ -1,0 +1,108 @@
+# IPv4 input: header, options, addresses, fragments.
+# Called by: ip input.
+# RFCs: 791, 1122 section 3.2.1, 7126.
+
+from libc.stdint cimport uint32_t
+from pystack.core.context cimport packet_drop
+from pystack.core.counters cimport Counter
+from pystack.core.ip.control_noise cimport is_control_noise
+from pystack.core.ip.fragments cimport Fragment, fragments_input
+from pystack.core.ip.layer cimport IpLayer, IpView
+from pystack.core.ip.networks cimport ip_is_broadcast, ip_is_local, ip_is_source
+from pystack.core.ip.output cimport PACKET_LOOPED
+from pystack.core.memory.packet cimport Packet
+from pystack.core.wire.address cimport addr_is_multicast
+from pystack.core.wire.ipv4 cimport (
+    IPV4_BAD_CHECKSUM, IPV4_BAD_HEADER_LENGTH, IPV4_BAD_TOTAL_LENGTH, IPV4_BAD_VERSION,
+    IPV4_HEADER_LENGTH, IPV4_MF, IPV4_OFFSET_MASK, IPV4_OPTIONS_GOOD, Ipv4Header,
+    ipv4_check_options, ipv4_parse, ipv4_read
+)
+
+
+cdef Counter reason_of(int fault) noexcept nogil:
+    if fault == IPV4_BAD_VERSION:
+        return Counter.IP_DROP_BAD_VERSION
+    if fault == IPV4_BAD_HEADER_LENGTH:
+        return Counter.IP_DROP_BAD_HEADER_LENGTH
+    if fault == IPV4_BAD_TOTAL_LENGTH:
+        return Counter.IP_DROP_BAD_TOTAL_LENGTH
+    if fault == IPV4_BAD_CHECKSUM:
+        return Counter.IP_DROP_BAD_CHECKSUM
+    return Counter.IP_DROP_TOO_SHORT
+
+
+cdef bint drop(IpLayer* ip, Packet* packet, Counter reason) noexcept nogil:
+    packet_drop(ip.context, packet, reason)
+    return False
+
+
+cdef bint drop_to_many(IpLayer* ip, Packet* packet, const Ipv4Header* header) noexcept nogil:
+    """Nothing here listens to broadcast or multicast."""
+    if not header.fragment & IPV4_OFFSET_MASK and is_control_noise(
+        packet.data + header.header_length, packet.length - header.header_length, header.protocol
+    ):
+        return drop(ip, packet, Counter.IP_IGNORED_MULTICAST_CONTROL)
+    return drop(ip, packet, Counter.IP_DROP_BROADCAST_OR_MULTICAST)
+
+
+cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
+    """Judge header, options and addresses."""
+    cdef bint looped = packet.control[0] == PACKET_LOOPED
+    cdef Ipv4Header header
+    cdef int fault = ipv4_parse(packet.data, packet.length, &header)
+    if fault:
+        return drop(ip, packet, reason_of(fault))
+    packet.length = header.total_length         # the rest is a link's padding
+    if header.header_length != IPV4_HEADER_LENGTH:
+        # RFC 7126 sections 4.3 and 4.4: source routes are dropped, in silence.
+        if ipv4_check_options(packet.data, &header) != IPV4_OPTIONS_GOOD:
+            return drop(ip, packet, Counter.IP_DROP_BAD_OPTIONS)
+    if not ip_is_local(ip, &header.destination):
+        if addr_is_multicast(&header.destination) or ip_is_broadcast(ip, &header.destination):
+            return drop_to_many(ip, packet, &header)
+        return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
+    if not ip_is_source(ip, &header.source, looped):
+        return drop(ip, packet, Counter.IP_DROP_BAD_SOURCE)
+    view.source = header.source
+    view.destination = header.destination
+    view.packet = packet
+    view.ttl = header.ttl
+    view.tos = header.tos
+    view.v6 = False
+    return True
+
+
+cdef bint reassemble(IpLayer* ip, IpView* view, Ipv4Header* header) noexcept nogil:
+    """Give a fragment to reassembly; True if that makes a whole packet, whose header is read anew."""
+    cdef Fragment fragment
+    fragment.source = header.source
+    fragment.destination = header.destination
+    fragment.id = header.id
+    fragment.header_length = header.header_length
+    fragment.offset = <uint32_t>(header.fragment & IPV4_OFFSET_MASK) << 3
+    fragment.length = <uint32_t>header.total_length - header.header_length
+    fragment.protocol = header.protocol
+    fragment.next_header = header.protocol
+    fragment.tos = header.tos
+    fragment.more = header.fragment & IPV4_MF != 0
+    fragment.v6 = False
+    view.packet = fragments_input(ip, view.packet, &fragment)
+    if view.packet == NULL:
+        return False
+    ipv4_read(view.packet.data, header)
+    view.ttl = header.ttl
+    view.tos = header.tos
+    return True
+
+
+cdef bint ipv4_open(IpLayer* ip, IpView* view) noexcept nogil:
+    """Find the transport header, in the whole packet."""
+    cdef Ipv4Header header
+    ipv4_read(view.packet.data, &header)
+    if header.fragment & (IPV4_MF | IPV4_OFFSET_MASK):
+        if not reassemble(ip, view, &header):
+            return False
+    view.payload = view.packet.data + header.header_length
+    view.length = <uint32_t>header.total_length - header.header_length
+    view.protocol = header.protocol
+    return True

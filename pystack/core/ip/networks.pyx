@@ -1,0 +1,239 @@
+# IP networks: which addresses are ours, and which of them speaks to a destination.
+# Called by: ip input, output and icmp; udp and tcp when they bind and connect; stack when it is set up.
+# RFCs: 6724 section 5, 3021, 919, 922, 1122 section 3.2.1.3.
+
+from libc.errno cimport EADDRNOTAVAIL, EEXIST, EINVAL, ENETUNREACH, ENOMEM
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from pystack.core.ip.layer cimport IpLayer
+from pystack.core.ip.network_list cimport Network, NetworkList
+from pystack.core.wire.address cimport (
+    Addr, addr_eq, addr_in_prefix, addr_is_link_local, addr_is_loopback, addr_is_multicast,
+    addr_is_v4
+)
+
+cdef enum:
+    V4_BITS = 96                # where an IPv4 prefix begins
+    V4_BROADCAST_MAX = 126      # /30: longer ones have no network and broadcast address (RFC 3021)
+    FIRST_HOST_MAX = 126        # longer prefixes use their address 0 too
+    SCOPE_LINK = 2              # RFC 4291 section 2.7
+    SCOPE_GLOBAL = 14
+
+
+cdef Addr last_address(const Addr* prefix, int prefix_length) noexcept nogil:
+    """The prefix with all host bits set."""
+    cdef Addr a = prefix[0]
+    if prefix_length < 64:
+        a.lo = ~<uint64_t>0
+        a.hi |= ~<uint64_t>0 >> prefix_length
+    elif prefix_length < 128:
+        a.lo |= ~<uint64_t>0 >> (prefix_length - 64)
+    return a
+
+
+cdef bint overlaps(const Network* network, const Addr* prefix, int prefix_length) noexcept nogil:
+    if network.v4 != addr_is_v4(prefix):
+        return False
+    if network.prefix_length <= prefix_length:
+        return addr_in_prefix(prefix, &network.first, network.prefix_length)
+    return addr_in_prefix(&network.first, prefix, prefix_length)
+
+
+cdef inline const Network* network_of(const NetworkList* networks, const Addr* address) noexcept nogil:
+    """The network that an address is in, whatever it means there; NULL."""
+    cdef const Network* network = networks.items
+    cdef bint v4 = addr_is_v4(address)
+    cdef uint32_t i
+    for i in range(networks.count):
+        # A short IPv6 prefix covers ::ffff:0:0/96 too, where IPv4 is held.
+        if network.v4 == v4 and addr_in_prefix(address, &network.first, network.prefix_length):
+            return network
+        network += 1
+    return NULL
+
+
+cdef inline bint is_network_broadcast(const Network* network, const Addr* address) noexcept nogil:
+    """The network's own address, or its directed broadcast (RFC 919, 922); /31 and /32 have none."""
+    if not network.v4 or network.prefix_length > V4_BROADCAST_MAX:
+        return False
+    return address.lo == network.first.lo or address.lo == network.last.lo
+
+
+cdef bint is_excluded(const NetworkList* networks, const Addr* address) noexcept nogil:
+    cdef uint32_t i
+    for i in range(networks.excluded_count):
+        if addr_eq(&networks.excluded[i], address):
+            return True
+    return False
+
+
+cdef int ip_add_network(IpLayer* ip, const Addr* prefix, int prefix_length) noexcept nogil:
+    """Add a network whose addresses all answer.
+
+    0; -EINVAL: host bits set, or no unicast network; -EEXIST: overlaps another; -ENOMEM.
+    """
+    cdef NetworkList* networks = &ip.networks
+    cdef bint v4 = addr_is_v4(prefix)
+    cdef Network* network
+    cdef uint32_t i
+    if prefix_length < 0 or prefix_length > 128 or (v4 and prefix_length < V4_BITS):
+        return -EINVAL
+    if not addr_in_prefix(prefix, prefix, prefix_length):
+        return -EINVAL
+    if addr_is_multicast(prefix) or addr_is_loopback(prefix):
+        return -EINVAL
+    for i in range(networks.count):
+        if overlaps(&networks.items[i], prefix, prefix_length):
+            return -EEXIST
+    network = <Network*>realloc(networks.items, (networks.count + 1) * sizeof(Network))
+    if network == NULL:
+        return -ENOMEM
+    networks.items = network
+    network += networks.count
+    network.first = prefix[0]
+    network.last = last_address(prefix, prefix_length)
+    network.prefix_length = prefix_length
+    network.v4 = v4
+    networks.count += 1
+    return 0
+
+
+cdef int ip_exclude_address(IpLayer* ip, const Addr* address) noexcept nogil:
+    """Say that an address is somebody else's; 0, or -ENOMEM."""
+    cdef NetworkList* networks = &ip.networks
+    cdef Addr* excluded
+    if is_excluded(networks, address):
+        return 0
+    excluded = <Addr*>realloc(networks.excluded, (networks.excluded_count + 1) * sizeof(Addr))
+    if excluded == NULL:
+        return -ENOMEM
+    networks.excluded = excluded
+    excluded[networks.excluded_count] = address[0]
+    networks.excluded_count += 1
+    return 0
+
+
+cdef void networks_release(IpLayer* ip) noexcept nogil:
+    """Free the lists; there are no networks then."""
+    free(ip.networks.items)
+    free(ip.networks.excluded)
+    ip.networks.items = NULL
+    ip.networks.excluded = NULL
+    ip.networks.count = ip.networks.excluded_count = 0
+
+
+cdef bint ip_is_local(IpLayer* ip, const Addr* address) noexcept nogil:
+    """True of a unicast address of one of our networks that is not excluded."""
+    cdef const Network* network = network_of(&ip.networks, address)
+    if network == NULL or is_network_broadcast(network, address) or not addr_is_unicast(address):
+        return False
+    return not is_excluded(&ip.networks, address)
+
+
+cdef bint ip_is_broadcast(IpLayer* ip, const Addr* address) noexcept nogil:
+    """True of the limited broadcast address and of those of our networks."""
+    cdef const Network* network
+    if not addr_is_v4(address):
+        return False
+    if <uint32_t>address.lo == <uint32_t>0xFFFFFFFF:
+        return True
+    network = network_of(&ip.networks, address)
+    return network != NULL and is_network_broadcast(network, address)
+
+
+cdef bint ip_is_source(IpLayer* ip, const Addr* address, bint looped) noexcept nogil:
+    """True of one host's address (RFC 1122 section 3.2.1.3), and of ours only if the packet is ours.
+
+    A device that claims to send from one of our addresses could set two of our services talking
+    to each other for ever (RFC 1812 section 5.3.8).
+    """
+    cdef const Network* network
+    if not addr_is_unicast(address):
+        return False
+    network = network_of(&ip.networks, address)
+    if network == NULL:
+        return True
+    if is_network_broadcast(network, address):
+        return False
+    return looped or is_excluded(&ip.networks, address)
+
+
+cdef bint first_usable(IpLayer* ip, const Network* network, Addr* address) noexcept nogil:
+    """The lowest address of a network that is ours to use.
+
+    Its address 0 is skipped where it is the network's, or the routers' anycast (RFC 4291 section 2.6.1).
+    """
+    cdef uint32_t start = 1 if network.prefix_length <= FIRST_HOST_MAX else 0
+    cdef uint32_t i
+    for i in range(start, start + ip.networks.excluded_count + 1):
+        address[0] = network.first
+        address.lo += i
+        if not addr_in_prefix(address, &network.first, network.prefix_length):
+            return False
+        if ip_is_local(ip, address):
+            return True
+    return False
+
+
+cdef int scope_of(const Addr* address) noexcept nogil:
+    """RFC 6724 section 3.1; private and unique local addresses are global."""
+    if addr_is_link_local(address):
+        return SCOPE_LINK
+    if addr_is_multicast(address) and not addr_is_v4(address):
+        return (address.hi >> 48) & 0xF
+    return SCOPE_GLOBAL
+
+
+cdef int common_prefix(const Addr* a, const Addr* b) noexcept nogil:
+    """How many leading bits are equal (RFC 6724 section 2.2)."""
+    cdef uint64_t differ = a.hi ^ b.hi
+    cdef int bits = 0
+    if differ == 0:
+        differ = a.lo ^ b.lo
+        bits = 64
+    if differ == 0:
+        return 128
+    while not differ >> 63:
+        differ <<= 1
+        bits += 1
+    return bits
+
+
+cdef bint is_better_source(
+    const Addr* destination, const Addr* candidate, const Addr* best
+) noexcept nogil:
+    """RFC 6724 section 5: rule 2, appropriate scope; rule 8, longest matching prefix."""
+    cdef int wanted = scope_of(destination)
+    cdef int ours = scope_of(candidate)
+    cdef int theirs = scope_of(best)
+    if ours < theirs:
+        return ours >= wanted
+    if ours > theirs:
+        return theirs < wanted
+    return common_prefix(candidate, destination) > common_prefix(best, destination)
+
+
+cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) noexcept nogil:
+    """Choose among the first usable address of each network of the destination's family.
+
+    0; -ENETUNREACH: no network of that family; -EADDRNOTAVAIL: no usable address in them.
+    """
+    cdef const Network* network
+    cdef Addr candidate
+    cdef int result = -ENETUNREACH
+    cdef uint32_t i
+    if ip_is_local(ip, destination):        # rule 1: the same address
+        source[0] = destination[0]
+        return 0
+    for i in range(ip.networks.count):
+        network = &ip.networks.items[i]
+        if network.v4 != addr_is_v4(destination):
+            continue
+        if result == -ENETUNREACH:
+            result = -EADDRNOTAVAIL
+        if not first_usable(ip, network, &candidate):
+            continue
+        if result != 0 or is_better_source(destination, &candidate, source):
+            source[0] = candidate
+        result = 0
+    return result
