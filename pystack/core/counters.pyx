@@ -2,4 +2,7 @@
 # Called by: the stack's statistics.
 # RFCs: none.
 
-NAMES = tuple(name.lower() for name in Counter.__members__ if name != "COUNTER_COUNT")
+# By globals(): in here the bare name is the C type, which has no members.
+NAMES = tuple(
+    name.lower() for name in globals()["Counter"].__members__ if name != "COUNTER_COUNT"
+)
