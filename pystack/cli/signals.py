@@ -1,0 +1,60 @@
+"""SIGINT and SIGTERM: noted at once, acted upon only where a command may be interrupted.
+
+A command that starts or ends is never cut off in the middle of a step: it looks between steps.
+Called by: main, the commands.
+RFCs: none.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+asked_by = 0  # the signal that asked us to stop, 0 if none did
+_interruptible = False
+
+
+class Stop(BaseException):
+    """Somebody asked us to stop."""
+
+
+def install() -> None:
+    """Note SIGTERM, and SIGINT unless it was ignored from the start (`nohup`, `&` in a script)."""
+    signal.signal(signal.SIGTERM, _note)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _note)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global asked_by, _interruptible
+    asked_by = asked_by or number
+    if _interruptible:
+        _interruptible = False  # once: what ends now is not interrupted again
+        raise Stop
+
+
+def check() -> None:
+    """Raise Stop if somebody asked for it."""
+    if asked_by:
+        raise Stop
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it, Stop is raised wherever the main thread is."""
+    global _interruptible
+    _interruptible = True
+    try:
+        check()
+        yield
+    finally:
+        _interruptible = False
+
+
+def sleep(seconds: float) -> None:
+    """Sleep; Stop ends it."""
+    with interruptible():
+        time.sleep(seconds)

@@ -1,0 +1,90 @@
+"""A subnet as the options describe it: device, stack, policy, services, capture; gone at the end.
+
+Called by: serve, run, ping, nc.
+RFCs: none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pystack.cli import signals
+from pystack.cli.failure import USAGE, Failure
+from pystack.cli.options import Address, SubnetOptions, address_in
+
+if TYPE_CHECKING:
+    from pystack import Stack, TunDevice
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A subnet that answers."""
+
+    options: SubnetOptions
+    stack: Stack
+    device: TunDevice
+
+    @property
+    def host_addresses(self) -> tuple[Address, ...]:
+        """The kernel's own."""
+        return tuple(self.device.local_addresses)
+
+    @property
+    def example(self) -> Address:
+        """A virtual address to try."""
+        return address_in(self.options.networks, other_than=self.host_addresses)
+
+    @property
+    def answers(self) -> str:
+        """10.3.0.0/24 and fd03::/64 answer"""
+        networks = " and ".join(map(str, self.options.networks))
+        return f"{networks} {'answers' if len(self.options.networks) == 1 else 'answer'}"
+
+
+def check_system() -> None:
+    """Fail where there is no Linux."""
+    if sys.platform != "linux":
+        raise Failure(
+            f"this command needs a TUN device, which pystack has on Linux only, not on "
+            f"{sys.platform}. Use pystack as a library there, with a device of your own",
+            USAGE,
+        )
+
+
+@contextmanager
+def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Subnet]:
+    """Build what the options describe, with a new TUN device or the one that fd is.
+
+    Whatever goes wrong, and whoever asks to stop, nothing of it is left behind.
+    """
+    from pystack import PcapWriter, Stack, TunDevice
+    from pystack.services import start
+
+    with ExitStack() as ending:
+        signals.check()
+        device = TunDevice(
+            options.device, mtu=options.mtu, host_addresses=options.host_addresses, fd=fd
+        )
+        ending.callback(device.close)
+        signals.check()
+        stack = ending.enter_context(Stack(*options.networks, device=device))
+        if options.mirror:
+            for network in options.networks:
+                stack.set_policy(network, "mirror")
+        for service in options.services:
+            if options.mirror:
+                for network in options.networks:
+                    stack.set_policy(network, "accept", service.protocol, service.port)
+            running = start(stack, service.name, service.protocol, service.port)
+            if running is not None:
+                ending.callback(running.close)
+        if options.pcap is not None:
+            writer = ending.enter_context(PcapWriter(options.pcap))
+            stack.capture(writer)
+            ending.callback(stack.capture, None)
+        signals.check()
+        yield Subnet(options, stack, device)
