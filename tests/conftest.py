@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+TAG = sys.implementation.cache_tag
 SHIMS = "tests/native/*.pyx"
 BUILD_ERRORS = pytest.StashKey[str]()
 
@@ -22,8 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Bring the shims up to date, in the mode that pystack itself was built in."""
     if hasattr(config, "workerinput"):  # pytest-xdist: the controller has built them
         return
-    note = ROOT / "build" / f"inplace-{sys.implementation.cache_tag}"
+    note = ROOT / "build" / f"inplace-{TAG}"
     mode = os.environ.get("PYSTACK_BUILD") or (note.read_text() if note.exists() else "release")
+    last_build = ROOT / "build" / f"shims-{TAG}"
+    if shims_are_current(last_build, mode):
+        return
+    started = time.time()
     built = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "build"), SHIMS],
         env={**os.environ, "PYSTACK_BUILD": mode},
@@ -33,6 +40,20 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if built.returncode:  # the tests that import a missing shim will fail; here is why
         config.stash[BUILD_ERRORS] = built.stdout
+    else:
+        last_build.write_text(mode)
+        os.utime(last_build, (started, started))
+
+
+def shims_are_current(last_build: Path, mode: str) -> bool:
+    """Whether nothing that a shim is made of has changed since they were all built."""
+    if not last_build.exists() or last_build.read_text() != mode:
+        return False
+    shims = list(ROOT.glob(SHIMS))
+    inputs = [*shims, *(ROOT / "pystack").rglob("*.pxd"), ROOT / "setup.py"]
+    return all(path.stat().st_mtime < last_build.stat().st_mtime for path in inputs) and all(
+        shim.with_name(shim.stem + EXTENSION_SUFFIXES[0]).exists() for shim in shims
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
