@@ -3,7 +3,7 @@
 # RFCs: 9293 section 3.9.1 and 3.10.1 to 3.10.6.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 
@@ -20,6 +20,8 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
 cdef int64_t tcp_send(TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more, bint urgent) noexcept nogil
 # 1..length; 0: end of stream; -EAGAIN: nothing yet (READY_READ follows); -ENOTCONN; the pending error.
 cdef int64_t tcp_receive(TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil
+# The application is done with `count` received bytes that it has looked at in the ring itself.
+cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t count) noexcept nogil
 # how: 0 read, 1 write, 2 both (SHUT_RD, SHUT_WR, SHUT_RDWR).
 cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil
 # The holder lets go: linger, orphan, or RST if unread data would be lost (RFC 2525 section 2.17). endpoint.owner must
@@ -31,6 +33,3 @@ cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef int tcp_poll(const Tcb* tcb) noexcept nogil
 # True when SO_LINGER's wait is over: all data and the FIN are acknowledged, or the connection is gone.
 cdef bint tcp_drained(const Tcb* tcb) noexcept nogil
-# Options by Linux's numbers; level: IPPROTO_TCP or SOL_SOCKET. -ENOPROTOOPT, -EINVAL.
-cdef int tcp_set_option(TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil
-cdef int tcp_get_option(TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil

@@ -24,12 +24,15 @@ cdef enum TcpState:
     STATE_LAST_ACK = 9
     STATE_TIME_WAIT = 10
 
+cdef struct Tcb                 # below
+
 # What Linux keeps in sysctls. Times in nanoseconds, sizes in bytes. Set once per stack, then read only.
 ctypedef struct TcpConfig:
     int64_t rto_initial         # 1 s (RFC 6298 section 2.1)
     int64_t rto_min             # 200 ms, as Linux
     int64_t rto_max             # 120 s
     int64_t delayed_ack         # 40 ms, as Linux (RFC 9293 section 3.8.6.3: below 500 ms)
+    int64_t cork                # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back
     int64_t time_wait           # 60 s: 2 MSL
     int64_t fin_wait_2          # 60 s for orphans
     int64_t keepalive_idle      # 7200 s (RFC 1122 section 4.2.3.6)
@@ -118,7 +121,7 @@ ctypedef struct TcpBusy:
     uint32_t recent[4]          # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
     uint8_t recent_count
 
-ctypedef struct TcbList:
+cdef struct TcbList:
     Tcb* first
     Tcb* last
     uint32_t count
@@ -130,7 +133,7 @@ ctypedef struct Backlog:
     uint32_t limit              # of listen()
     int64_t cookies_until       # cookies have been sent that are valid until then
 
-ctypedef struct Tcb:
+cdef struct Tcb:
     Endpoint endpoint
     DeadlineNode deadline
     TcbList* list               # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead
@@ -190,10 +193,15 @@ ctypedef struct Tcb:
     TcpSettings settings
     uint8_t state               # TcpState; written by tcb_set_state only
     uint8_t recovery            # RecoveryState
+    uint8_t recover_valid       # `recover` holds the end of an earlier episode
+    uint8_t fast_retransmit     # the first retransmission of fast recovery is still owed
+    uint8_t rescued             # the rescue retransmission of this episode is spent
     uint8_t duplicate_acks
-    uint8_t retransmits         # consecutive timeouts, or unanswered probes / keepalives
+    uint8_t retransmits         # consecutive timeouts, or unanswered window probes
+    uint8_t keepalive_probes    # unanswered
     uint8_t snd_scale
     uint8_t rcv_scale
+    uint8_t rcv_scale_offered   # we send the option: first, or because the peer did
     uint8_t quick_acks          # ACKs still to be sent at once (start of a connection, after a gap)
     uint8_t timestamps_ok
     uint8_t sack_ok
@@ -207,10 +215,13 @@ ctypedef struct Tcb:
     uint8_t held                # somebody will tcp_close it: the application, or a native service
     uint8_t interactive         # data goes both ways: delay ACKs (Linux's ping-pong mode)
     uint8_t passive
+    uint8_t v6                  # the socket's family is AF_INET6
     uint8_t urgent_out
     uint8_t urgent_in
     uint8_t duplicate_pending
     uint8_t bound
+    uint8_t more                # MSG_MORE: the last write announced another
+    uint8_t write_blocked       # the application waits for room
     int32_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
 
 ctypedef struct TcpLayer:
@@ -230,4 +241,4 @@ ctypedef struct TcpLayer:
     uint64_t timestamp_secret[2]
     uint32_t port_counter
     int64_t challenge_second
-    uint32_t challenge_sent
+    uint32_t challenge_left     # challenge ACKs that this second still allows

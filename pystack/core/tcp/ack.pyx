@@ -1,0 +1,143 @@
+# The ACK field, step five of SEGMENT ARRIVES: what has arrived, how large the peer's window is, how long it took.
+# Called by: input.
+# RFCs: 9293 section 3.10.7.4, 5961 section 5, 7323 section 4, 2018, 2883.
+
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from pystack.core.context cimport count, endpoint_ready
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport READY_WRITE
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.ring cimport ring_consume
+from pystack.core.tcp.challenge cimport challenge_ack
+from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.recovery cimport recovery_acked
+from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
+from pystack.core.tcp.scoreboard cimport sent_acknowledge, sent_sack
+from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_rearm
+from pystack.core.wire.tcp cimport (
+    TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le, seq_lt,
+)
+
+
+cdef bint fin_is_acked(const Tcb* tcb) noexcept nogil:
+    return tcb.fin_sent and tcb.snd_una == tcb.snd_nxt
+
+
+cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:
+    """A third of the buffer is free: worth waking a writer for (as Linux)."""
+    return tcb.send_ring.length <= tcb.settings.send_buffer - tcb.settings.send_buffer // 3
+
+
+cdef uint32_t sack_input(Tcb* tcb, const TcpOptions* options) noexcept nogil:
+    """Bring the scoreboard up to date; return the bytes that are news.
+
+    Blocks outside (snd_una, snd_nxt] say nothing that we could use: D-SACKs and lies (RFC 2883, RFC 6675).
+    """
+    cdef uint32_t news = 0
+    cdef int i
+    if not tcb.sack_ok or not options.present & TCP_OPT_SACK:
+        return 0
+    for i in range(options.sack_count):
+        if (seq_lt(options.sack[i].start, options.sack[i].end)
+                and seq_gt(options.sack[i].start, tcb.snd_una)
+                and seq_le(options.sack[i].end, tcb.snd_nxt)):
+            news += sent_sack(tcb, options.sack[i].start, options.sack[i].end)
+    return news
+
+
+cdef void measure(TcpLayer* tcp, Tcb* tcb, int64_t sent_at, const TcpOptions* options) noexcept nogil:
+    """One RTT sample per ACK of new data: our own clock, or the echoed timestamp after a retransmission."""
+    cdef int32_t ticks
+    if sent_at:
+        rtt_sample(&tcb.rtt, tcp.context.now - sent_at, &tcp.config)
+    elif tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP and options.ts_ecr:
+        ticks = <int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr)
+        if ticks >= 0:
+            rtt_sample(&tcb.rtt, <int64_t>ticks * 1_000_000, &tcp.config)
+
+
+cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* options) noexcept nogil:
+    """SND.UNA moves: free what the peer has, time it, restart the timer (RFC 6298 section 5.3)."""
+    cdef uint32_t acked = ack - tcb.snd_una
+    cdef int64_t sent_at
+    sent_acknowledge(tcb, ack, &sent_at)
+    measure(tcp, tcb, sent_at, options)
+    ring_consume(&tcb.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
+    tcb.snd_una = ack
+    tcb.retransmits = 0
+    tcb.soft_error = 0
+    tcb.first_unacked_at = tcp.context.now
+    if tcb.urgent_out and seq_ge(ack, tcb.snd_up):
+        tcb.urgent_out = False
+    if ack == tcb.snd_nxt:
+        tcb.retransmit_at = DEADLINE_NEVER
+    else:
+        tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+        tcb_rearm(tcp, tcb)
+    if tcb.write_blocked and send_buffer_has_room(tcb):
+        tcb.write_blocked = False
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
+
+
+cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Take over the peer's window if the segment is not older than the last one; True if it changed."""
+    cdef uint32_t window = <uint32_t>seg.window << tcb.snd_scale
+    cdef bint changed
+    if not (seq_lt(tcb.snd_wl1, seg.seq)
+            or (tcb.snd_wl1 == seg.seq and seq_le(tcb.snd_wl2, seg.ack))):
+        return False
+    changed = window != tcb.snd_wnd
+    tcb.snd_wnd = window
+    tcb.snd_wl1 = seg.seq
+    tcb.snd_wl2 = seg.ack
+    tcb.max_snd_wnd = max(tcb.max_snd_wnd, window)
+    return changed
+
+
+cdef void probing_input(Tcb* tcb) noexcept nogil:
+    """Something answered: probes go on only while the window stays too small (RFC 9293 section 3.8.6.1)."""
+    if not tcb.probing:
+        return
+    tcb.retransmits = 0
+    if tcb.snd_wnd == 0:
+        return
+    tcb.probing = False
+    tcb.rtt.backoff = 0
+    tcb.retransmit_at = DEADLINE_NEVER
+
+
+cdef bint ack_input(
+        TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
+    """Step five for the synchronized states (RFC 9293 section 3.10.7.4 with RFC 5961 section 5)."""
+    cdef uint32_t acked = seg.ack - tcb.snd_una
+    cdef uint32_t sacked
+    cdef bint duplicate
+    cdef bint window_changed
+    if seq_gt(seg.ack, tcb.snd_nxt) or seq_lt(seg.ack, tcb.snd_una - tcb.max_snd_wnd):
+        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
+        challenge_ack(tcp, tcb)
+        return False
+    if seq_lt(seg.ack, tcb.snd_una):
+        # Old, but its data may be new (RFC 9293: the ACK can be ignored). Its SACK blocks still hold.
+        if sack_input(tcb, options):
+            tcb_output_later(tcp, tcb)
+        return True
+    sacked = sack_input(tcb, options)
+    window_changed = window_input(tcb, seg)
+    duplicate = acked == 0 and tcb.snd_nxt != tcb.snd_una and (
+        sacked != 0 if tcb.sack_ok and options.present & TCP_OPT_SACK
+        else seg.length == 0 and not window_changed and not seg.flags & TCP_FIN)
+    if acked:
+        advance(tcp, tcb, seg.ack, options)
+    if acked or sacked or duplicate:
+        recovery_acked(tcp, tcb, acked, sacked, duplicate)
+    probing_input(tcb)
+    if tcb.snd_una == tcb.snd_nxt:
+        if tcb.busy != NULL or tcb.send_ring.length == 0:
+            tcb_idle(tcb)
+        if tcb.send_ring.length or tcb.fin_queued:
+            tcb_output_later(tcp, tcb)
+    elif acked or sacked or duplicate or window_changed:
+        tcb_output_later(tcp, tcb)
+    return True

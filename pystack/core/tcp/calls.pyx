@@ -1,0 +1,354 @@
+# The user calls of RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS; in the manner of sockets.
+# Called by: stack's callers (engine), with the lock held and context.now set; native services.
+# RFCs: 9293 section 3.9.1 and 3.10.1 to 3.10.6.
+
+from libc.errno cimport (
+    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EALREADY, EINVAL, EISCONN, ENETUNREACH, ENOMEM, ENOTCONN,
+    EPIPE,
+)
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc
+from pystack.core.context cimport count, endpoint_ready
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
+from pystack.core.memory.ring cimport (
+    ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve,
+)
+from pystack.core.tcp.ack cimport send_buffer_has_room
+from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
+from pystack.core.tcp.layer cimport (
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
+    STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Backlog,
+    Tcb, TcpLayer,
+)
+from pystack.core.tcp.listen cimport listen_close, open_window
+from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect
+from pystack.core.tcp.output cimport send_reset, send_syn
+from pystack.core.tcp.receive cimport holes_exist, window_opened
+from pystack.core.tcp.rtt cimport rtt_timeout
+from pystack.core.tcp.tcb cimport (
+    tcb_bury, tcb_finish, tcb_list_remove, tcb_new, tcb_output_later, tcb_rearm, tcb_set_state,
+)
+from pystack.core.tcp.timers cimport fin_wait_2_timer
+from pystack.core.wire.address cimport (
+    Addr, addr_any, addr_is_any, addr_is_multicast, addr_is_v4,
+)
+
+cdef enum:
+    SHUT_RD = 0
+    SHUT_WR = 1
+    SHUT_RDWR = 2
+    MAX_BACKLOG = 4096      # as Linux's somaxconn
+
+
+cdef int take_error(Tcb* tcb) noexcept nogil:
+    """The pending error as a negative errno, once; 0 if there is none."""
+    cdef int error = tcb.endpoint.error
+    tcb.endpoint.error = 0
+    return -error
+
+
+cdef Tcb* tcp_open(TcpLayer* tcp, bint v6) noexcept nogil:
+    """OPEN begins: a TCB in CLOSED that the caller holds; NULL when out of memory."""
+    cdef Tcb* tcb = tcb_new(tcp)
+    if tcb == NULL:
+        return NULL
+    tcb.held = True
+    tcb.v6 = v6
+    tcb.endpoint.key.local = addr_any(v6)
+    return tcb
+
+
+cdef bint family_fits(const Tcb* tcb, const Addr* address) noexcept nogil:
+    """An IPv6 socket speaks IPv4 too, unless V6ONLY; an IPv4 socket nothing else (RFC 3493 section 3.7)."""
+    return not tcb.endpoint.v6only if tcb.v6 and addr_is_v4(address) else (
+        tcb.v6 or addr_is_v4(address))
+
+
+cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil:
+    """Reserve a local address and port; port 0: any free one. 0 or a negative errno."""
+    if tcb.bound or tcb.state != STATE_CLOSED:
+        return -EINVAL
+    if not family_fits(tcb, address):
+        return -EAFNOSUPPORT if not tcb.v6 else -EINVAL
+    if not addr_is_any(address) and not ip_is_local(tcp.ip, address):
+        return -EADDRNOTAVAIL
+    if port == 0:
+        port = port_for_bind(tcp, tcb, address)
+    if port == 0 or bind_conflict(tcp, tcb, address, port) < 0:
+        return -EADDRINUSE
+    tcb.endpoint.key.local = address[0]
+    tcb.endpoint.key.local_port = port
+    if flow_insert(&tcp.bound, &tcb.endpoint.key) < 0:
+        return -ENOMEM
+    tcb.bound = True
+    return 0
+
+
+cdef uint8_t scale_for(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """The shift that can express the receive buffer; the stack's, if the application has not set one."""
+    cdef uint8_t scale = 0
+    if not tcp.config.window_scaling:
+        return 0
+    if tcb.settings.receive_buffer == tcp.config.receive_buffer:
+        return tcp.config.window_scale
+    while scale < 14 and tcb.settings.receive_buffer >> scale > 0xFFFF:
+        scale += 1
+    return scale
+
+
+cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
+    """Passive OPEN; a second call changes the backlog. 0 or a negative errno."""
+    cdef Addr any
+    cdef int result
+    if tcb.state == STATE_CLOSED:
+        if not tcb.bound:
+            any = addr_any(tcb.v6)
+            result = tcp_bind(tcp, tcb, &any, 0)
+            if result < 0:
+                return result
+        tcb.backlog = <Backlog*>calloc(1, sizeof(Backlog))
+        if tcb.backlog == NULL:
+            return -ENOMEM
+        tcb.rcv_scale = scale_for(tcp, tcb)
+        tcb_set_state(tcp, tcb, STATE_LISTEN)
+    elif tcb.state != STATE_LISTEN:
+        return -EINVAL
+    tcb.backlog.limit = <uint32_t>max(0, min(backlog, <int>MAX_BACKLOG))
+    return 0
+
+
+cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil:
+    """The connection that has been established longest, now held by the caller; NULL if there is none."""
+    cdef Tcb* child
+    if listener.state != STATE_LISTEN:
+        return NULL
+    child = listener.backlog.accept.first
+    if child == NULL:
+        return NULL
+    tcb_list_remove(child)
+    child.listener = NULL
+    child.held = True
+    child.v6 = listener.v6
+    return child
+
+
+cdef int complete_key(TcpLayer* tcp, Tcb* tcb, const Addr* remote, uint16_t port) noexcept nogil:
+    """Fill in the 4-tuple and enter the connection table. 0 or a negative errno."""
+    cdef FlowKey* key = &tcb.endpoint.key
+    cdef int result
+    if addr_is_any(&key.local):
+        result = ip_choose_source(tcp.ip, remote, &key.local)
+        if result < 0:
+            return result
+    elif addr_is_v4(&key.local) != addr_is_v4(remote):
+        return -ENETUNREACH
+    key.remote = remote[0]
+    key.remote_port = port
+    if key.local_port == 0 and port_for_connect(tcp, key) == 0:
+        return -EADDRNOTAVAIL
+    result = flow_insert(&tcp.connections, key)
+    if result < 0:
+        return -EADDRNOTAVAIL if result == -2 else -ENOMEM
+    return 0
+
+
+cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil:
+    """Active OPEN: sends the SYN. 0 or a negative errno."""
+    cdef FlowKey before = tcb.endpoint.key
+    cdef int result
+    if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
+        return -EALREADY
+    if tcb.state != STATE_CLOSED:
+        return -EINVAL if tcb.state == STATE_LISTEN else -EISCONN
+    if not family_fits(tcb, address):
+        return -ENETUNREACH if tcb.v6 else -EAFNOSUPPORT
+    if addr_is_any(address) or addr_is_multicast(address):
+        return -ENETUNREACH
+    if tcb.bound:
+        flow_remove(&tcp.bound, &tcb.endpoint.key)
+    result = complete_key(tcp, tcb, address, port)
+    if result < 0:
+        tcb.endpoint.key = before
+        # The slot that was just left is still there: this cannot fail.
+        tcb.bound = tcb.bound and flow_insert(&tcp.bound, &tcb.endpoint.key) == 0
+        return result
+    tcb.bound = False
+    start_handshake(tcp, tcb)
+    return 0
+
+
+cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    tcb.timestamps_ok = tcp.config.timestamps
+    tcb.sack_ok = tcp.config.sack
+    tcb.rcv_scale_offered = tcp.config.window_scaling
+    tcb.rcv_scale = scale_for(tcp, tcb)
+    tcb.ts_offset = timestamp_offset(tcp, &tcb.endpoint.key)
+    tcb.iss = tcb.snd_una = initial_sequence(tcp, &tcb.endpoint.key)
+    tcb.snd_nxt = tcb.snd_small = tcb.iss + 1
+    open_window(tcp, tcb)
+    tcb_set_state(tcp, tcb, STATE_SYN_SENT)
+    tcb.first_unacked_at = tcp.context.now
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    tcb_rearm(tcp, tcb)
+    send_syn(tcp, tcb)
+
+
+cdef int64_t tcp_send(
+        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
+        bint urgent) noexcept nogil:
+    """SEND: copy into the send ring what fits; 1..length or a negative errno."""
+    cdef uint32_t room
+    if tcb.endpoint.error:
+        return take_error(tcb)
+    if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
+        tcb.write_blocked = True
+        return -EAGAIN
+    if tcb.fin_queued or tcb.state not in (STATE_ESTABLISHED, STATE_CLOSE_WAIT):
+        return -EPIPE if tcb.iss or tcb.snd_nxt else -ENOTCONN
+    if length == 0:
+        return 0
+    room = tcb.settings.send_buffer - min(tcb.send_ring.length, tcb.settings.send_buffer)
+    room = <uint32_t>min(<size_t>room, length)
+    if room == 0 or ring_reserve(&tcb.send_ring, tcb.send_ring.length + room) < 0:
+        # Without memory the ACK of what is queued brings the next chance; with nothing queued there is none.
+        tcb.write_blocked = True
+        return -EAGAIN if tcb.send_ring.length else -ENOMEM
+    ring_put(&tcb.send_ring, tcb.send_ring.length, data, room)
+    ring_extend(&tcb.send_ring, room)
+    tcb.write_blocked = room < length
+    tcb.more = more
+    if urgent and room == length:
+        tcb.urgent_out = True
+        tcb.snd_up = tcb.snd_una + tcb.send_ring.length
+    tcb_output_later(tcp, tcb)
+    return room
+
+
+cdef int64_t tcp_receive(
+        TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil:
+    """RECEIVE: copy out of the receive ring; 1..length, 0 at the end of the stream, or a negative errno."""
+    cdef uint32_t taken = <uint32_t>min(<size_t>tcb.receive_ring.length, length)
+    if taken == 0 and tcb.receive_ring.length == 0:
+        if tcb.endpoint.error:
+            return take_error(tcb)
+        if tcb.fin_received or tcb.shut_read:
+            return 0
+        if tcb.state in (STATE_LISTEN, STATE_SYN_SENT, STATE_SYN_RECEIVED):
+            return -EAGAIN if tcb.state != STATE_LISTEN else -ENOTCONN
+        if tcb.state == STATE_CLOSED:
+            return 0 if tcb.snd_nxt else -ENOTCONN
+        return -EAGAIN
+    ring_get(&tcb.receive_ring, 0, target, taken)
+    if not peek:
+        tcp_consume(tcp, tcb, taken)
+    return taken
+
+
+cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t count) noexcept nogil:
+    """Free `count` bytes of the receive ring, which may open the window."""
+    ring_consume(&tcb.receive_ring, count)
+    if tcb.receive_ring.length == 0 and not holes_exist(tcb):
+        ring_release(&tcb.receive_ring)
+    if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
+        window_opened(tcp, tcb)
+
+
+cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """CLOSE of the sending direction: the FIN follows what is queued (RFC 9293 section 3.10.4)."""
+    if tcb.fin_queued:
+        return
+    tcb.fin_queued = True
+    tcb.more = False
+    if tcb.state == STATE_ESTABLISHED:
+        tcb_set_state(tcp, tcb, STATE_FIN_WAIT_1)
+    elif tcb.state == STATE_CLOSE_WAIT:
+        tcb_set_state(tcp, tcb, STATE_LAST_ACK)
+    tcb_output_later(tcp, tcb)
+
+
+cdef void discard_received(Tcb* tcb) noexcept nogil:
+    tcb.shut_read = True
+    tcb.receive_ring.length = 0
+    ring_release(&tcb.receive_ring)
+
+
+cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
+    """Half-close. 0, -EINVAL or -ENOTCONN."""
+    if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
+        return -EINVAL
+    if tcb.state in (STATE_CLOSED, STATE_LISTEN, STATE_SYN_SENT):
+        return -ENOTCONN
+    if how != SHUT_WR:
+        discard_received(tcb)
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+    if how != SHUT_RD:
+        queue_fin(tcp, tcb)
+    return 0
+
+
+cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """CLOSE by the holder, who forgets the TCB: orderly if possible, RST if data would be lost unread."""
+    tcb.held = False
+    tcb.endpoint.owner = NULL
+    if tcb.state == STATE_CLOSED:
+        tcb_bury(tcp, tcb)
+    elif tcb.state == STATE_LISTEN:
+        listen_close(tcp, tcb)
+        tcb_finish(tcp, tcb, 0)
+    elif tcb.state == STATE_SYN_SENT:
+        tcb_finish(tcp, tcb, 0)
+    elif tcb.settings.linger and tcb.settings.linger_s == 0 or (
+            tcb.receive_ring.length and tcb.state != STATE_TIME_WAIT):
+        tcb.held = True
+        tcp_abort(tcp, tcb)
+    else:
+        # What arrives from now on is answered with RST (input: text_step), so that nobody sends to a closed socket.
+        queue_fin(tcp, tcb)
+        tcb.other_at = tcb.other_at if tcb.state == STATE_TIME_WAIT else DEADLINE_NEVER
+        fin_wait_2_timer(tcp, tcb)
+
+
+cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """ABORT (RFC 9293 section 3.10.5): RST if the peer knows of the connection, and everything is forgotten."""
+    tcb.held = False
+    tcb.endpoint.owner = NULL
+    if tcb.state == STATE_LISTEN:
+        listen_close(tcp, tcb)
+    elif tcb.state in (
+            STATE_SYN_RECEIVED, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
+            STATE_CLOSE_WAIT):
+        send_reset(tcp, tcb)
+        count(tcp.context, Counter.TCP_CONNECTIONS_RESET)
+    if tcb.state == STATE_CLOSED:
+        tcb_bury(tcp, tcb)
+    else:
+        tcb_finish(tcp, tcb, 0)
+
+
+cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
+    """What poll() would report: Ready bits."""
+    cdef int events = 0
+    if tcb.endpoint.error:
+        events |= READY_ERROR | READY_READ | READY_WRITE
+    if tcb.state == STATE_LISTEN:
+        return READY_READ if tcb.backlog.accept.count else 0
+    if tcb.state == STATE_CLOSED:
+        return events | READY_WRITE | READY_HANGUP | (READY_READ if tcb.snd_nxt else 0)
+    if tcb.receive_ring.length or tcb.fin_received or tcb.shut_read:
+        events |= READY_READ
+    if tcb.fin_queued and tcb.fin_received:
+        events |= READY_HANGUP
+    if tcb.state in (STATE_ESTABLISHED, STATE_CLOSE_WAIT) and send_buffer_has_room(tcb) or (
+            tcb.fin_queued):
+        events |= READY_WRITE
+    return events
+
+
+cdef bint tcp_drained(const Tcb* tcb) noexcept nogil:
+    return tcb.state in (STATE_CLOSED, STATE_FIN_WAIT_2, STATE_TIME_WAIT) or (
+        tcb.fin_sent and tcb.snd_una == tcb.snd_nxt)

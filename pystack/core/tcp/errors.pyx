@@ -1,0 +1,59 @@
+# ICMP errors about segments of ours.
+# Called by: stack.
+# RFCs: 5927, 5461, 1191, 8201, 1122 section 4.2.3.9.
+
+from libc.stdint cimport uint32_t
+from pystack.core.context cimport count
+from pystack.core.counters cimport Counter
+from pystack.core.ip.layer cimport (
+    ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_TOO_BIG, IcmpError,
+)
+from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
+from pystack.core.tcp.layer cimport (
+    STATE_ESTABLISHED, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, Tcb, TcpLayer,
+)
+from pystack.core.tcp.lookup cimport connection_find
+from pystack.core.tcp.output cimport sync_mss
+from pystack.core.tcp.scoreboard cimport sent_mark_too_big
+from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later
+from pystack.core.wire.bytes cimport load16, load32
+from pystack.core.wire.tcp cimport seq_ge, seq_lt
+
+
+cdef bint is_outstanding(const Tcb* tcb, uint32_t seq) noexcept nogil:
+    """Only something that is in flight can have met an error now (RFC 5927 section 4.1)."""
+    return seq_ge(seq, tcb.snd_una) and seq_lt(seq, tcb.snd_nxt)
+
+
+cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
+    """Lower the path MTU, and send again at once what was too large (RFC 1191 section 6.4)."""
+    cdef uint32_t before = tcb.smss
+    if not ip_path_mtu_lower(tcp.ip, &error.local, &error.remote, error.mtu):
+        return
+    if tcb.state < STATE_ESTABLISHED:
+        return
+    sync_mss(tcp, tcb)
+    if tcb.smss < before:
+        sent_mark_too_big(tcb, tcb.smss)
+        tcb_output_later(tcp, tcb)
+
+
+cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
+    """Find the connection that really sent the quoted segment, and tell it."""
+    cdef Tcb* tcb = connection_find(
+        tcp, &error.local, load16(error.transport), &error.remote, load16(error.transport + 2))
+    if tcb == NULL or tcb.state == STATE_LISTEN or (
+            not is_outstanding(tcb, load32(error.transport + 4))):
+        count(tcp.context, Counter.ICMP_DROP_ERROR_NOT_OURS)
+        return
+    count(tcp.context, Counter.TCP_ERRORS_DELIVERED)
+    if error.kind == ICMP_ERROR_TOO_BIG:
+        too_big(tcp, tcb, error)
+    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and (
+            error.kind != ICMP_ERROR_TIME_EXCEEDED):
+        # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC 5927 section 5.2.
+        if error.kind == ICMP_ERROR_PORT_UNREACHABLE:
+            count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
+        tcb_finish(tcp, tcb, error.error)
+    else:
+        tcb.soft_error = error.error

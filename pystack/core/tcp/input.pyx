@@ -1,0 +1,452 @@
+# SEGMENT ARRIVES: one function per step of RFC 9293 section 3.10.7.
+# Called by: stack.
+# RFCs: 9293 section 3.10.7, 5961, 7323 section 5, 6191, 1337.
+
+from libc.errno cimport ECONNREFUSED, ECONNRESET, EPIPE
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from pystack.core.context cimport count, endpoint_ready, packet_drop
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.ip.input cimport ip_mirror
+from pystack.core.ip.layer cimport (
+    POLICY_DROP, POLICY_MIRROR, POLICY_REFUSE, PROTOCOL_TCP, IpView, PolicyAction,
+)
+from pystack.core.ip.policy cimport policy_find
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.packet cimport CSUM_FULL, packet_free
+from pystack.core.tcp.ack cimport ack_input, fin_is_acked
+from pystack.core.tcp.challenge cimport challenge_ack
+from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.layer cimport (
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
+    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
+    TcpLayer,
+)
+from pystack.core.tcp.listen cimport (
+    connection_start, listen_established, listen_input, take_syn_options,
+)
+from pystack.core.tcp.lookup cimport connection_find, listener_find
+from pystack.core.tcp.output cimport send_ack, send_reset, send_reset_for, send_syn
+from pystack.core.tcp.receive cimport duplicate_seen, text_input
+from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
+from pystack.core.tcp.tcb cimport (
+    tcb_finish, tcb_is_synchronized, tcb_output_later, tcb_rearm, tcb_set_state,
+)
+from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
+from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
+from pystack.core.wire.tcp cimport (
+    TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, TcpOptions, TcpSegment, seq_ge,
+    seq_gt, seq_le, seq_lt, seq_max, tcp_parse, tcp_parse_options,
+)
+
+# After this long an idle connection's TS.Recent says nothing any more (RFC 7323 section 5.5).
+cdef int64_t PAWS_IDLE = 24 * 24 * 3600 * <int64_t>1_000_000_000
+
+
+cdef inline uint32_t segment_length(const TcpSegment* seg) noexcept nogil:
+    """SEG.LEN: SYN and FIN count."""
+    return seg.length + (seg.flags & TCP_SYN != 0) + (seg.flags & TCP_FIN != 0)
+
+
+cdef bint checksum_is_good(const IpView* view) noexcept nogil:
+    if view.packet.csum != CSUM_FULL:
+        return True
+    return csum_finish(csum_add(
+        csum_pseudo(&view.source, &view.destination, PROTOCOL_TCP, view.length),
+        view.payload, view.length)) == 0
+
+
+cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
+    """One segment or train to one of our addresses. Takes view.packet."""
+    cdef TcpSegment seg
+    cdef Tcb* tcb
+    count(tcp.context, Counter.TCP_SEGMENTS_IN)
+    if tcp_parse(view.payload, view.length, &seg) < 0:
+        packet_drop(tcp.context, view.packet, Counter.TCP_DROP_TOO_SHORT)
+        return
+    if not checksum_is_good(view):
+        packet_drop(tcp.context, view.packet, Counter.TCP_DROP_BAD_CHECKSUM)
+        return
+    seg.gso_size = view.packet.gso_size if view.packet.gso else 0
+    tcb = connection_find(
+        tcp, &view.destination, seg.destination_port, &view.source, seg.source_port)
+    if tcb == NULL:
+        if not unknown_input(tcp, view, &seg, NULL):
+            return
+    elif tcb.state == STATE_SYN_SENT:
+        syn_sent_input(tcp, tcb, view, &seg)
+    elif tcb.state == STATE_TIME_WAIT and is_reopening(tcb, &seg):
+        reopen(tcp, tcb, view, &seg)
+        return
+    else:
+        segment_arrives(tcp, tcb, view, &seg)
+    packet_free(&tcp.context.slab, view.packet)
+
+
+cdef bint unknown_input(
+        TcpLayer* tcp, IpView* view, const TcpSegment* seg, const Tcb* after) noexcept nogil:
+    """No connection: the policy, then a listener, then refusal. False: the packet has been taken."""
+    cdef uint32_t token
+    cdef PolicyAction action = policy_find(
+        tcp.ip, &view.destination, PROTOCOL_TCP, seg.destination_port, &token)
+    cdef Tcb* listener
+    cdef Tcb* tcb
+    if action == POLICY_MIRROR:
+        ip_mirror(tcp.ip, view)
+        return False
+    if action == POLICY_DROP:
+        packet_drop(tcp.context, view.packet, Counter.IP_DROP_BY_POLICY)
+        return False
+    listener = listener_find(tcp, &view.destination, seg.destination_port)
+    if listener == NULL or action == POLICY_REFUSE:
+        count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
+        send_reset_for(tcp, view, seg)
+        return True
+    tcb = listen_input(tcp, listener, view, seg, after)
+    if tcb != NULL:
+        segment_arrives(tcp, tcb, view, seg)
+    return True
+
+
+cdef bint is_reopening(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """May this SYN replace a connection in TIME-WAIT? (RFC 6191 section 2, RFC 1122 section 4.2.2.13)"""
+    cdef TcpOptions options
+    if seg.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) != TCP_SYN:
+        return False
+    tcp_parse_options(seg, &options)
+    if tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP:
+        if options.ts_val != tcb.ts_recent:
+            return seq_gt(options.ts_val, tcb.ts_recent)
+    return seq_gt(seg.seq, tcb.rcv_nxt)
+
+
+cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
+    """The old connection ends; the SYN goes to whoever listens. Takes view.packet."""
+    count(tcp.context, Counter.TCP_TIME_WAIT_REUSED)
+    tcb_finish(tcp, tcb, 0)
+    if unknown_input(tcp, view, seg, tcb):
+        packet_free(&tcp.context.slab, view.packet)
+
+
+# --- SYN-SENT: RFC 9293 section 3.10.7.3 -------------------------------------------------------------------------
+
+cdef void syn_sent_input(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
+    cdef TcpOptions options
+    cdef bint acked = seg.flags & TCP_ACK != 0
+    tcp_parse_options(seg, &options)
+    # First: the ACK bit.
+    if acked and (seq_le(seg.ack, tcb.iss) or seq_gt(seg.ack, tcb.snd_nxt)):
+        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
+        send_reset_for(tcp, view, seg)
+        return
+    # RFC 7323 section 3.2: an echo of something that we did not send makes the ACK unacceptable.
+    if acked and tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP and (
+            <int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) < 0):
+        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
+        send_reset_for(tcp, view, seg)
+        return
+    # Second: the RST bit.
+    if seg.flags & TCP_RST:
+        if not acked:
+            count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
+            return
+        count(tcp.context, Counter.TCP_RESETS_IN)
+        count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
+        tcb_finish(tcp, tcb, ECONNREFUSED)
+        return
+    # Fourth: the SYN bit.
+    if not seg.flags & TCP_SYN:
+        count(tcp.context, Counter.TCP_DROP_BAD_FLAGS)
+        return
+    tcb.irs = seg.seq
+    tcb.rcv_edge += seg.seq + 1
+    tcb.rcv_nxt = tcb.last_ack_sent = seg.seq + 1
+    take_syn_options(tcp, tcb, &options)
+    tcb.snd_wnd = tcb.max_snd_wnd = seg.window
+    tcb.snd_wl1 = seg.seq
+    tcb.snd_wl2 = seg.ack
+    if not acked:
+        simultaneous_open(tcp, tcb)
+        return
+    syn_acknowledged(tcp, tcb, seg)
+
+
+cdef void syn_acknowledged(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that state."""
+    cdef TcpSegment rest = seg[0]
+    if tcb.retransmits == 0:
+        rtt_sample(&tcb.rtt, tcp.context.now - tcb.first_unacked_at, &tcp.config)
+    tcb.rtt.backoff = 0
+    tcb.snd_una = seg.ack
+    tcb.retransmit_at = DEADLINE_NEVER
+    tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
+    connection_start(tcp, tcb)
+    keepalive_restart(tcp, tcb)
+    tcb.ack_now = True
+    tcb_output_later(tcp, tcb)
+    endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
+    if rest.length or rest.flags & TCP_FIN:
+        rest.seq += 1
+        rest.flags &= ~TCP_SYN
+        trim(tcp, tcb, &rest)
+        later_steps(tcp, tcb, &rest)
+
+
+cdef void simultaneous_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """SYN meets SYN: answer with SYN-ACK (RFC 9293 figure 8)."""
+    tcb_set_state(tcp, tcb, STATE_SYN_RECEIVED)
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    tcb_rearm(tcp, tcb)
+    send_syn(tcp, tcb)
+
+
+# --- all other states: RFC 9293 section 3.10.7.4 -----------------------------------------------------------------
+
+cdef void segment_arrives(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* received) noexcept nogil:
+    """The steps in their order; each returns False when the segment is done with."""
+    cdef TcpSegment seg = received[0]
+    cdef TcpOptions options
+    tcp_parse_options(&seg, &options)
+    if is_retransmitted_syn(tcb, &seg):
+        # The peer has not seen our SYN-ACK: RFC 9293 would send a bare ACK, Linux the SYN-ACK once more.
+        send_syn(tcp, tcb)
+        return
+    if not timestamp_is_good(tcp, tcb, &seg, &options):
+        return
+    if not sequence_is_acceptable(tcp, tcb, &seg):
+        return
+    if not reset_step(tcp, tcb, &seg):
+        return
+    if not syn_step(tcp, tcb, &seg):
+        return
+    tcb.last_received_at = tcp.context.now
+    if not ack_step(tcp, tcb, view, &seg, &options):
+        return
+    if tcb.state == STATE_CLOSED:
+        return
+    trim(tcp, tcb, &seg)
+    later_steps(tcp, tcb, &seg)
+
+
+cdef bint is_retransmitted_syn(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    return (tcb.state == STATE_SYN_RECEIVED and seg.seq == tcb.irs
+            and seg.flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN)
+
+
+cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """RFC 9293: an unacceptable segment draws an ACK. Bare ones are limited, so that two stacks cannot loop."""
+    if seg.length and not seg.flags & TCP_SYN:
+        send_ack(tcp, tcb)
+    else:
+        challenge_ack(tcp, tcb)
+
+
+cdef bint timestamp_is_good(
+        TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
+    """PAWS (RFC 7323 section 5.3), and the update of TS.Recent (section 4.3)."""
+    cdef bint old
+    if not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP:
+        return True
+    old = seq_lt(options.ts_val, tcb.ts_recent)
+    if old and not seg.flags & TCP_RST and tcp.context.now - tcb.ts_recent_at < PAWS_IDLE:
+        count(tcp.context, Counter.TCP_DROP_PAWS)
+        if seg.length and seq_le(seg.seq + seg.length, tcb.rcv_nxt):
+            duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+        acknowledge_out_of_window(tcp, tcb, seg)
+        return False
+    if (not old or tcp.context.now - tcb.ts_recent_at >= PAWS_IDLE) and (
+            seq_le(seg.seq, tcb.last_ack_sent) and not seg.flags & TCP_RST):
+        tcb.ts_recent = options.ts_val
+        tcb.ts_recent_at = tcp.context.now
+    return True
+
+
+cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """First, check sequence number: does any of it lie in the window? (RFC 9293 section 3.4, table 6)"""
+    cdef uint32_t length = segment_length(seg)
+    cdef uint32_t edge = seq_max(tcb.rcv_edge, tcb.rcv_nxt)
+    # As Linux: an empty segment may be as old as our last ACK (reordering), and a segment that starts at the edge is
+    # let in, so that the ACK of a zero-window probe counts; trim() takes its text.
+    cdef uint32_t least = tcb.last_ack_sent if length == 0 else tcb.rcv_nxt + 1
+    if seq_ge(seg.seq + length, least) and seq_le(seg.seq, edge):
+        return True
+    if seg.flags & TCP_RST:
+        count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
+        return False
+    if tcb.state == STATE_TIME_WAIT and seg.flags & TCP_FIN:
+        # The peer has not seen our last ACK: start 2 MSL anew (RFC 9293, TIME-WAIT in step eight).
+        enter_time_wait(tcp, tcb)
+    count(tcp.context, Counter.TCP_DROP_OUT_OF_WINDOW)
+    if seg.length and seq_le(seg.seq + seg.length, tcb.rcv_nxt):
+        duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+    acknowledge_out_of_window(tcp, tcb, seg)
+    return False
+
+
+cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Second, check the RST bit (RFC 5961 section 3.2; TIME-WAIT: RFC 1337)."""
+    if not seg.flags & TCP_RST:
+        return True
+    if tcb.state == STATE_TIME_WAIT:
+        count(tcp.context, Counter.TCP_DROP_RESET_IN_TIME_WAIT)
+        return False
+    if seg.seq != tcb.rcv_nxt:
+        count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
+        challenge_ack(tcp, tcb)
+        return False
+    count(tcp.context, Counter.TCP_RESETS_IN)
+    count(tcp.context, Counter.TCP_CONNECTIONS_RESET)
+    if tcb.state == STATE_SYN_RECEIVED and not tcb.passive:
+        tcb_finish(tcp, tcb, ECONNREFUSED)
+    elif tcb.state == STATE_CLOSE_WAIT:
+        tcb_finish(tcp, tcb, EPIPE)     # as Linux: the peer had said that it would send no more
+    elif tcb.state in (STATE_CLOSING, STATE_LAST_ACK):
+        tcb_finish(tcp, tcb, 0)
+    else:
+        tcb_finish(tcp, tcb, ECONNRESET)
+    return False
+
+
+cdef bint syn_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Fourth, check the SYN bit (RFC 5961 section 4.2): in any synchronized state a challenge, never a reset."""
+    if not seg.flags & TCP_SYN:
+        return True
+    if tcb.state == STATE_SYN_RECEIVED and not tcb.passive and seg.seq == tcb.irs:
+        return True         # simultaneous open: the SYN-ACK repeats the peer's SYN
+    challenge_ack(tcp, tcb)
+    return False
+
+
+cdef bint ack_step(
+        TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg,
+        const TcpOptions* options) noexcept nogil:
+    """Fifth, check the ACK field."""
+    if not seg.flags & TCP_ACK:
+        count(tcp.context, Counter.TCP_DROP_NO_ACK)
+        return False
+    if tcb.state == STATE_SYN_RECEIVED and not become_established(tcp, tcb, view, seg):
+        return False
+    if not ack_input(tcp, tcb, seg, options):
+        return False
+    if fin_is_acked(tcb):
+        fin_acknowledged(tcp, tcb)
+    return True
+
+
+cdef bint become_established(
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """SYN-RECEIVED, fifth step: the handshake is complete, if the ACK is for our SYN."""
+    if seq_le(seg.ack, tcb.snd_una) or seq_gt(seg.ack, tcb.snd_nxt):
+        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
+        send_reset_for(tcp, view, seg)
+        return False
+    if not listen_established(tcp, tcb):
+        return False
+    if tcb.retransmits == 0 and tcb.retransmit_at != DEADLINE_NEVER:
+        rtt_sample(&tcb.rtt, tcp.context.now - tcb.first_unacked_at, &tcp.config)
+    tcb.rtt.backoff = 0
+    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.snd_una = tcb.snd_nxt
+    tcb.snd_wnd = <uint32_t>seg.window << tcb.snd_scale
+    tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
+    tcb.snd_wl1 = seg.seq
+    tcb.snd_wl2 = seg.ack
+    tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
+    connection_start(tcp, tcb)
+    keepalive_restart(tcp, tcb)
+    if not tcb.passive:
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
+    if tcb.fin_queued:
+        # CLOSE was called in SYN-RECEIVED (RFC 9293 section 3.10.4).
+        tcb_set_state(tcp, tcb, STATE_FIN_WAIT_1)
+    if tcb.send_ring.length or tcb.fin_queued:
+        tcb_output_later(tcp, tcb)
+    return True
+
+
+cdef void fin_acknowledged(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The peer has our FIN, and only an ACK of the FIN itself counts as that."""
+    if tcb.state == STATE_FIN_WAIT_1:
+        tcb_set_state(tcp, tcb, STATE_FIN_WAIT_2)
+        fin_wait_2_timer(tcp, tcb)
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
+    elif tcb.state == STATE_CLOSING:
+        tcb_set_state(tcp, tcb, STATE_TIME_WAIT)
+        enter_time_wait(tcp, tcb)
+    elif tcb.state == STATE_LAST_ACK:
+        tcb_finish(tcp, tcb, 0)
+
+
+cdef void trim(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
+    """Cut the segment to the window, so that later steps can trust it (RFC 9293: "tailored")."""
+    cdef uint32_t old = tcb.rcv_nxt - seg.seq
+    cdef uint32_t edge = seq_max(tcb.rcv_edge, tcb.rcv_nxt)
+    if seq_lt(seg.seq, tcb.rcv_nxt):
+        if seg.length and old:
+            duplicate_seen(tcp, tcb, seg.seq, seg.seq + min(old, seg.length))
+            tcb.ack_now = True
+            tcb_output_later(tcp, tcb)
+        if old > seg.length:
+            seg.flags &= ~TCP_FIN       # it lies before rcv_nxt too
+            old = seg.length
+        seg.payload += old
+        seg.length -= old
+        seg.seq = tcb.rcv_nxt
+    if seq_gt(seg.seq + seg.length, edge):
+        seg.length = edge - seg.seq
+        seg.flags &= ~TCP_FIN
+        tcb.ack_now = True
+        tcb_output_later(tcp, tcb)
+
+
+cdef void later_steps(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
+    if seg.flags & TCP_URG:
+        urgent_step(tcb, seg)
+    if seg.length:
+        text_step(tcp, tcb, seg)
+    if seg.flags & TCP_FIN and tcb.state != STATE_CLOSED:
+        fin_step(tcp, tcb, seg)
+
+
+cdef void urgent_step(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Sixth, check the URG bit: remembered; the data is delivered in line (RFC 6093 section 4)."""
+    cdef uint32_t up = seg.seq + seg.urgent
+    if not tcb.fin_received and (not tcb.urgent_in or seq_gt(up, tcb.rcv_up)):
+        tcb.urgent_in = True
+        tcb.rcv_up = up
+
+
+cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Seventh, process the segment text; what nobody will ever read resets (RFC 9293 section 3.6.1, MUST-13)."""
+    if tcb.fin_received or tcb.state not in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
+        return
+    if not tcb.held and tcb.state != STATE_ESTABLISHED:
+        count(tcp.context, Counter.TCP_DROP_DATA_AFTER_CLOSE)
+        send_reset(tcp, tcb)
+        tcb_finish(tcp, tcb, 0)
+        return
+    text_input(tcp, tcb, seg)
+
+
+cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Eighth, check the FIN bit; one that is beyond a hole waits for its retransmission."""
+    if seg.seq + seg.length != tcb.rcv_nxt:
+        tcb.ack_now = True
+        tcb_output_later(tcp, tcb)
+        return
+    if tcb.fin_received:
+        return
+    tcb.fin_received = True
+    tcb.rcv_nxt += 1
+    tcb.ack_now = True
+    tcb_output_later(tcp, tcb)
+    endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+    if tcb.state == STATE_ESTABLISHED:
+        tcb_set_state(tcp, tcb, STATE_CLOSE_WAIT)
+    elif tcb.state == STATE_FIN_WAIT_1:
+        tcb_set_state(tcp, tcb, STATE_CLOSING)
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_HANGUP)
+    elif tcb.state == STATE_FIN_WAIT_2:
+        tcb_set_state(tcp, tcb, STATE_TIME_WAIT)
+        enter_time_wait(tcp, tcb)
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_HANGUP)

@@ -1,0 +1,230 @@
+# Passive opens: SYNs to a listener, half-open connections and their bound, the accept queue.
+# Called by: input, calls, timers.
+# RFCs: 9293 sections 3.10.7.2 and 3.10.7.4, 4987 section 3.6, 7323, 6528.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from pystack.core.context cimport count, endpoint_ready
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.ip.layer cimport IpView
+from pystack.core.memory.flow cimport flow_insert
+from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
+from pystack.core.tcp.congestion cimport congestion_start
+from pystack.core.tcp.cookie cimport cookie_accept, cookie_send
+from pystack.core.tcp.layer cimport (
+    STATE_LISTEN, STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer,
+)
+from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
+from pystack.core.tcp.rtt cimport rtt_timeout
+from pystack.core.tcp.tcb cimport (
+    tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
+)
+from pystack.core.wire.address cimport addr_is_v4
+from pystack.core.wire.tcp cimport (
+    TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
+    TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt, tcp_parse_options,
+)
+
+cdef enum:
+    DEFAULT_MSS_V4 = 536        # RFC 9293 section 3.7.1
+    DEFAULT_MSS_V6 = 1220
+    MAX_WINDOW_SCALE = 14       # RFC 7323 section 2.3
+    LEAST_PEER_MSS = 48         # as Linux's tcp_min_snd_mss: smaller ones only serve to exhaust us
+    REUSE_GAP = 65537
+
+cdef int64_t RTO_AFTER_SYN_LOSS = 3_000_000_000     # RFC 6298 section 5.7
+
+
+cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil:
+    """What we offer and the peer's SYN offers too is agreed (RFC 7323 section 1.3, RFC 2018 section 2)."""
+    cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
+    tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
+    if options.present & TCP_OPT_MSS:
+        tcb.peer_mss = max(<uint32_t>options.mss, <uint32_t>LEAST_PEER_MSS)
+    tcb.timestamps_ok = tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
+    tcb.sack_ok = tcb.sack_ok and options.present & TCP_OPT_SACK_PERMITTED != 0
+    tcb.rcv_scale_offered = tcb.rcv_scale_offered and options.present & TCP_OPT_WINDOW_SCALE != 0
+    if tcb.rcv_scale_offered:
+        tcb.snd_scale = min(options.window_scale, <uint8_t>MAX_WINDOW_SCALE)
+    else:
+        tcb.snd_scale = tcb.rcv_scale = 0
+    if tcb.timestamps_ok:
+        tcb.ts_recent = options.ts_val
+        tcb.ts_recent_at = tcp.context.now
+
+
+cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The first window, unscaled: below 64 KiB and, as Linux, a whole number of segments."""
+    cdef uint32_t mss = announced_mss(tcp, tcb) - (12 if tcb.passive and tcb.timestamps_ok else 0)
+    cdef uint32_t window = min(tcb.settings.receive_buffer, <uint32_t>0xFFFF)
+    if window > mss:
+        window -= window % mss
+    tcb.rcv_edge = tcb.rcv_nxt + window
+
+
+cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The handshake is done, options are known: SMSS, IW, quick ACKs."""
+    cdef uint32_t window = tcb.rcv_edge - tcb.rcv_nxt
+    sync_mss(tcp, tcb)
+    congestion_start(&tcb.congestion, tcb.smss, 1 if tcb.retransmits > 1 else tcp.config.initial_window)
+    if tcb.rtt.srtt == 0 and tcb.retransmits:
+        tcb.rtt.rto = RTO_AFTER_SYN_LOSS
+    tcb.ack_segment = min(tcb.smss, <uint32_t>DEFAULT_MSS_V4)
+    tcb.quick_acks = <uint8_t>min(window // (2 * tcb.ack_segment) + 1, <uint32_t>16)
+    tcb.retransmits = 0
+    tcb.last_received_at = tcp.context.now
+    tcb.last_sent_at = 0
+
+
+cdef Tcb* child_new(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """A TCB for a SYN to a listener, with the listener's settings, in the table; NULL: out of memory."""
+    cdef Tcb* child = tcb_new(tcp)
+    if child == NULL:
+        return NULL
+    child.endpoint.key.local = view.destination
+    child.endpoint.key.remote = view.source
+    child.endpoint.key.local_port = seg.destination_port
+    child.endpoint.key.remote_port = seg.source_port
+    child.endpoint.marking = listener.endpoint.marking
+    child.endpoint.service = listener.endpoint.service
+    child.endpoint.v6only = listener.endpoint.v6only
+    child.settings = listener.settings
+    child.passive = True
+    child.timestamps_ok = tcp.config.timestamps
+    child.sack_ok = tcp.config.sack
+    child.rcv_scale_offered = tcp.config.window_scaling
+    child.rcv_scale = listener.rcv_scale
+    if flow_insert(&tcp.connections, &child.endpoint.key) < 0:
+        tcb_bury(tcp, child)
+        return NULL
+    child.ts_offset = timestamp_offset(tcp, &child.endpoint.key)
+    child.irs = seg.seq
+    child.rcv_nxt = seg.seq + 1
+    return child
+
+
+cdef void syn_input(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
+        const Tcb* after) noexcept nogil:
+    """A SYN for a listener: a half-open connection, a cookie, or nothing (RFC 4987)."""
+    cdef Backlog* backlog = listener.backlog
+    cdef TcpOptions options
+    cdef Tcb* child
+    tcp_parse_options(seg, &options)
+    if backlog.accept.count > backlog.limit:
+        count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
+        return
+    if backlog.half_open.count >= min(tcp.config.max_syn_queue, max(backlog.limit, <uint32_t>8)):
+        if tcp.config.syn_cookies:
+            cookie_send(tcp, listener, view, seg, &options)
+        else:
+            count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
+        return
+    child = child_new(tcp, listener, view, seg)
+    if child == NULL:
+        count(tcp.context, Counter.OUT_OF_MEMORY)
+        return
+    child.iss = initial_sequence(tcp, &child.endpoint.key)
+    # RFC 1122 section 4.2.2.13: larger than what the previous incarnation used.
+    if after != NULL and not seq_gt(child.iss, after.snd_nxt):
+        child.iss = after.snd_nxt + REUSE_GAP
+    child.snd_una = child.iss
+    child.snd_nxt = child.snd_small = child.iss + 1
+    take_syn_options(tcp, child, &options)
+    open_window(tcp, child)
+    child.snd_wnd = child.max_snd_wnd = seg.window
+    child.snd_wl1 = seg.seq
+    child.listener = listener
+    tcb_list_push(&backlog.half_open, child)
+    tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
+    child.first_unacked_at = tcp.context.now
+    child.retransmit_at = tcp.context.now + rtt_timeout(&child.rtt, &tcp.config)
+    tcb_rearm(tcp, child)
+    send_syn(tcp, child)
+
+
+cdef Tcb* cookie_input(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """An ACK that may carry a cookie of ours: a SYN-RECEIVED connection that goes on with the segment, or NULL."""
+    cdef TcpOptions syn
+    cdef Tcb* child
+    if not cookie_accept(tcp, listener, view, seg, &syn):
+        return NULL
+    if listener.backlog.accept.count > listener.backlog.limit:
+        count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
+        return NULL
+    child = child_new(tcp, listener, view, seg)
+    if child == NULL:
+        return NULL
+    child.irs = seg.seq - 1
+    child.rcv_nxt = seg.seq
+    child.iss = child.snd_una = seg.ack - 1
+    child.snd_nxt = child.snd_small = seg.ack
+    take_syn_options(tcp, child, &syn)
+    child.rcv_edge = child.rcv_nxt + min(child.settings.receive_buffer, <uint32_t>0xFFFF)
+    child.snd_wl1 = seg.seq - 1
+    child.listener = listener
+    child.last_ack_sent = child.rcv_nxt
+    tcb_list_push(&listener.backlog.half_open, child)
+    tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
+    count(tcp.context, Counter.TCP_SYN_COOKIES_ACCEPTED)
+    return child
+
+
+cdef Tcb* listen_input(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
+        const Tcb* after) noexcept nogil:
+    """RFC 9293 section 3.10.7.2: RST, ACK, SYN, in this order."""
+    cdef Tcb* child
+    if seg.flags & TCP_RST:
+        count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
+        return NULL
+    if seg.flags & TCP_ACK:
+        if not seg.flags & TCP_SYN and listener.backlog.cookies_until > tcp.context.now:
+            child = cookie_input(tcp, listener, view, seg)
+            if child != NULL:
+                return child
+        send_reset_for(tcp, view, seg)
+        return NULL
+    if seg.flags & TCP_SYN and not seg.flags & TCP_FIN:
+        syn_input(tcp, listener, view, seg, after)
+        return NULL
+    count(tcp.context, Counter.TCP_DROP_BAD_FLAGS)
+    return NULL
+
+
+cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil:
+    """Move a child from the half-open to the accept queue, or to the native service that it is for."""
+    cdef Tcb* listener = child.listener
+    if listener == NULL:
+        return True
+    if child.endpoint.service:
+        tcb_list_remove(child)
+        child.listener = NULL
+        child.held = True
+        endpoint_ready(tcp.context, &child.endpoint, READY_READ | READY_WRITE)
+        return True
+    if listener.backlog.accept.count > listener.backlog.limit:
+        count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
+        return False
+    tcb_list_remove(child)
+    tcb_list_push(&listener.backlog.accept, child)
+    endpoint_ready(tcp.context, &listener.endpoint, READY_READ)
+    return True
+
+
+cdef void abort_children(TcpLayer* tcp, Tcb* first) noexcept nogil:
+    cdef Tcb* child = first
+    cdef Tcb* following
+    while child != NULL:
+        following = child.next
+        send_reset(tcp, child)
+        tcb_finish(tcp, child, 0)
+        child = following
+
+
+cdef void listen_close(TcpLayer* tcp, Tcb* listener) noexcept nogil:
+    """RFC 9293 section 3.10.4, LISTEN; as Linux, what was not accepted is reset."""
+    abort_children(tcp, listener.backlog.half_open.first)
+    abort_children(tcp, listener.backlog.accept.first)

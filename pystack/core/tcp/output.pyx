@@ -1,0 +1,412 @@
+# Segments out: data as trains, acknowledgments, SYNs, resets, probes.
+# Called by: input, timers, calls, listen, stack (tcp_output, once per batch).
+# RFCs: 9293 sections 3.7.4, 3.8.6 and 3.10, 1122 section 4.2.3.4, 6691, 7323, 2018, 3042.
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
+from pystack.core.context cimport count, count_many
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport Endpoint
+from pystack.core.ip.layer cimport PROTOCOL_TCP, IpSend, IpView
+from pystack.core.ip.output cimport ip_output, ip_packet_new
+from pystack.core.ip.path_mtu cimport ip_path_mtu
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.packet cimport (
+    CSUM_PARTIAL, GSO_NONE, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
+)
+from pystack.core.memory.ring cimport ring_spans
+from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.congestion cimport congestion_idle
+from pystack.core.tcp.layer cimport (
+    STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
+)
+from pystack.core.tcp.receive cimport receive_edge, sack_blocks
+from pystack.core.tcp.recovery cimport recovery_next
+from pystack.core.tcp.rtt cimport rtt_timeout
+from pystack.core.tcp.scoreboard cimport sent_pipe, sent_push, sent_retransmitted
+from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
+from pystack.core.wire.address cimport Addr, addr_is_v4
+from pystack.core.wire.bytes cimport store16
+from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
+from pystack.core.wire.tcp cimport (
+    TCP_ACK, TCP_FIN, TCP_HEADER_LENGTH, TCP_MAX_HEADER_LENGTH, TCP_OPT_MSS, TCP_OPT_SACK,
+    TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH, TCP_RST, TCP_SYN,
+    TCP_URG, TcpOptions, TcpSegment, seq_gt, seq_le, seq_lt, tcp_build_header, tcp_build_options,
+)
+
+cdef enum:
+    TIMESTAMP_LENGTH = 12       # with its padding
+    CHECKSUM_OFFSET = 16
+    LEAST_MSS = 36              # IPv4's smallest MTU, 68, less headers and timestamps, rounded up
+
+
+cdef int segment_send(
+        TcpLayer* tcp, const Endpoint* endpoint, TcpSegment* seg, const TcpOptions* options,
+        const uint8_t** spans, const uint32_t* lengths) noexcept nogil:
+    """Wrap a segment (or a train, with seg.gso_size) and hand it to IP; 0 or a negative errno."""
+    cdef Packet* packet = ip_packet_new(tcp.ip, TCP_MAX_HEADER_LENGTH)
+    cdef const Addr* local = &endpoint.key.local
+    cdef const Addr* remote = &endpoint.key.remote
+    cdef IpSend send
+    cdef int options_length
+    if packet == NULL:
+        return -1
+    seg.source_port = endpoint.key.local_port
+    seg.destination_port = endpoint.key.remote_port
+    options_length = tcp_build_options(packet.data + TCP_HEADER_LENGTH, options)
+    tcp_build_header(packet.data, seg, options_length)
+    packet.length = TCP_HEADER_LENGTH + options_length
+    if seg.length:
+        packet.borrowed[0] = spans[0]
+        packet.borrowed[1] = spans[1]
+        packet.borrowed_length[0] = lengths[0]
+        packet.borrowed_length[1] = lengths[1]
+    store16(packet.data + CHECKSUM_OFFSET,
+            csum_fold(csum_pseudo(local, remote, PROTOCOL_TCP, packet.length + seg.length)))
+    packet.csum = CSUM_PARTIAL
+    packet.csum_start = 0
+    packet.csum_offset = CHECKSUM_OFFSET
+    if seg.gso_size and seg.length > seg.gso_size:
+        packet.gso = GSO_TCP4 if addr_is_v4(remote) else GSO_TCP6
+        packet.gso_size = seg.gso_size
+    send.source = local[0]
+    send.destination = remote[0]
+    send.protocol = PROTOCOL_TCP
+    send.marking = endpoint.marking
+    send.flow_label = 0
+    count(tcp.context, Counter.TCP_SEGMENTS_OUT)
+    return ip_output(tcp.ip, packet, &send)
+
+
+cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    cdef uint32_t mss = tcp.context.mtu - (40 if addr_is_v4(&tcb.endpoint.key.remote) else 60)
+    mss = min(mss, PACKET_MAX - 60)
+    if tcb.settings.max_segment:
+        mss = min(mss, tcb.settings.max_segment)
+    return mss
+
+
+cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """SMSS without the fixed headers and without the options of every segment (RFC 6691 section 3.2)."""
+    cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
+    cdef uint32_t mtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
+    cdef uint32_t mss = min(mtu - (40 if v4 else 60), tcb.peer_mss)
+    if tcb.settings.max_segment:
+        mss = min(mss, tcb.settings.max_segment)
+    if tcb.timestamps_ok:
+        mss -= min(mss, <uint32_t>TIMESTAMP_LENGTH)
+    tcb.smss = max(mss, <uint32_t>LEAST_MSS)
+
+
+cdef uint16_t advertised_window(Tcb* tcb) noexcept nogil:
+    """The window field; remembers the right edge, which never moves left (RFC 9293 section 3.8.6)."""
+    cdef uint32_t window = receive_edge(tcb) - tcb.rcv_nxt
+    cdef uint32_t field = min(window >> tcb.rcv_scale, <uint32_t>0xFFFF)
+    if seq_lt(tcb.rcv_nxt + (field << tcb.rcv_scale), tcb.rcv_edge):
+        # The scale cannot say the old edge exactly: rather a few bytes more than a window that shrinks.
+        field = min((window + (1 << tcb.rcv_scale) - 1) >> tcb.rcv_scale, <uint32_t>0xFFFF)
+    if seq_gt(tcb.rcv_nxt + (field << tcb.rcv_scale), tcb.rcv_edge):
+        tcb.rcv_edge = tcb.rcv_nxt + (field << tcb.rcv_scale)
+    return <uint16_t>field
+
+
+cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
+    options.present |= TCP_OPT_TIMESTAMP
+    options.ts_val = timestamp_now(tcp, tcb)
+    options.ts_ecr = tcb.ts_recent
+
+
+cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
+    """Options of a segment of a synchronized connection: timestamps, and SACK if there is something to report."""
+    options.present = 0
+    options.sack_count = 0
+    if tcb.timestamps_ok:
+        add_timestamp(tcp, tcb, options)
+    if tcb.sack_ok and (tcb.duplicate_pending or tcb.busy != NULL):
+        options.sack_count = <uint8_t>sack_blocks(tcb, options.sack, 3 if tcb.timestamps_ok else 4)
+        if options.sack_count:
+            options.present |= TCP_OPT_SACK
+
+
+cdef void ack_sent(Tcb* tcb) noexcept nogil:
+    """Whatever carried our ACK settles what was owed."""
+    tcb.last_ack_sent = tcb.rcv_nxt
+    tcb.unacked_bytes = 0
+    tcb.ack_now = False
+    tcb.ack_at = DEADLINE_NEVER
+    tcb.duplicate_pending = False
+    if tcb.quick_acks:
+        tcb.quick_acks -= 1
+
+
+cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexcept nogil:
+    """A segment without text of a synchronized connection."""
+    cdef TcpSegment seg
+    cdef TcpOptions options
+    memset(&seg, 0, sizeof(seg))
+    data_options(tcp, tcb, &options)
+    seg.seq = seq
+    seg.ack = tcb.rcv_nxt
+    seg.flags = flags
+    seg.window = advertised_window(tcb)
+    segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
+
+
+cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    send_bare(tcp, tcb, tcb.snd_nxt, TCP_ACK)
+    ack_sent(tcb)
+
+
+cdef void send_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    send_bare(tcp, tcb, tcb.snd_una - 1, TCP_ACK)
+
+
+cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """<SEQ=SND.NXT><CTL=RST,ACK> (RFC 9293 section 3.10.5)."""
+    count(tcp.context, Counter.TCP_RESETS_OUT)
+    send_bare(tcp, tcb, tcb.snd_nxt, TCP_RST | TCP_ACK)
+
+
+cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """SYN, or SYN-ACK once the peer's SYN is there; offers what the peer (if known) has offered too."""
+    cdef TcpSegment seg
+    cdef TcpOptions options
+    cdef bint answer = tcb.state == STATE_SYN_RECEIVED
+    memset(&seg, 0, sizeof(seg))
+    memset(&options, 0, sizeof(options))
+    seg.seq = tcb.iss
+    seg.flags = TCP_SYN | TCP_ACK if answer else TCP_SYN
+    seg.ack = tcb.rcv_nxt if answer else 0
+    options.present = TCP_OPT_MSS
+    options.mss = <uint16_t>announced_mss(tcp, tcb)
+    # RFC 7323 section 2.2: the window of a SYN is never scaled; open_window keeps it below 64 KiB.
+    seg.window = <uint16_t>(tcb.rcv_edge - tcb.rcv_nxt)
+    if tcb.rcv_scale_offered:
+        options.present |= TCP_OPT_WINDOW_SCALE
+        options.window_scale = tcb.rcv_scale
+    if tcb.sack_ok:
+        options.present |= TCP_OPT_SACK_PERMITTED
+    if tcb.timestamps_ok:
+        add_timestamp(tcp, tcb, &options)
+    segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
+    if answer:
+        tcb.last_ack_sent = tcb.rcv_nxt
+
+
+cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """RFC 9293 section 3.10.7.1; never in answer to a RST."""
+    cdef Endpoint endpoint
+    cdef TcpSegment reset
+    cdef TcpOptions options
+    if seg.flags & TCP_RST:
+        return
+    memset(&endpoint, 0, sizeof(endpoint))
+    memset(&reset, 0, sizeof(reset))
+    options.present = 0
+    endpoint.key.local = view.destination
+    endpoint.key.remote = view.source
+    endpoint.key.local_port = seg.destination_port
+    endpoint.key.remote_port = seg.source_port
+    if seg.flags & TCP_ACK:
+        reset.seq = seg.ack
+        reset.flags = TCP_RST
+    else:
+        reset.ack = seg.seq + seg.length + (seg.flags & TCP_SYN != 0) + (seg.flags & TCP_FIN != 0)
+        reset.flags = TCP_RST | TCP_ACK
+    count(tcp.context, Counter.TCP_RESETS_OUT)
+    segment_send(tcp, &endpoint, &reset, &options, NULL, NULL)
+
+
+cdef int send_data(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length, bint fin, uint32_t mss) noexcept nogil:
+    """[seq, seq + length) of the send ring as one segment or train, lent to the packet."""
+    cdef TcpSegment seg
+    cdef TcpOptions options
+    cdef const uint8_t* spans[2]
+    cdef uint32_t lengths[2]
+    cdef uint32_t offset = seq - tcb.snd_una
+    memset(&seg, 0, sizeof(seg))
+    data_options(tcp, tcb, &options)
+    seg.seq = seq
+    seg.ack = tcb.rcv_nxt
+    seg.flags = TCP_ACK
+    seg.window = advertised_window(tcb)
+    seg.length = length
+    seg.gso_size = <uint16_t>mss
+    if length:
+        ring_spans(&tcb.send_ring, offset, length, spans, lengths)
+        if offset + length == tcb.send_ring.length:
+            seg.flags |= TCP_PSH
+    if fin:
+        seg.flags |= TCP_FIN
+    if tcb.urgent_out and seq_lt(seq, tcb.snd_up) and tcb.snd_up - seq <= 0xFFFF:
+        seg.flags |= TCP_URG
+        seg.urgent = <uint16_t>(tcb.snd_up - seq)
+    count_many(tcp.context, Counter.TCP_BYTES_OUT, length)
+    ack_sent(tcb)
+    tcb.last_sent_at = tcp.context.now
+    return segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
+
+
+cdef void start_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 6298 section 5.1: if it is not running, start it."""
+    if tcb.retransmit_at != DEADLINE_NEVER and not tcb.probing:
+        return
+    tcb.probing = False
+    tcb.first_unacked_at = tcp.context.now
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    tcb_rearm(tcp, tcb)
+
+
+cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
+    cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
+    cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
+    count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
+    if tcb.fast_retransmit:
+        tcb.fast_retransmit = False
+        count(tcp.context, Counter.TCP_FAST_RETRANSMITS)
+        # RFC 6298 section 5 by way of RFC 6675 section 5 step 4.3: the timer starts anew with this one.
+        tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    sent_retransmitted(tcb, sent, tcp.context.now)
+    send_data(tcp, tcb, sent.seq, length, fin, mss)
+    start_timer(tcp, tcb)
+
+
+cdef bint small_segment_may_go(const Tcb* tcb) noexcept nogil:
+    """Nagle (RFC 1122 section 4.2.3.4) as Minshall and Linux read it: hold back only behind another small one."""
+    if tcb.fin_queued or tcb.urgent_out:
+        return True
+    if tcb.settings.cork or tcb.more:
+        return False
+    return tcb.settings.no_delay or seq_le(tcb.snd_small, tcb.snd_una)
+
+
+cdef uint32_t usable_window(const Tcb* tcb) noexcept nogil:
+    cdef int32_t usable = <int32_t>(tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt)
+    return <uint32_t>usable if usable > 0 else 0
+
+
+cdef uint32_t unsent(const Tcb* tcb) noexcept nogil:
+    return 0 if tcb.fin_sent else tcb.send_ring.length - tcb_flight(tcb)
+
+
+cdef uint32_t whole_segments(uint32_t size, uint32_t mss) noexcept nogil:
+    return size - size % mss
+
+
+cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
+    """How much new data goes out now as one train (RFC 9293 section 3.8.6.2.1, Nagle, cwnd); 0: none."""
+    cdef uint32_t waiting = unsent(tcb)
+    cdef uint32_t window = usable_window(tcb)
+    cdef uint32_t pipe = sent_pipe(tcb)
+    cdef uint32_t room = tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)
+    cdef uint32_t size = min(min(waiting, window), train)
+    if room < size:
+        size = room if pipe == 0 and room < mss else whole_segments(room, mss)
+    if size == 0:
+        return 0
+    if size < waiting:
+        if size >= mss:
+            return whole_segments(size, mss)
+        # The window, not the data, is small: wait for half of the largest one, or for the override timer.
+        return size if forced or size >= tcb.max_snd_wnd // 2 else 0
+    if size % mss == 0 or forced or small_segment_may_go(tcb):
+        return size
+    return whole_segments(size, mss)
+
+
+cdef bint fin_may_go(const Tcb* tcb, uint32_t length) noexcept nogil:
+    """All data goes with or before it, and the window has room for its sequence number."""
+    return (tcb.fin_queued and not tcb.fin_sent and unsent(tcb) == length
+            and usable_window(tcb) > length)
+
+
+cdef bint send_new(TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
+    """One train of new data, with the FIN if it is time; True if something went out."""
+    cdef uint32_t length, end
+    cdef bint fin
+    if tcb.busy != NULL and tcb.busy.sent.count >= tcp.config.max_sent:
+        return False
+    length = sendable(tcb, mss, mss if tcb.urgent_out else train, forced)
+    fin = fin_may_go(tcb, length)
+    if length == 0 and not fin:
+        return False
+    end = tcb.snd_nxt + length + (1 if fin else 0)
+    if sent_push(tcb, tcb.snd_nxt, end, tcp.context.now) < 0:
+        count(tcp.context, Counter.OUT_OF_MEMORY)
+        return False
+    tcb.fin_sent = fin
+    if length % mss:
+        tcb.snd_small = end
+    if tcp.context.now - tcb.last_received_at < tcp.config.delayed_ack:
+        tcb.interactive = True
+    send_data(tcp, tcb, end - length - (1 if fin else 0), length, fin, mss)
+    tcb.snd_nxt = end
+    start_timer(tcp, tcb)
+    return True
+
+
+cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section 3.8.6.1)."""
+    if tcb.probing or tcb_flight(tcb) or not (unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
+        return
+    tcb.probing = True
+    tcb.first_unacked_at = tcp.context.now
+    tcb.retransmit_at = tcp.context.now + (
+        tcp.config.cork if usable_window(tcb) else rtt_timeout(&tcb.rtt, &tcp.config))
+    tcb_rearm(tcp, tcb)
+
+
+cdef uint32_t train_limit(const TcpLayer* tcp, uint32_t mss) noexcept nogil:
+    """Payload of the largest train: the device's limit less the largest headers, in whole segments."""
+    cdef uint32_t limit = tcp.context.max_train
+    if limit < mss + 60 + TCP_MAX_HEADER_LENGTH:
+        return mss
+    return whole_segments(limit - 60 - TCP_MAX_HEADER_LENGTH, mss)
+
+
+cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
+    cdef TcpOptions options
+    cdef Sent* lost
+    cdef uint32_t mss, train
+    cdef bint more = True
+    sync_mss(tcp, tcb)
+    if (tcp.config.slow_start_after_idle and tcb_flight(tcb) == 0 and tcb.last_sent_at
+            and tcp.context.now - tcb.last_sent_at > tcb.rtt.rto):
+        congestion_idle(&tcb.congestion, tcb.smss, tcp.config.initial_window)
+    data_options(tcp, tcb, &options)
+    mss = tcb.smss
+    if options.sack_count:
+        mss -= min(4 + 8 * options.sack_count, mss - 1)
+    train = train_limit(tcp, mss)
+    while more:
+        lost = NULL
+        if tcb_flight(tcb):
+            lost = recovery_next(tcb, train, unsent(tcb) and usable_window(tcb))
+        if lost != NULL:
+            retransmit(tcp, tcb, lost, mss)
+        else:
+            more = send_new(tcp, tcb, mss, train, forced)
+            forced = False
+    note_limit(tcb)
+    wait_for_window(tcp, tcb)
+
+
+cdef void note_limit(Tcb* tcb) noexcept nogil:
+    """Was it cwnd that held data back? Otherwise it must not grow (RFC 7661; in slow start as Linux)."""
+    cdef uint32_t pipe = sent_pipe(tcb)
+    tcb.congestion.limited = (
+        (unsent(tcb) != 0 and pipe + tcb.smss > tcb.congestion.cwnd)
+        or (tcb.congestion.cwnd < tcb.congestion.ssthresh and 2 * pipe > tcb.congestion.cwnd))
+
+
+cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.state >= STATE_ESTABLISHED and tcb.state != STATE_TIME_WAIT:
+        output(tcp, tcb, False)
+    if tcb.ack_now and tcb.state >= STATE_ESTABLISHED:
+        send_ack(tcp, tcb)
+
+
+cdef void tcp_output_forced(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    output(tcp, tcb, True)
+    if tcb.ack_now:
+        send_ack(tcp, tcb)

@@ -1,0 +1,170 @@
+# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not; when to acknowledge; the window.
+# Called by: input; calls (after a read); output (window and SACK blocks).
+# RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from pystack.core.context cimport count, count_many, endpoint_ready
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport READY_READ
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.interval cimport (
+    Interval, interval_add, interval_find, interval_overlaps, interval_remove_below,
+)
+from pystack.core.memory.ring cimport ring_extend, ring_put, ring_reserve
+from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer
+from pystack.core.tcp.tcb cimport tcb_busy, tcb_output_later, tcb_rearm
+from pystack.core.wire.tcp cimport SackBlock, TcpSegment, seq_gt, seq_lt, seq_max
+
+cdef enum:
+    QUICK_ACKS = 16         # as Linux's TCP_MAX_QUICKACKS
+    RECENT = 4
+
+
+cdef bint holes_exist(const Tcb* tcb) noexcept nogil:
+    return tcb.busy != NULL and tcb.busy.out_of_order.count != 0
+
+
+cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil:
+    """[start, end) arrived once more: acknowledge at once and say so (RFC 2883 section 4)."""
+    count(tcp.context, Counter.TCP_DUPLICATE_DATA_IN)
+    tcb.duplicate_start = start
+    tcb.duplicate_end = end
+    tcb.duplicate_pending = tcb.sack_ok
+    tcb.quick_acks = QUICK_ACKS
+
+
+cdef void remember_recent(TcpBusy* busy, uint32_t start) noexcept nogil:
+    """The newest arrival is reported first (RFC 2018 section 4)."""
+    cdef int i = min(<int>busy.recent_count, RECENT - 1)
+    while i > 0:
+        busy.recent[i] = busy.recent[i - 1]
+        i -= 1
+    busy.recent[0] = start
+    if busy.recent_count < RECENT:
+        busy.recent_count += 1
+
+
+cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Store beyond a hole. Always acknowledged at once: the duplicate ACK that the sender waits for."""
+    cdef uint32_t offset = tcb.receive_ring.length + (seg.seq - tcb.rcv_nxt)
+    cdef TcpBusy* busy = tcb_busy(tcb)
+    tcb.ack_now = True
+    tcb.quick_acks = QUICK_ACKS
+    if busy == NULL or (
+            not tcb.shut_read and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
+        count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
+        return False
+    if interval_overlaps(&busy.out_of_order, seg.seq, seg.seq + seg.length):
+        duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+    if interval_add(&busy.out_of_order, seg.seq, seg.seq + seg.length,
+                    <uint16_t>tcp.config.max_out_of_order) < 0:
+        count(tcp.context, Counter.TCP_DROP_OUT_OF_ORDER_FULL)
+        return False
+    if not tcb.shut_read:
+        ring_put(&tcb.receive_ring, offset, seg.payload, seg.length)
+    remember_recent(busy, seg.seq)
+    count(tcp.context, Counter.TCP_OUT_OF_ORDER_IN)
+    return False
+
+
+cdef void absorb(Tcb* tcb) noexcept nogil:
+    """The hole at rcv_nxt is filled: what lies behind it is in order now."""
+    cdef const Interval* interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
+    if interval != NULL:
+        if not tcb.shut_read:
+            ring_extend(&tcb.receive_ring, interval.end - tcb.rcv_nxt)
+        tcb.rcv_nxt = interval.end
+    interval_remove_below(&tcb.busy.out_of_order, tcb.rcv_nxt)
+    if tcb.busy.out_of_order.count == 0:
+        tcb.busy.recent_count = 0
+    # RFC 5681 section 4.2: a segment that fills a gap is acknowledged at once.
+    tcb.ack_now = True
+
+
+cdef void owe_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Now, or delayed: at least every second full segment (RFC 9293 section 3.8.6.3), as Linux chooses."""
+    if tcb.ack_now or tcb.unacked_bytes > tcb.ack_segment or (
+            (tcb.quick_acks and not tcb.interactive) or tcb.settings.quick_ack):
+        tcb.ack_now = True
+        return
+    if tcb.ack_at == DEADLINE_NEVER:
+        tcb.ack_at = tcp.context.now + tcp.config.delayed_ack
+        tcb_rearm(tcp, tcb)
+
+
+cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Take the text of a segment that has been trimmed to the window; True if rcv_nxt moved."""
+    cdef uint32_t full = seg.gso_size if seg.gso_size else seg.length
+    tcb_output_later(tcp, tcb)
+    if seg.seq != tcb.rcv_nxt:
+        return out_of_order_input(tcp, tcb, seg)
+    if not tcb.shut_read:
+        if ring_reserve(&tcb.receive_ring, tcb.receive_ring.length + seg.length) < 0:
+            count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
+            return False
+        ring_put(&tcb.receive_ring, tcb.receive_ring.length, seg.payload, seg.length)
+        ring_extend(&tcb.receive_ring, seg.length)
+    tcb.rcv_nxt += seg.length
+    tcb.unacked_bytes += seg.length
+    if full > tcb.ack_segment:
+        tcb.ack_segment = min(full, tcb.smss)
+    count_many(tcp.context, Counter.TCP_BYTES_IN, seg.length)
+    if holes_exist(tcb):
+        absorb(tcb)
+    owe_ack(tcp, tcb)
+    endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+    return True
+
+
+cdef uint32_t receive_edge(const Tcb* tcb) noexcept nogil:
+    """The receiver's silly window avoidance (RFC 9293 section 3.8.6.2.2): the edge moves by half the buffer or a segment."""
+    cdef uint32_t used = tcb.receive_ring.length
+    cdef uint32_t space = tcb.settings.receive_buffer - min(used, tcb.settings.receive_buffer)
+    cdef uint32_t edge = tcb.rcv_nxt + space
+    if seq_lt(edge, tcb.rcv_edge):
+        return tcb.rcv_edge
+    if edge - tcb.rcv_edge < min(tcb.settings.receive_buffer // 2, tcb.smss):
+        return seq_max(tcb.rcv_edge, tcb.rcv_nxt)
+    return edge
+
+
+cdef void window_opened(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Owe a window update when what we can offer is twice what the peer still sees, or it sees too little.
+
+    A lost update cannot stall the peer: it probes (RFC 9293 section 3.8.6.1) and is answered with the new window.
+    """
+    cdef uint32_t edge = receive_edge(tcb)
+    cdef uint32_t seen = tcb.rcv_edge - tcb.rcv_nxt if seq_gt(tcb.rcv_edge, tcb.rcv_nxt) else 0
+    if edge == tcb.rcv_edge or tcb.fin_received:
+        return
+    if edge - tcb.rcv_nxt >= 2 * seen:
+        tcb.ack_now = True
+        tcb_output_later(tcp, tcb)
+
+
+cdef int sack_blocks(const Tcb* tcb, SackBlock* blocks, int room) noexcept nogil:
+    """Blocks to report: a D-SACK, then the most recent arrivals, none twice (RFC 2018 section 4, RFC 2883)."""
+    cdef const Interval* interval
+    cdef int written = 0
+    cdef int i, j
+    if tcb.duplicate_pending and room:
+        blocks[0].start = tcb.duplicate_start
+        blocks[0].end = tcb.duplicate_end
+        written = 1
+    if not holes_exist(tcb):
+        return written
+    for i in range(tcb.busy.recent_count):
+        if written == room:
+            break
+        interval = interval_find(&tcb.busy.out_of_order, tcb.busy.recent[i])
+        if interval == NULL:
+            continue
+        for j in range(1 if tcb.duplicate_pending else 0, written):
+            if blocks[j].start == interval.start:
+                interval = NULL
+                break
+        if interval != NULL:
+            blocks[written].start = interval.start
+            blocks[written].end = interval.end
+            written += 1
+    return written

@@ -1,0 +1,174 @@
+# Socket options of a connection or listener, by Linux's numbers.
+# Called by: stack's callers (engine).
+# RFCs: 9293 section 3.9.1; socket(7), tcp(7).
+
+from libc.errno cimport EINVAL, ENOPROTOOPT
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from pystack.core.tcp.layer cimport STATE_CLOSED, STATE_LISTEN, Tcb, TcpLayer
+from pystack.core.tcp.receive cimport window_opened
+from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
+from pystack.core.tcp.timers cimport keepalive_restart
+
+# The numbers of Linux's <sys/socket.h> and <netinet/tcp.h>, on every operating system.
+cdef enum:
+    SOL_SOCKET = 1
+    IPPROTO_TCP = 6
+    SO_REUSEADDR = 2
+    SO_SNDBUF = 7
+    SO_RCVBUF = 8
+    SO_KEEPALIVE = 9
+    SO_OOBINLINE = 10
+    SO_LINGER = 13
+    SO_ACCEPTCONN = 30
+    TCP_NODELAY = 1
+    TCP_MAXSEG = 2
+    TCP_CORK = 3
+    TCP_KEEPIDLE = 4
+    TCP_KEEPINTVL = 5
+    TCP_KEEPCNT = 6
+    TCP_SYNCNT = 7
+    TCP_QUICKACK = 12
+    TCP_USER_TIMEOUT = 18
+
+cdef enum:
+    LEAST_BUFFER = 4096
+    MOST_BUFFER = 1 << 26
+    LEAST_MAXSEG = 88       # as Linux
+    MOST_KEEPALIVE_S = 32767
+    MOST_KEEPALIVE_COUNT = 127
+    MOST_SYNCNT = 127
+
+
+cdef bint within(int64_t value, int64_t least, int64_t most) noexcept nogil:
+    return least <= value <= most
+
+
+cdef uint32_t buffer_size(int64_t value) noexcept nogil:
+    return <uint32_t>max(<int64_t>LEAST_BUFFER, min(value, <int64_t>MOST_BUFFER))
+
+
+cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
+    if option == SO_REUSEADDR:
+        tcb.settings.reuse_address = value != 0
+    elif option == SO_KEEPALIVE:
+        tcb.settings.keepalive = value != 0
+        keepalive_restart(tcp, tcb)
+    elif option == SO_LINGER:
+        tcb.settings.linger = value >= 0
+        tcb.settings.linger_s = <uint16_t>max(<int64_t>0, min(value, <int64_t>0xFFFF))
+    elif option == SO_SNDBUF:
+        tcb.settings.send_buffer = buffer_size(value)
+    elif option == SO_RCVBUF:
+        # An edge that has been advertised stays: a smaller buffer takes effect as data is read.
+        tcb.settings.receive_buffer = buffer_size(value)
+        if tcb_is_synchronized(tcb):
+            window_opened(tcp, tcb)
+    elif option == SO_OOBINLINE:
+        return 0 if value else -EINVAL      # urgent data is always in line (RFC 6093)
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
+    if option == TCP_NODELAY:
+        tcb.settings.no_delay = value != 0
+        tcb_output_later(tcp, tcb)
+    elif option == TCP_CORK:
+        tcb.settings.cork = value != 0
+        tcb_output_later(tcp, tcb)
+    elif option == TCP_QUICKACK:
+        tcb.settings.quick_ack = value != 0
+        tcb.interactive = tcb.interactive and not value
+    elif option == TCP_MAXSEG:
+        if not within(value, LEAST_MAXSEG, 0xFFFF):
+            return -EINVAL
+        tcb.settings.max_segment = <uint16_t>value
+    elif option == TCP_KEEPIDLE:
+        if not within(value, 1, MOST_KEEPALIVE_S):
+            return -EINVAL
+        tcb.settings.keepalive_idle_s = <uint16_t>value
+        keepalive_restart(tcp, tcb)
+    elif option == TCP_KEEPINTVL:
+        if not within(value, 1, MOST_KEEPALIVE_S):
+            return -EINVAL
+        tcb.settings.keepalive_interval_s = <uint16_t>value
+    elif option == TCP_KEEPCNT:
+        if not within(value, 1, MOST_KEEPALIVE_COUNT):
+            return -EINVAL
+        tcb.settings.keepalive_count = <uint8_t>value
+    elif option == TCP_SYNCNT:
+        if not within(value, 1, MOST_SYNCNT):
+            return -EINVAL
+        tcb.settings.syn_retries = <uint8_t>value
+    elif option == TCP_USER_TIMEOUT:
+        if not within(value, 0, 0x7FFFFFFF):
+            return -EINVAL
+        tcb.settings.user_timeout_ms = <uint32_t>value
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int tcp_set_option(
+        TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil:
+    if level == SOL_SOCKET:
+        return set_socket_option(tcp, tcb, option, value)
+    if level == IPPROTO_TCP:
+        return set_tcp_option(tcp, tcb, option, value)
+    return -ENOPROTOOPT
+
+
+cdef int get_socket_option(const Tcb* tcb, int option, int64_t* value) noexcept nogil:
+    if option == SO_REUSEADDR:
+        value[0] = tcb.settings.reuse_address
+    elif option == SO_KEEPALIVE:
+        value[0] = tcb.settings.keepalive
+    elif option == SO_LINGER:
+        value[0] = tcb.settings.linger_s if tcb.settings.linger else -1
+    elif option == SO_SNDBUF:
+        value[0] = tcb.settings.send_buffer
+    elif option == SO_RCVBUF:
+        value[0] = tcb.settings.receive_buffer
+    elif option == SO_OOBINLINE:
+        value[0] = 1
+    elif option == SO_ACCEPTCONN:
+        value[0] = tcb.state == STATE_LISTEN
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* value) noexcept nogil:
+    if option == TCP_NODELAY:
+        value[0] = tcb.settings.no_delay
+    elif option == TCP_CORK:
+        value[0] = tcb.settings.cork
+    elif option == TCP_QUICKACK:
+        value[0] = tcb.settings.quick_ack or not tcb.interactive
+    elif option == TCP_MAXSEG:
+        value[0] = tcb.smss if tcb_is_synchronized(tcb) else (
+            tcb.settings.max_segment if tcb.settings.max_segment else 536)
+    elif option == TCP_KEEPIDLE:
+        value[0] = tcb.settings.keepalive_idle_s
+    elif option == TCP_KEEPINTVL:
+        value[0] = tcb.settings.keepalive_interval_s
+    elif option == TCP_KEEPCNT:
+        value[0] = tcb.settings.keepalive_count
+    elif option == TCP_SYNCNT:
+        value[0] = (
+            tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
+    elif option == TCP_USER_TIMEOUT:
+        value[0] = tcb.settings.user_timeout_ms
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int tcp_get_option(
+        TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil:
+    if level == SOL_SOCKET:
+        return get_socket_option(tcb, option, value)
+    if level == IPPROTO_TCP:
+        return get_tcp_option(tcp, tcb, option, value)
+    return -ENOPROTOOPT

@@ -1,0 +1,111 @@
+# TCP setup: makes and releases the TCP layer.
+# Called by: stack.
+# RFCs: the defaults name theirs.
+
+from libc.errno cimport ECONNABORTED
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
+from pystack.core.ip.layer cimport IpLayer
+from pystack.core.memory.flow cimport flow_next, flow_table_init, flow_table_release
+from pystack.core.memory.random cimport random_next
+from pystack.core.tcp.layer cimport STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer
+from pystack.core.tcp.listen cimport listen_close
+from pystack.core.tcp.output cimport send_reset
+from pystack.core.tcp.tcb cimport tcb_bury, tcb_finish, tcp_reap
+
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t MILLISECOND = 1_000_000
+
+
+cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
+    """The wire profile of Linux where an RFC leaves a choice."""
+    memset(config, 0, sizeof(TcpConfig))
+    config.rto_initial = SECOND                 # RFC 6298 section 2.1
+    config.rto_min = 200 * MILLISECOND
+    config.rto_max = 120 * SECOND
+    config.delayed_ack = 40 * MILLISECOND
+    config.cork = 200 * MILLISECOND             # tcp(7)
+    config.time_wait = 60 * SECOND
+    config.fin_wait_2 = 60 * SECOND
+    config.keepalive_idle = 7200 * SECOND       # RFC 1122 section 4.2.3.6
+    config.keepalive_interval = 75 * SECOND
+    config.keepalive_count = 9
+    config.challenge_period = 500 * MILLISECOND
+    config.challenge_limit = 1000
+    config.syn_retries = 6
+    config.synack_retries = 5
+    config.retries = 15
+    config.orphan_retries = 8
+    config.initial_window = 10                  # RFC 6928
+    config.receive_buffer = 1 << 20
+    config.send_buffer = 1 << 20
+    config.max_syn_queue = 1024
+    config.max_sent = 4096
+    config.max_time_wait = 65536
+    config.max_out_of_order = 1024
+    config.window_scale = 7                     # as Linux with its default tcp_rmem
+    config.slow_start_after_idle = True
+    config.timestamps = True
+    config.sack = True
+    config.window_scaling = True
+    config.syn_cookies = True
+
+
+cdef void tcp_init(TcpLayer* tcp, IpLayer* ip, const TcpConfig* config) noexcept nogil:
+    cdef int i
+    memset(tcp, 0, sizeof(TcpLayer))
+    tcp.ip = ip
+    tcp.context = ip.context
+    tcp.config = config[0]
+    for i in range(2):
+        tcp.isn_secret[i] = random_next(&tcp.context.random)
+        tcp.port_secret[i] = random_next(&tcp.context.random)
+        tcp.cookie_secret[i] = random_next(&tcp.context.random)
+        tcp.timestamp_secret[i] = random_next(&tcp.context.random)
+    flow_table_init(&tcp.connections, tcp.context.secret)
+    flow_table_init(&tcp.bound, tcp.context.secret)
+
+
+cdef Tcb* first_connection(const TcpLayer* tcp) noexcept nogil:
+    cdef uint32_t cursor = 0
+    return <Tcb*>flow_next(&tcp.connections, &cursor)
+
+
+cdef Tcb* first_bound(const TcpLayer* tcp) noexcept nogil:
+    cdef uint32_t cursor = 0
+    return <Tcb*>flow_next(&tcp.bound, &cursor)
+
+
+cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
+    cdef uint32_t cursor = 0
+    cdef Tcb* tcb = <Tcb*>flow_next(&tcp.bound, &cursor)
+    while tcb != NULL:
+        if tcb.backlog != NULL:
+            listen_close(tcp, tcb)
+            tcb_finish(tcp, tcb, ECONNABORTED)
+            cursor = 0      # the table has moved
+        tcb = <Tcb*>flow_next(&tcp.bound, &cursor)
+    tcb = first_connection(tcp)
+    while tcb != NULL:
+        if tcb.state not in (STATE_SYN_SENT, STATE_TIME_WAIT):
+            send_reset(tcp, tcb)
+        tcb_finish(tcp, tcb, ECONNABORTED)
+        tcb = first_connection(tcp)
+
+
+cdef void tcp_release(TcpLayer* tcp) noexcept nogil:
+    """What is still held was leaked by its holder: its memory is freed all the same."""
+    cdef Tcb* tcb = first_bound(tcp)
+    while tcb != NULL:
+        tcb.held = False
+        tcb_bury(tcp, tcb)
+        tcp_reap(tcp)
+        tcb = first_bound(tcp)
+    tcb = first_connection(tcp)
+    while tcb != NULL:
+        tcb.held = False
+        tcb_finish(tcp, tcb, 0)
+        tcb = first_connection(tcp)
+    tcp_reap(tcp)
+    flow_table_release(&tcp.connections)
+    flow_table_release(&tcp.bound)

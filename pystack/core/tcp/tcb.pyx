@@ -1,0 +1,237 @@
+# The life of a TCB: made, moved between states, timed, ended, freed.
+# Called by: every file of tcp/, stack.
+# RFCs: 9293 sections 3.3.1, 3.3.2 and 3.10.7.
+
+from libc.stdint cimport int64_t, uint16_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from pystack.core.context cimport (
+    DEADLINE_CONNECTION, Context, count, endpoint_ready, endpoint_unready,
+)
+from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport (
+    ENDPOINT_TCP, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE,
+)
+from pystack.core.ip.layer cimport PROTOCOL_TCP
+from pystack.core.memory.deadline cimport (
+    DEADLINE_NEVER, deadline_of, deadline_register, deadline_set, deadline_unregister,
+)
+from pystack.core.memory.flow cimport flow_remove
+from pystack.core.memory.interval cimport interval_release
+from pystack.core.memory.ring cimport ring_release
+from pystack.core.tcp.layer cimport (
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
+    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
+    STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpLayer, TcpSettings, TcpState,
+)
+
+# For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.
+cdef uint16_t[11] NEXT_STATES
+NEXT_STATES[<int>STATE_CLOSED] = 1 << STATE_LISTEN | 1 << STATE_SYN_SENT | 1 << STATE_SYN_RECEIVED
+NEXT_STATES[<int>STATE_LISTEN] = 1 << STATE_SYN_SENT
+NEXT_STATES[<int>STATE_SYN_SENT] = 1 << STATE_SYN_RECEIVED | 1 << STATE_ESTABLISHED
+NEXT_STATES[<int>STATE_SYN_RECEIVED] = 1 << STATE_ESTABLISHED | 1 << STATE_FIN_WAIT_1
+NEXT_STATES[<int>STATE_ESTABLISHED] = 1 << STATE_FIN_WAIT_1 | 1 << STATE_CLOSE_WAIT
+NEXT_STATES[<int>STATE_FIN_WAIT_1] = (
+    1 << STATE_FIN_WAIT_2 | 1 << STATE_CLOSING | 1 << STATE_TIME_WAIT)
+NEXT_STATES[<int>STATE_FIN_WAIT_2] = 1 << STATE_TIME_WAIT
+NEXT_STATES[<int>STATE_CLOSE_WAIT] = 1 << STATE_LAST_ACK
+NEXT_STATES[<int>STATE_CLOSING] = 1 << STATE_TIME_WAIT
+NEXT_STATES[<int>STATE_LAST_ACK] = 0
+NEXT_STATES[<int>STATE_TIME_WAIT] = 0
+
+cdef extern from "assert.h" nogil:
+    void c_assert "assert" (bint condition)
+
+
+cdef void settings_default(TcpLayer* tcp, TcpSettings* settings) noexcept nogil:
+    memset(settings, 0, sizeof(TcpSettings))
+    settings.receive_buffer = tcp.config.receive_buffer
+    settings.send_buffer = tcp.config.send_buffer
+    settings.keepalive_idle_s = <uint16_t>(tcp.config.keepalive_idle // 1_000_000_000)
+    settings.keepalive_interval_s = <uint16_t>(tcp.config.keepalive_interval // 1_000_000_000)
+    settings.keepalive_count = <unsigned char>tcp.config.keepalive_count
+
+
+cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
+    """A TCB in CLOSED with the stack's settings; NULL when out of memory (counted)."""
+    cdef Tcb* tcb = <Tcb*>calloc(1, sizeof(Tcb))
+    if tcb == NULL:
+        count(tcp.context, Counter.OUT_OF_MEMORY)
+        return NULL
+    if deadline_register(&tcp.context.deadlines, &tcb.deadline, tcb, DEADLINE_CONNECTION) < 0:
+        count(tcp.context, Counter.OUT_OF_MEMORY)
+        free(tcb)
+        return NULL
+    tcb.endpoint.kind = ENDPOINT_TCP
+    tcb.endpoint.key.protocol = PROTOCOL_TCP
+    tcb.endpoint.marking.mtu_discover = MTU_DISCOVER_WANT
+    tcb.retransmit_at = tcb.ack_at = tcb.other_at = DEADLINE_NEVER
+    tcb.rtt.rto = tcp.config.rto_initial
+    tcb.last_challenge_at = -tcp.config.challenge_period
+    settings_default(tcp, &tcb.settings)
+    tcp.connection_count += 1
+    return tcb
+
+
+cdef void tcb_set_state(TcpLayer* tcp, Tcb* tcb, TcpState state) noexcept nogil:
+    """The one place where a state changes."""
+    c_assert(state == STATE_CLOSED or NEXT_STATES[tcb.state] >> <int>state & 1)
+    if state == STATE_ESTABLISHED:
+        count(tcp.context, Counter.TCP_CONNECTIONS_OPENED_PASSIVE if tcb.passive
+              else Counter.TCP_CONNECTIONS_OPENED_ACTIVE)
+    tcb.state = <unsigned char>state
+
+
+cdef void leave_tables(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.bound:
+        flow_remove(&tcp.bound, &tcb.endpoint.key)
+        tcb.bound = False
+    elif tcb.state not in (STATE_CLOSED, STATE_LISTEN):
+        flow_remove(&tcp.connections, &tcb.endpoint.key)
+
+
+cdef void release_busy(Tcb* tcb) noexcept nogil:
+    ring_release(&tcb.send_ring)
+    if tcb.receive_ring.length == 0:
+        ring_release(&tcb.receive_ring)
+    if tcb.busy != NULL:
+        free(tcb.busy.sent.items)
+        interval_release(&tcb.busy.out_of_order)
+        free(tcb.busy)
+        tcb.busy = NULL
+
+
+cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
+    """End the connection in whatever state it is; nothing is sent.
+
+    error: errno for the holder, 0 after an orderly close. What was received in order stays readable, as in Linux.
+    """
+    if tcb.state == STATE_CLOSED:
+        return
+    leave_tables(tcp, tcb)
+    tcb_list_remove(tcb)
+    tcb.listener = NULL
+    tcb.retransmit_at = tcb.ack_at = tcb.other_at = DEADLINE_NEVER
+    deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
+    tcb.ack_now = tcb.fin_queued = tcb.probing = False
+    release_busy(tcb)
+    tcb.snd_una = tcb.snd_nxt
+    count(tcp.context, Counter.TCP_CONNECTIONS_CLOSED)
+    tcb_set_state(tcp, tcb, STATE_CLOSED)
+    if not tcb.held:
+        tcb_bury(tcp, tcb)
+        return
+    tcb.endpoint.error = error
+    endpoint_ready(tcp.context, &tcb.endpoint,
+                   READY_READ | READY_WRITE | READY_HANGUP | (READY_ERROR if error else 0))
+
+
+cdef void tcb_bury(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.list != &tcp.dead:
+        tcb_list_remove(tcb)
+        tcb_list_push(&tcp.dead, tcb)
+
+
+cdef void output_forget(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef Tcb* previous = NULL
+    cdef Tcb* at = tcp.output_first
+    if not tcb.output_pending:
+        return
+    while at != tcb:
+        previous = at
+        at = at.output_next
+    if previous == NULL:
+        tcp.output_first = tcb.output_next
+    else:
+        previous.output_next = tcb.output_next
+    if tcp.output_last == tcb:
+        tcp.output_last = previous
+
+
+cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
+    """Free the dead."""
+    cdef Tcb* tcb = tcp.dead.first
+    while tcb != NULL:
+        tcb_list_remove(tcb)
+        leave_tables(tcp, tcb)
+        output_forget(tcp, tcb)
+        endpoint_unready(tcp.context, &tcb.endpoint)
+        deadline_unregister(&tcp.context.deadlines, &tcb.deadline)
+        release_busy(tcb)
+        ring_release(&tcb.receive_ring)
+        free(tcb.backlog)
+        free(tcb)
+        tcp.connection_count -= 1
+        tcb = tcp.dead.first
+
+
+cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil:
+    if tcb.busy == NULL:
+        tcb.busy = <TcpBusy*>calloc(1, sizeof(TcpBusy))
+    return tcb.busy
+
+
+cdef void tcb_idle(Tcb* tcb) noexcept nogil:
+    """Give back rings that are empty and the scoreboard if nothing is outstanding or out of order."""
+    cdef bint holes = tcb.busy != NULL and tcb.busy.out_of_order.count != 0
+    if tcb.send_ring.length == 0:
+        ring_release(&tcb.send_ring)
+    if tcb.receive_ring.length == 0 and not holes:
+        ring_release(&tcb.receive_ring)
+    if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0:
+        free(tcb.busy.sent.items)
+        interval_release(&tcb.busy.out_of_order)
+        free(tcb.busy)
+        tcb.busy = NULL
+
+
+cdef void tcb_output_later(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.output_pending:
+        return
+    tcb.output_pending = True
+    tcb.output_next = NULL
+    if tcp.output_last != NULL:
+        tcp.output_last.output_next = tcb
+    else:
+        tcp.output_first = tcb
+    tcp.output_last = tcb
+
+
+cdef void tcb_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Move the deadline forward if a timer is earlier; a later one is noticed when the deadline fires.
+
+    So the heap is not touched by the packets of a busy connection.
+    """
+    cdef int64_t first = tcb_first_timer(tcb)
+    if first < deadline_of(&tcp.context.deadlines, &tcb.deadline):
+        deadline_set(&tcp.context.deadlines, &tcb.deadline, first)
+
+
+cdef void tcb_list_push(TcbList* into, Tcb* tcb) noexcept nogil:
+    tcb.list = into
+    tcb.next = NULL
+    tcb.previous = into.last
+    if into.last != NULL:
+        into.last.next = tcb
+    else:
+        into.first = tcb
+    into.last = tcb
+    into.count += 1
+
+
+cdef void tcb_list_remove(Tcb* tcb) noexcept nogil:
+    cdef TcbList* out = tcb.list
+    if out == NULL:
+        return
+    if tcb.previous != NULL:
+        tcb.previous.next = tcb.next
+    else:
+        out.first = tcb.next
+    if tcb.next != NULL:
+        tcb.next.previous = tcb.previous
+    else:
+        out.last = tcb.previous
+    out.count -= 1
+    tcb.list = NULL
+    tcb.next = tcb.previous = NULL

@@ -1,0 +1,184 @@
+# What happens when time passes: retransmission, zero-window probe, delayed ACK, keepalive, TIME-WAIT, orphans.
+# Called by: stack (tcp_timer), input and calls (entering the states that wait).
+# RFCs: 6298 section 5, 1122 sections 4.2.2.17, 4.2.3.5 and 4.2.3.6, 9293 section 3.8, 5482.
+
+from libc.errno cimport ETIMEDOUT
+from libc.stdint cimport int64_t, uint32_t
+from pystack.core.context cimport count
+from pystack.core.counters cimport Counter
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.ring cimport ring_release
+from pystack.core.tcp.layer cimport (
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
+    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
+)
+from pystack.core.tcp.output cimport (
+    send_probe, send_reset, send_syn, tcp_output, tcp_output_forced,
+)
+from pystack.core.tcp.recovery cimport recovery_timeout
+from pystack.core.tcp.rtt cimport rtt_back_off, rtt_timeout
+from pystack.core.tcp.tcb cimport (
+    tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_rearm,
+)
+from pystack.core.wire.tcp cimport seq_gt
+
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t MILLISECOND = 1_000_000
+
+
+cdef bint user_timeout_is_over(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    return tcb.settings.user_timeout_ms != 0 and (
+        tcp.context.now - tcb.first_unacked_at >= tcb.settings.user_timeout_ms * MILLISECOND)
+
+
+cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """R2 of RFC 1122 section 4.2.3.5; the user timeout, if there is one, decides alone (RFC 5482)."""
+    if tcb.settings.user_timeout_ms and tcb.held:
+        return user_timeout_is_over(tcp, tcb)
+    return tcb.retransmits >= (tcp.config.retries if tcb.held or tcb.listener != NULL
+                               else tcp.config.orphan_retries)
+
+
+cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """An earlier ICMP error says more than "timed out" (RFC 5461 section 3)."""
+    count(tcp.context, Counter.TCP_CONNECTIONS_TIMED_OUT)
+    tcb_finish(tcp, tcb, tcb.soft_error if tcb.soft_error else ETIMEDOUT)
+
+
+cdef void restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Arm the timer with the backed-off RTO, but not beyond the user timeout."""
+    cdef int64_t limit
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    if tcb.settings.user_timeout_ms:
+        limit = tcb.first_unacked_at + tcb.settings.user_timeout_ms * MILLISECOND
+        if limit > tcp.context.now:
+            tcb.retransmit_at = min(tcb.retransmit_at, limit)
+
+
+cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef uint32_t limit = tcp.config.synack_retries if tcb.passive else (
+        tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
+    if tcb.retransmits >= limit or user_timeout_is_over(tcp, tcb):
+        time_out(tcp, tcb)
+        return
+    count(tcp.context, Counter.TCP_TIMEOUTS)
+    count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
+    tcb.retransmits += 1
+    rtt_back_off(&tcb.rtt)
+    restart(tcp, tcb)
+    send_syn(tcp, tcb)
+
+
+cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 6298 section 5.4 to 5.6."""
+    if tcb_flight(tcb) == 0:
+        return
+    if give_up(tcp, tcb):
+        time_out(tcp, tcb)
+        return
+    count(tcp.context, Counter.TCP_TIMEOUTS)
+    tcb.retransmits += 1
+    rtt_back_off(&tcb.rtt)
+    recovery_timeout(tcp, tcb)
+    restart(tcp, tcb)
+    tcp_output(tcp, tcb)
+
+
+cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The zero-window probe; or the override for data that cork or a silly window has held back."""
+    if seq_gt(tcb.snd_una + tcb.snd_wnd, tcb.snd_nxt):
+        tcb.probing = False
+        tcp_output_forced(tcp, tcb)
+        return
+    if give_up(tcp, tcb) or user_timeout_is_over(tcp, tcb):
+        send_reset(tcp, tcb)
+        time_out(tcp, tcb)
+        return
+    count(tcp.context, Counter.TCP_ZERO_WINDOW_PROBES)
+    tcb.retransmits += 1
+    rtt_back_off(&tcb.rtt)
+    restart(tcp, tcb)
+    send_probe(tcp, tcb)
+
+
+cdef void keepalive_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 1122 section 4.2.3.6: only an idle connection is probed."""
+    cdef int64_t idle = tcb.settings.keepalive_idle_s * SECOND
+    cdef int64_t silence = tcp.context.now - tcb.last_received_at
+    if not tcb.settings.keepalive:
+        return
+    if tcb_flight(tcb) or tcb.probing or silence < idle:
+        tcb.keepalive_probes = 0
+        tcb.other_at = tcp.context.now + idle - (0 if tcb_flight(tcb) or tcb.probing else silence)
+        return
+    if tcb.keepalive_probes and (
+            silence >= tcb.settings.user_timeout_ms * MILLISECOND if tcb.settings.user_timeout_ms
+            else tcb.keepalive_probes >= tcb.settings.keepalive_count):
+        send_reset(tcp, tcb)
+        time_out(tcp, tcb)
+        return
+    count(tcp.context, Counter.TCP_KEEPALIVES)
+    tcb.keepalive_probes += 1
+    tcb.other_at = tcp.context.now + tcb.settings.keepalive_interval_s * SECOND
+    send_probe(tcp, tcb)
+
+
+cdef void other_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.state == STATE_TIME_WAIT or (tcb.state == STATE_FIN_WAIT_2 and not tcb.held):
+        tcb_finish(tcp, tcb, 0)
+    elif tcb.state >= STATE_ESTABLISHED:
+        keepalive_timer(tcp, tcb)
+
+
+cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The TCB's deadline has fired; it may be earlier than any timer, because timers move without telling it."""
+    cdef int64_t now = tcp.context.now
+    if tcb.ack_at <= now:
+        tcb.ack_at = DEADLINE_NEVER
+        tcb.ack_now = True
+        count(tcp.context, Counter.TCP_DELAYED_ACKS)
+        tcp_output(tcp, tcb)
+    if tcb.retransmit_at <= now:
+        tcb.retransmit_at = DEADLINE_NEVER
+        if tcb.probing:
+            probe_timer(tcp, tcb)
+        elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
+            syn_timer(tcp, tcb)
+        else:
+            retransmission_timer(tcp, tcb)
+    if tcb.other_at <= now:
+        tcb.other_at = DEADLINE_NEVER
+        other_timer(tcp, tcb)
+    if tcb.state != STATE_CLOSED:
+        tcb_rearm(tcp, tcb)
+
+
+cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Wait 2 MSL from now (RFC 9293 section 3.6.1); the oldest goes when there are too many."""
+    ring_release(&tcb.send_ring)
+    tcb_idle(tcb)
+    tcb_list_remove(tcb)
+    tcb_list_push(&tcp.time_wait, tcb)
+    tcb.probing = False
+    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.other_at = tcp.context.now + tcp.config.time_wait
+    tcb_rearm(tcp, tcb)
+    if tcp.time_wait.count > tcp.config.max_time_wait:
+        count(tcp.context, Counter.TCP_TIME_WAIT_RECYCLED)
+        tcb_finish(tcp, tcp.time_wait.first, 0)
+
+
+cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """As Linux: an orphan waits a bounded time for the peer's FIN."""
+    if tcb.held or tcb.state != STATE_FIN_WAIT_2:
+        return
+    tcb.other_at = tcp.context.now + tcp.config.fin_wait_2
+    tcb_rearm(tcp, tcb)
+
+
+cdef void keepalive_restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if not tcb.settings.keepalive or tcb.state not in (STATE_ESTABLISHED, STATE_CLOSE_WAIT):
+        return
+    tcb.keepalive_probes = 0
+    tcb.other_at = tcp.context.now + tcb.settings.keepalive_idle_s * SECOND
+    tcb_rearm(tcp, tcb)
