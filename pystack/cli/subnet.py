@@ -83,7 +83,8 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
             if running is not None:
                 ending.callback(running.close)
         if options.pcap is not None:
-            writer = ending.enter_context(PcapWriter(options.pcap))
+            with signals.interruptible():  # a pipe, perhaps, that nobody reads yet
+                writer = ending.enter_context(PcapWriter(options.pcap))
             stack.capture(writer)
             ending.callback(stack.capture, None)
         signals.check()
