@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -144,6 +146,22 @@ def test_a_node_that_is_moved_goes_behind_its_equals_and_one_set_again_does_not(
     queue.set(a, 20)
     queue.set(a, 10)
     assert [queue.pop(10) for _ in range(3)] == [b, c, a]
+
+
+def test_a_large_heap_stays_in_order_when_nodes_are_taken_out_of_its_middle(queue):
+    """What fills the gap comes from another branch, and may have to rise."""
+    chance = random.Random(1)
+    nodes = registered(queue, 500)
+    for node in nodes:
+        queue.set(node, chance.randrange(10_000))
+    for node in chance.sample(nodes, 250):
+        queue.set(node, NEVER)
+    times = []
+    while queue.first != NEVER:
+        times.append(queue.first)
+        queue.pop(NEVER)
+    assert len(times) == 250
+    assert times == sorted(times)
 
 
 def test_the_memory_of_a_flood_returns(queue):

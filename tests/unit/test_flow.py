@@ -197,6 +197,19 @@ def test_a_key_is_hashed_as_its_bytes(k0, k1, ports, local):
     assert table.hashes == [siphash(k0, k1, bytes(key)) & 0xFFFFFFFF]
 
 
+def test_keys_of_one_hash_are_told_apart():
+    """These two, found by search, have the same 32 bits of hash under the secret 0, 0."""
+    table = Table(0, 0)
+    one, other = Key(local_port=6276, remote_port=2), Key(local_port=65455, remote_port=2)
+    table.insert(one)
+    assert table.find(other) is None
+    assert table.insert(other) == 0
+    assert len(set(table.hashes)) == 1
+    assert (table.find(one), table.find(other)) == (one, other)
+    table.remove(one)
+    assert (table.find(one), table.find(other)) == (None, other)
+
+
 def test_removal_goes_by_address_not_by_equality():
     table = Table()
     held, equal = Key(local_port=1), Key(local_port=1)
