@@ -1,0 +1,343 @@
+# One Core in a test's hands: packets in and out as bytes, time set by hand, TCP calls, a look inside.
+# Called by: tests/scenario, tests/property.
+
+import ipaddress
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
+from pystack.core.endpoint cimport Endpoint
+from pystack.core.ip.layer cimport PolicyAction
+from pystack.core.ip.networks cimport ip_add_network
+from pystack.core.ip.policy cimport policy_set
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.packet cimport (
+    GSO_NONE, GSO_TCP4, GSO_TCP6, Packet, PacketQueue, packet_free, packet_new, packet_pop,
+)
+from pystack.core.stack cimport (
+    Core, CoreConfig, core_abort_all, core_advance, core_deadline, core_default_config,
+    core_enter, core_free, core_input, core_new, core_serve, core_take_ready, core_take_tx,
+)
+from pystack.core.tcp.calls cimport (
+    tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_listen, tcp_open, tcp_poll,
+    tcp_receive, tcp_send, tcp_shutdown,
+)
+from pystack.core.tcp.layer cimport Tcb
+from pystack.core.tcp.lookup cimport connection_find
+from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
+from pystack.core.wire.address cimport Addr, addr_load16, addr_v4
+from pystack.device.segmentation cimport packet_segment
+
+from pystack.core.counters import NAMES
+
+STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1",
+          "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT")
+TCB_SIZE = sizeof(Tcb)
+
+
+cdef Addr to_addr(text):
+    cdef bytes packed
+    address = ipaddress.ip_address(text)
+    if address.version == 4:
+        packed = bytes(10) + b"\xff\xff" + address.packed
+    else:
+        packed = address.packed
+    return addr_load16(packed)
+
+
+class CallError(OSError):
+    """A negative errno from the core."""
+
+
+cdef check(int64_t result):
+    if result < 0:
+        raise CallError(-result, "core")
+    return result
+
+
+cdef class Host:
+    """One stack. Times in ns; start at 1 s, so that a zero never looks like a time."""
+
+    cdef Core* core
+    cdef public int64_t now
+
+    def __cinit__(self, *networks, seed=(1, 2), mtu=1500, max_train=65535, **tcp):
+        cdef CoreConfig config
+        cdef Addr prefix
+        self.now = 1_000_000_000
+        core_default_config(&config)
+        config.seed[0], config.seed[1] = seed
+        config.mtu = mtu
+        config.max_train = max_train
+        for name, value in tcp.items():
+            self.configure(&config, name, value)
+        self.core = core_new(&config, self.now)
+        if self.core == NULL:
+            raise MemoryError
+        for network in networks:
+            net = ipaddress.ip_network(network)
+            prefix = to_addr(str(net.network_address))
+            check(ip_add_network(
+                &self.core.ip, &prefix, net.prefixlen + (96 if net.version == 4 else 0)))
+
+    cdef configure(self, CoreConfig* config, name, value):
+        if name == "receive_buffer":
+            config.tcp.receive_buffer = value
+        elif name == "send_buffer":
+            config.tcp.send_buffer = value
+        elif name == "timestamps":
+            config.tcp.timestamps = value
+        elif name == "sack":
+            config.tcp.sack = value
+        elif name == "window_scaling":
+            config.tcp.window_scaling = value
+        elif name == "max_syn_queue":
+            config.tcp.max_syn_queue = value
+        elif name == "syn_cookies":
+            config.tcp.syn_cookies = value
+        elif name == "max_time_wait":
+            config.tcp.max_time_wait = value
+        elif name == "max_out_of_order":
+            config.tcp.max_out_of_order = value
+        elif name == "initial_window":
+            config.tcp.initial_window = value
+        elif name == "challenge_limit":
+            config.tcp.challenge_limit = value
+        elif name == "slow_start_after_idle":
+            config.tcp.slow_start_after_idle = value
+        else:
+            raise TypeError(name)
+
+    def __dealloc__(self):
+        self.free()
+
+    def free(self):
+        if self.core != NULL:
+            core_free(self.core)
+            self.core = NULL
+
+    def input(self, bytes packet, int gso_size=0):
+        """Hand in one packet; with gso_size, a train of TCP segments."""
+        cdef Packet* p = packet_new(&self.core.context.slab, len(packet))
+        memcpy(p.data, <const uint8_t*>packet, len(packet))
+        p.length = len(packet)
+        if gso_size:
+            p.gso_size = gso_size
+            p.gso = GSO_TCP4 if packet[0] >> 4 == 4 else GSO_TCP6
+        core_input(self.core, p, self.now)
+
+    def advance(self, int64_t ns):
+        """Let time pass in one step."""
+        self.now += ns
+        core_advance(self.core, self.now)
+
+    @property
+    def deadline(self):
+        """ns, or None."""
+        cdef int64_t when = core_deadline(self.core)
+        return None if when == DEADLINE_NEVER else when
+
+    def take(self, bint cut=True):
+        """All packets for the device; trains cut and checksums completed, unless cut is False."""
+        cdef PacketQueue queue, pieces
+        cdef Packet* packet
+        out = []
+        queue.first = queue.last = pieces.first = pieces.last = NULL
+        queue.count = pieces.count = 0
+        core_take_tx(self.core, &queue)
+        packet = packet_pop(&queue)
+        while packet != NULL:
+            if cut:
+                packet_segment(&self.core.context.slab, packet, &pieces)
+            else:
+                out.append((packet.length + packet.borrowed_length[0] + packet.borrowed_length[1],
+                            packet.gso_size if packet.gso != GSO_NONE else 0))
+                packet_free(&self.core.context.slab, packet)
+            packet = packet_pop(&queue)
+        packet = packet_pop(&pieces)
+        while packet != NULL:
+            whole = packet.data[:packet.length]
+            if packet.borrowed_length[0]:
+                whole += packet.borrowed[0][:packet.borrowed_length[0]]
+            if packet.borrowed_length[1]:
+                whole += packet.borrowed[1][:packet.borrowed_length[1]]
+            out.append(whole)
+            packet_free(&self.core.context.slab, packet)
+            packet = packet_pop(&pieces)
+        return out
+
+    def take_ready(self):
+        """[(identity, events)] of what became ready; identity as in Tcp.identity."""
+        cdef int events
+        cdef Endpoint* endpoint = core_take_ready(self.core, &events)
+        out = []
+        while endpoint != NULL:
+            out.append((<size_t>endpoint, events))
+            endpoint = core_take_ready(self.core, &events)
+        return out
+
+    def policy(self, prefix, action, protocol=0, first_port=0, last_port=65535):
+        net = ipaddress.ip_network(prefix)
+        cdef Addr p = to_addr(str(net.network_address))
+        check(policy_set(&self.core.ip, &p, net.prefixlen + (96 if net.version == 4 else 0),
+                         protocol, first_port, last_port, <PolicyAction><int>action, 0))
+
+    def serve(self, int service, int protocol, int port):
+        return check(core_serve(self.core, service, protocol, port))
+
+    def abort_all(self):
+        core_abort_all(self.core)
+
+    def tcp(self, bint v6=False):
+        """An open TCP socket."""
+        cdef Tcp socket = Tcp.__new__(Tcp)
+        socket.host = self
+        socket.tcb = tcp_open(&self.core.tcp, v6)
+        socket.tcb.endpoint.owner = <void*>socket
+        return socket
+
+    def find(self, local, int local_port, remote, int remote_port):
+        """A look at the TCB of a 4-tuple, or None. Not held: valid until the next entry."""
+        cdef Addr l = to_addr(local)
+        cdef Addr r = to_addr(remote)
+        cdef Tcb* tcb = connection_find(&self.core.tcp, &l, local_port, &r, remote_port)
+        if tcb == NULL:
+            return None
+        cdef Tcp view = Tcp.__new__(Tcp)
+        view.host = self
+        view.tcb = tcb
+        return view
+
+    @property
+    def counters(self):
+        return {name: self.core.context.counters[i] for i, name in enumerate(NAMES)
+                if self.core.context.counters[i]}
+
+    @property
+    def live_packets(self):
+        return self.core.context.slab.live
+
+    @property
+    def connections(self):
+        """TCBs alive, listeners included."""
+        return self.core.tcp.connection_count
+
+    @property
+    def time_wait(self):
+        return self.core.tcp.time_wait.count
+
+
+cdef class Tcp:
+    """The calls on one TCB, and its insides by the RFC's names."""
+
+    cdef readonly Host host
+    cdef Tcb* tcb
+
+    @property
+    def identity(self):
+        return <size_t>self.tcb
+
+    def bind(self, address, int port):
+        cdef Addr a = to_addr(address)
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_bind(&self.host.core.tcp, self.tcb, &a, port))
+
+    def listen(self, int backlog=16):
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_listen(&self.host.core.tcp, self.tcb, backlog))
+
+    def accept(self):
+        cdef Tcb* child = tcp_accept(&self.host.core.tcp, self.tcb)
+        if child == NULL:
+            return None
+        cdef Tcp socket = Tcp.__new__(Tcp)
+        socket.host = self.host
+        socket.tcb = child
+        child.endpoint.owner = <void*>socket
+        return socket
+
+    def connect(self, address, int port):
+        cdef Addr a = to_addr(address)
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_connect(&self.host.core.tcp, self.tcb, &a, port))
+
+    def send(self, bytes data, bint more=False, bint urgent=False):
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_send(&self.host.core.tcp, self.tcb, data, len(data), more, urgent))
+
+    def receive(self, int length=65536, bint peek=False):
+        cdef bytearray target = bytearray(length)
+        core_enter(self.host.core, self.host.now)
+        count = check(tcp_receive(&self.host.core.tcp, self.tcb, target, length, peek))
+        return bytes(target[:count])
+
+    def shutdown(self, int how):
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_shutdown(&self.host.core.tcp, self.tcb, how))
+
+    def close(self):
+        core_enter(self.host.core, self.host.now)
+        tcp_close(&self.host.core.tcp, self.tcb)
+        self.tcb = NULL
+
+    def abort(self):
+        core_enter(self.host.core, self.host.now)
+        tcp_abort(&self.host.core.tcp, self.tcb)
+        self.tcb = NULL
+
+    def set_option(self, int level, int option, int64_t value):
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_set_option(&self.host.core.tcp, self.tcb, level, option, value))
+
+    def get_option(self, int level, int option):
+        cdef int64_t value
+        check(tcp_get_option(&self.host.core.tcp, self.tcb, level, option, &value))
+        return value
+
+    def poll(self):
+        return tcp_poll(self.tcb)
+
+    def __getattr__(self, name):
+        if self.tcb == NULL:
+            raise AttributeError(f"{name}: the socket is closed")
+        if name == "state":
+            return STATES[self.tcb.state]
+        if name == "port":
+            return self.tcb.endpoint.key.local_port
+        if name == "local":
+            return str(ipaddress.ip_address(addr_v4(&self.tcb.endpoint.key.local)))
+        if name == "error":
+            return self.tcb.endpoint.error
+        if name == "cwnd":
+            return self.tcb.congestion.cwnd
+        if name == "ssthresh":
+            return self.tcb.congestion.ssthresh
+        if name == "srtt":
+            return self.tcb.rtt.srtt
+        if name == "rttvar":
+            return self.tcb.rtt.rttvar
+        if name == "rto":
+            return self.tcb.rtt.rto
+        if name == "backoff":
+            return self.tcb.rtt.backoff
+        if name == "busy":
+            return self.tcb.busy != NULL
+        if name == "ring_memory":
+            return self.tcb.send_ring.capacity + self.tcb.receive_ring.capacity
+        fields = {
+            "iss": self.tcb.iss, "snd_una": self.tcb.snd_una, "snd_nxt": self.tcb.snd_nxt,
+            "snd_wnd": self.tcb.snd_wnd, "irs": self.tcb.irs, "rcv_nxt": self.tcb.rcv_nxt,
+            "rcv_edge": self.tcb.rcv_edge, "smss": self.tcb.smss,
+            "sacked_bytes": self.tcb.sacked_bytes, "lost_bytes": self.tcb.lost_bytes,
+            "retransmitted_bytes": self.tcb.retransmitted_bytes, "recovery": self.tcb.recovery,
+            "recover": self.tcb.recover, "duplicate_acks": self.tcb.duplicate_acks,
+            "retransmits": self.tcb.retransmits, "snd_scale": self.tcb.snd_scale,
+            "rcv_scale": self.tcb.rcv_scale, "sack_ok": bool(self.tcb.sack_ok),
+            "timestamps_ok": bool(self.tcb.timestamps_ok), "ts_recent": self.tcb.ts_recent,
+            "urgent_in": bool(self.tcb.urgent_in), "rcv_up": self.tcb.rcv_up,
+            "retransmit_at": self.tcb.retransmit_at, "ack_at": self.tcb.ack_at,
+            "other_at": self.tcb.other_at, "max_snd_wnd": self.tcb.max_snd_wnd,
+        }
+        try:
+            return fields[name]
+        except KeyError:
+            raise AttributeError(name) from None
