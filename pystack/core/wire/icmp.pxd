@@ -56,14 +56,18 @@ cdef enum:
     ICMP_REASSEMBLY_TIMEOUT = 1     # code of Time Exceeded, in both
 
 # Write type, code and the second word, leaving the checksum 0.
-cdef void icmp_build_header(uint8_t* out, uint8_t kind, uint8_t code, uint32_t second_word) noexcept nogil
-# Checksum of a message whose checksum field is 0; of one with its checksum in place it is 0 if that is right.
-# ICMPv6 covers the pseudo-header too (RFC 4443 section 2.3).
-cdef uint16_t icmp_checksum(const uint8_t* data, uint32_t length, const Addr* source, const Addr* destination) noexcept nogil
+cdef void icmp_build_header(
+    uint8_t* out, uint8_t kind, uint8_t code, uint32_t second_word
+) noexcept nogil
+# Checksum of a message whose checksum field is 0; of one with its checksum in place it is 0 if that
+# is right. ICMPv6 covers the pseudo-header too (RFC 4443 section 2.3).
+cdef uint16_t icmp_checksum(
+    const uint8_t* data, uint32_t length, const Addr* source, const Addr* destination
+) noexcept nogil
 
 
 cdef inline bint icmp4_is_error(uint8_t kind) noexcept nogil:
-    """RFC 1122 section 3.2.2; source quench, redirect and alternate host count: never answered by an error."""
+    """RFC 1122 section 3.2.2; with source quench, redirect and alternate host."""
     return kind == ICMP4_TIME_EXCEEDED or kind == ICMP4_PARAMETER_PROBLEM or (
         ICMP4_UNREACHABLE <= kind <= ICMP4_ALTERNATE_HOST
     )

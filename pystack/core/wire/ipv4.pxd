@@ -37,7 +37,8 @@ ctypedef struct Ipv4Header:
 
 # 0, or an Ipv4Fault. length: bytes that are there; total_length may be less (link padding).
 cdef int ipv4_parse(const uint8_t* data, uint32_t length, Ipv4Header* header) noexcept nogil
-# Read the fields of a header that may be cut short behind its 20 bytes (a quoted one); nothing is judged.
+# Read the fields of a header that may be cut short behind its 20 bytes (a quoted one); nothing is
+# judged.
 cdef void ipv4_read(const uint8_t* data, Ipv4Header* header) noexcept nogil
 # Write 20 bytes with their checksum; header.header_length is taken as 20.
 cdef void ipv4_build(uint8_t* out, const Ipv4Header* header) noexcept nogil

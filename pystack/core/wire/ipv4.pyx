@@ -2,7 +2,7 @@
 # Called by: ip input, output, fragments and icmp.
 # RFCs: 791 section 3.1, 7126 (options).
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.wire.address cimport addr_load4, addr_store4
 from pystack.core.wire.bytes cimport load16, store16
 from pystack.core.wire.checksum cimport csum_add, csum_finish

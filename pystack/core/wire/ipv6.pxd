@@ -50,7 +50,7 @@ ctypedef struct Ipv6Upper:
     uint32_t offset
     uint32_t named_at           # offset of the field that names its protocol
     uint8_t protocol
-    bint later_fragment         # the packet is a fragment, and not the first: no upper-layer header in it
+    bint later_fragment         # a fragment, and not the first: it has no upper-layer header
 
 # 0, or an Ipv6Fault. length: bytes that are there; the packet may be shorter (link padding).
 cdef int ipv6_parse(const uint8_t* data, uint32_t length, Ipv6Header* header) noexcept nogil
@@ -59,10 +59,13 @@ cdef void ipv6_read(const uint8_t* data, Ipv6Header* header) noexcept nogil
 cdef void ipv6_build(uint8_t* out, const Ipv6Header* header) noexcept nogil
 cdef void ipv6_fragment_read(const uint8_t* data, Ipv6Fragment* fragment) noexcept nogil
 cdef void ipv6_fragment_build(uint8_t* out, const Ipv6Fragment* fragment) noexcept nogil
-# Walk the options of a hop-by-hop or destination header of `length` bytes. The first unknown one that is not to
-# be skipped decides; *at is its offset in the header.
-cdef Ipv6OptionAction ipv6_check_options(const uint8_t* data, uint32_t length, uint32_t* at) noexcept nogil
-# Find the upper-layer header of a packet or of its first bytes, judging nothing. 0; -1: it is not in these bytes.
+# Walk the options of a hop-by-hop or destination header of `length` bytes. The first unknown one
+# that is not to be skipped decides; *at is its offset in the header.
+cdef Ipv6OptionAction ipv6_check_options(
+    const uint8_t* data, uint32_t length, uint32_t* at
+) noexcept nogil
+# Find the upper-layer header of a packet or of its first bytes, judging nothing. 0; -1: it is not
+# in these bytes.
 cdef int ipv6_find_upper(const uint8_t* data, uint32_t length, Ipv6Upper* upper) noexcept nogil
 
 

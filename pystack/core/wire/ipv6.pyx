@@ -93,13 +93,13 @@ cdef int ipv6_find_upper(const uint8_t* data, uint32_t length, Ipv6Upper* upper)
     """Follow the chain of extension headers as far as these bytes go."""
     cdef Ipv6Fragment fragment
     cdef uint32_t at, size
-    cdef int i
+    cdef int _i
     upper.later_fragment = False
     upper.named_at = 6
     upper.offset = IPV6_HEADER_LENGTH
     if length < IPV6_HEADER_LENGTH:
         return -1
-    for i in range(MAX_HEADERS + 1):
+    for _i in range(MAX_HEADERS + 1):
         at = upper.offset
         upper.protocol = data[upper.named_at]
         if upper.later_fragment or not is_extension(upper.protocol):
