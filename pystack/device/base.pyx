@@ -99,7 +99,7 @@ cdef class Device:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, problem=None, traceback=None):
         self.close()
 
     def __repr__(self):

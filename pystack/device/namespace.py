@@ -1,4 +1,4 @@
-"""A command in a network namespace of its own, with a TUN interface whose file is out here. Linux only.
+"""A command in a network namespace of its own, its TUN interface's file out here. Linux only.
 
 Called by: cli (`pystack run`, `serve --rootless`), probe, and the harness of tests/interop.
 RFCs: none.
@@ -73,7 +73,7 @@ class Tun(Protocol):
 
 
 class Child:
-    """A process in a namespace of its own. It waits there until start lets it become the command."""
+    """A process in a namespace of its own; it waits until start lets it become the command."""
 
     def __init__(self, pid: int, fd: int, control: socket.socket) -> None:
         self.pid = pid
@@ -177,7 +177,7 @@ def execute(command: Sequence[str]) -> NoReturn:
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], [*command])
     except OSError as problem:
         raise OSError(problem.errno, os.strerror(problem.errno or 0), command[0]) from None
 

@@ -77,7 +77,7 @@ cdef class Driver:
 
     def read(self, int room=ROOM_MAX):
         """What one call of read gives; OSError if the device is gone."""
-        cdef Packet*[ROOM_MAX] empty
+        cdef Packet *empty[ROOM_MAX]
         cdef int count
         for i in range(room):
             empty[i] = memory.packet_new(&self.slab, PACKET_MAX)

@@ -1,0 +1,20 @@
+from collections.abc import Iterable
+
+from pystack.device.addressing import Address
+from pystack.device.base import Device
+
+OFFLOADS: dict[str, int]
+
+class TunDevice(Device):
+    @property
+    def ours(self) -> bool: ...
+    def __init__(
+        self,
+        name: str = "pystack%d",
+        *,
+        mtu: int | None = None,
+        host_addresses: Iterable[str | Address] | None = None,
+        offloads: bool | str = True,
+        fd: int | None = None,
+        configure: bool = True,
+    ) -> None: ...

@@ -1,0 +1,188 @@
+"""Network namespaces for the interop tests: a kernel on the other end, and no packet outside.
+
+The stack runs in pytest, on the file of a TUN interface that lies in the namespace. Commands run
+inside; sockets made inside can be used from here. Works as root, and as an ordinary user by means
+of a user namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pystack.device.namespace import NamespaceError
+from pystack.device.tun import TunDevice
+
+ROOT = Path(__file__).resolve().parents[2]
+NURSERY = Path(__file__).with_name("nursery.py")
+NO_TUN_HERE = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EACCES)
+
+
+def require_tool(name: str) -> str:
+    """Path of a program; the test is skipped if it is not installed."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+class Nursery:
+    """The process that makes namespaces: clean, so that it may fork though pytest has threads."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, str(NURSERY), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+            )
+
+    def namespace(self) -> Namespace:
+        """A new namespace; NamespaceError if this machine does not allow it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            socket.send_fds(self._control, [b"new"], [theirs.fileno()])
+        return Namespace(ours)
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait(10)
+
+
+class Namespace:
+    """A network namespace; nothing is in it at first but `lo`, which is up."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._processes: list[subprocess.Popen[Any]] = []
+        try:
+            self.pid, _ = self._answer()
+        except BaseException:
+            control.close()
+            raise
+
+    def tun(self, *networks: str, mtu: int = 1500, offloads: Any = True, **more: Any) -> TunDevice:
+        """A TunDevice for a stack out here: up, with the networks routed to it in the namespace.
+
+        more: as for TunDevice. Skips the test where there is no /dev/net/tun for us.
+        """
+        fd = self.open_tun(*networks, mtu=mtu, offloads=offloads, **more)
+        return TunDevice(
+            fd=fd, mtu=mtu, offloads=offloads, host_addresses=more.get("host_addresses")
+        )
+
+    def open_tun(self, *networks: str, name: str = "pystack0", **more: Any) -> int:
+        """The file of a new TUN interface that was made and configured in the namespace."""
+        try:
+            return self._call("open_tun", networks=networks, name=name, **more)[1][0]
+        except OSError as problem:
+            if problem.errno in NO_TUN_HERE and "/dev/net/tun" in str(problem):
+                pytest.skip(str(problem))
+            raise
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """A kernel socket of the namespace, for use out here."""
+        _, fds = self._call("open_socket", family=family, kind=kind, protocol=protocol)
+        return socket.socket(fileno=fds[0])
+
+    def connect(self, host: str, port: int, timeout: float = 10) -> socket.socket:
+        """A TCP connection of the namespace's kernel."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        client = self.socket(family, socket.SOCK_STREAM)
+        try:
+            client.settimeout(timeout)
+            client.connect((host, port))
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def popen(self, command: Sequence[str], **how: Any) -> subprocess.Popen[Any]:
+        """Start a command inside; what still runs when the namespace is closed is killed."""
+        enter = [require_tool("nsenter"), "--target", str(self.pid), "--net"]
+        if os.geteuid() != 0:
+            enter += ["--user", "--preserve-credentials"]
+        process = subprocess.Popen([*enter, "--", *command], **how)
+        self._processes.append(process)
+        return process
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        text: bool = True,
+        input: Any = None,
+        **how: Any,
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run a command inside, its output captured; check: AssertionError if it fails."""
+        stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+        pipe = subprocess.PIPE
+        how = {"stdin": stdin, "stdout": pipe, "stderr": pipe, "text": text, **how}
+        with self.popen(command, **how) as process:
+            try:
+                out, err = process.communicate(input, timeout)
+            except BaseException:
+                process.kill()
+                raise
+        code = process.returncode
+        assert not check or code == 0, f"{' '.join(command)} exited with {code}:\n{out}\n{err}"
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    @contextmanager
+    def capture(self, file: Path, interface: str = "pystack0") -> Iterator[None]:
+        """Let tcpdump write what passes the interface into a file."""
+        command = [
+            require_tool("tcpdump"),
+            "-i",
+            interface,
+            "-U",
+            "--immediate-mode",
+            "-Z",
+            "root",
+            "-w",
+            str(file),
+        ]
+        process = self.popen(command, stderr=subprocess.PIPE, text=True)
+        with process:
+            for line in process.stderr:
+                if "listening on" in line:
+                    break
+            else:
+                pytest.fail("tcpdump does not start")
+            try:
+                yield
+            finally:
+                process.terminate()
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.__exit__(None, None, None)  # closes its pipes and waits
+        self._control.close()
+
+    def _call(self, function: str, **arguments: Any) -> tuple[Any, list[int]]:
+        self._control.send(pickle.dumps((function, arguments)))
+        return self._answer()
+
+    def _answer(self) -> tuple[Any, list[int]]:
+        message, fds, _, _ = socket.recv_fds(self._control, 65536, 1)
+        if not message:
+            raise NamespaceError(errno.EIO, "the namespace died")
+        kind, value = pickle.loads(message)
+        if kind == "raise":
+            raise value
+        return value, fds

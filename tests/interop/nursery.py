@@ -1,0 +1,87 @@
+"""Makes network namespaces for the interop tests: a process without threads, which may fork.
+
+usage: nursery.py FD      (started by harness.py; FD: its end of a socket pair)
+
+Each message brings the end of another socket pair: a child is forked that moves into a namespace
+of its own and serves that connection until it closes. The namespace goes with the child.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+from contextlib import suppress
+from ipaddress import ip_network
+from typing import Any, NoReturn
+
+from pystack.device.namespace import enter_new_namespace
+
+with suppress(ImportError):  # once, not in each child
+    import pyroute2  # noqa: F401
+
+    from pystack.device.tun import TunDevice
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which then ends us
+    control = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 16, 1)
+        if not message:
+            return
+        if os.fork() == 0:
+            control.close()
+            serve(socket.socket(fileno=fds[0]))
+        os.close(fds[0])
+
+
+def serve(control: socket.socket) -> NoReturn:
+    """Answer requests, each the name of a function below and its arguments, from the namespace."""
+    try:
+        answer(control, enter)
+        while request := control.recv(65536):
+            function, arguments = pickle.loads(request)
+            answer(control, globals()[function], **arguments)
+    finally:
+        os._exit(0)
+
+
+def answer(control: socket.socket, function: Any, **arguments: Any) -> None:
+    """Send what a function returns, and pass the file on if it has one; or what it raises."""
+    try:
+        result = function(**arguments)
+    except Exception as problem:
+        control.send(pickle.dumps(("raise", problem)))
+        return
+    if not hasattr(result, "fileno"):
+        control.send(pickle.dumps(("return", result)))
+        return
+    with result:
+        socket.send_fds(control, [pickle.dumps(("return", None))], [result.fileno()])
+
+
+def enter() -> int:
+    enter_new_namespace(as_root=True)
+    return os.getpid()
+
+
+def open_tun(networks: list[str], **arguments: Any) -> TunDevice:
+    device = TunDevice(**arguments)
+    try:
+        device.configure([ip_network(network) for network in networks])
+    except BaseException:
+        device.close()
+        raise
+    return device
+
+
+def open_socket(family: int, kind: int, protocol: int) -> socket.socket:
+    return socket.socket(family, kind, protocol)
+
+
+if __name__ == "__main__":
+    main()
