@@ -5,4 +5,6 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 # transport: the upper-layer header, `length` bytes of it and what follows.
-cdef bint is_control_noise(const uint8_t* transport, uint32_t length, uint8_t protocol) noexcept nogil
+cdef bint is_control_noise(
+    const uint8_t* transport, uint32_t length, uint8_t protocol
+) noexcept nogil

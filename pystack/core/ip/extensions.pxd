@@ -24,11 +24,14 @@ ctypedef struct ExtensionWalk:
 
 # Begin at the fixed header.
 cdef void extensions_begin(const Packet* packet, ExtensionWalk* walk) noexcept nogil
-# Go on from where the walk stands. Takes the packet if it is dropped, after having reported what is to be reported.
+# Go on from where the walk stands. Takes the packet if it is dropped, after having reported what is
+# to be reported.
 cdef ExtensionResult extensions_walk(
     IpLayer* ip, Packet* packet, const Addr* destination, ExtensionWalk* walk
 ) noexcept nogil
 # Step over one whole header of `length` bytes.
 cdef void extensions_step(const Packet* packet, ExtensionWalk* walk, uint32_t length) noexcept nogil
 # Drop a packet with a Parameter Problem that points at a byte of it.
-cdef void extensions_reject(IpLayer* ip, Packet* packet, uint8_t code, uint32_t pointer) noexcept nogil
+cdef void extensions_reject(
+    IpLayer* ip, Packet* packet, uint8_t code, uint32_t pointer
+) noexcept nogil

@@ -105,8 +105,10 @@ cdef ExtensionResult extensions_walk(
     IpLayer* ip, Packet* packet, const Addr* destination, ExtensionWalk* walk
 ) noexcept nogil:
     """Go through the headers to the next fragment or upper-layer header."""
+    cdef uint32_t left
     while is_extension(walk.next_header):
-        if walk.count == EXTENSION_HEADERS_MAX or packet.length - walk.offset < IPV6_FRAGMENT_LENGTH:
+        left = packet.length - walk.offset
+        if walk.count == EXTENSION_HEADERS_MAX or left < IPV6_FRAGMENT_LENGTH:
             packet_drop(ip.context, packet, Counter.IP_DROP_BAD_EXTENSION_HEADER)
             return EXTENSIONS_DROPPED
         # RFC 8200 section 4.1: nowhere but directly behind the fixed header.

@@ -22,10 +22,11 @@ ctypedef struct Reassembly:
     Reassembly* older
     Reassembly* newer
     int64_t expires
-    Packet* packet              # data: the payload, with holes; before it the header. NULL: poisoned (RFC 5722)
+    # data: the payload, with holes; before it the header. NULL: given up, poisoned (RFC 5722).
+    Packet* packet
     uint32_t received           # bytes, no byte twice
     uint32_t total              # bytes of the payload; 0 until the last fragment has come
-    uint16_t header_length      # of fragment 0's header, which lies before the payload; 0 until it has come
+    uint16_t header_length      # of fragment 0's header, before the payload; 0 until it has come
     uint16_t first_length       # payload bytes of fragment 0
     uint16_t count
     uint8_t next_header         # as fragment 0 says

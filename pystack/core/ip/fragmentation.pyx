@@ -3,7 +3,7 @@
 # RFCs: 791 section 3.2, 8200 section 4.5.
 
 from libc.errno cimport EMSGSIZE, ENOMEM
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 from pystack.core.context cimport count, packet_drop
 from pystack.core.counters cimport Counter

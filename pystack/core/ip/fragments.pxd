@@ -19,8 +19,9 @@ ctypedef struct Fragment:
     bint more
     bint v6
 
-# Takes the packet, a fragment. Returns the whole packet, header and all, when this was the last one missing, else
-# NULL. The whole packet's header has no options and no extension headers: those were dealt with in the fragments.
+# Takes the packet, a fragment. Returns the whole packet, header and all, when this was the last one
+# missing, else NULL. The whole packet's header has no options and no extension headers: those were
+# dealt with in the fragments.
 cdef Packet* fragments_input(IpLayer* ip, Packet* packet, const Fragment* fragment) noexcept nogil
 # Deadline DEADLINE_FRAGMENTS came due.
 cdef void ip_fragments_expire(IpLayer* ip) noexcept nogil

@@ -1,6 +1,6 @@
 # IP fragments: reassembly with bounds on packets, pieces, bytes and time.
 # Called by: ip input; stack when the deadline comes due.
-# RFCs: 791 section 3.2, 815, 1122 section 3.3.2, 1858, 3128, 3168 section 5.3, 5722, 8200 section 4.5.
+# RFCs: 791 section 3.2, 815, 1122 section 3.3.2, 1858, 3128, 3168 section 5.3, 5722, 8200.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
@@ -26,7 +26,7 @@ from pystack.core.memory.packet cimport (
 from pystack.core.wire.ipv4 cimport IPV4_HEADER_LENGTH, Ipv4Header, ipv4_build, ipv4_read
 from pystack.core.wire.ipv6 cimport IPV6_HEADER_LENGTH, Ipv6Header, ipv6_build, ipv6_read
 
-cdef int64_t LIFETIME4_NS = <int64_t>30 * 1000000000    # Linux's; RFC 1122 section 3.3.2 asks for 60 to 120
+cdef int64_t LIFETIME4_NS = <int64_t>30 * 1000000000    # Linux's; RFC 1122 section 3.3.2: 60 to 120
 cdef int64_t LIFETIME6_NS = <int64_t>60 * 1000000000    # RFC 8200 section 4.5
 
 cdef enum:
@@ -347,7 +347,7 @@ cdef Packet* fragments_input(IpLayer* ip, Packet* packet, const Fragment* fragme
 
 
 cdef void reassembly_time_out(IpLayer* ip, Reassembly* datagram) noexcept nogil:
-    """Drop a datagram whose time is over; tell its sender if fragment 0 has come (RFC 792, 4443)."""
+    """Drop a datagram that waited too long; tell its sender if fragment 0 has come (RFC 792)."""
     cdef uint32_t header_length = datagram.header_length
     if datagram.packet != NULL:
         count(ip.context, Counter.IP_DROP_FRAGMENT_TIMEOUT)
@@ -371,7 +371,7 @@ cdef void ip_fragments_expire(IpLayer* ip) noexcept nogil:
 
 
 cdef int fragments_init(IpLayer* ip) noexcept nogil:
-    """An empty table, keyed with the stack's secret, and its deadline: 0, or -1 when out of memory."""
+    """An empty table, keyed with the stack's secret, and its deadline; -1: out of memory."""
     cdef FragmentTable* table = &ip.fragments
     memset(table, 0, sizeof(FragmentTable))
     flow_table_init(&table.datagrams, ip.context.secret)

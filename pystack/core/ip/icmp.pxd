@@ -8,13 +8,18 @@ cdef enum:
     ICMP_ERRORS_PER_SECOND = 1000
     ICMP_ERRORS_BURST = 500
 
-# Destination unreachable, code port, about view (which stays the caller's). Rate-limited; rules of RFC 1122 3.2.2 / 4443 2.4.
+# Destination unreachable, code port, about view (which stays the caller's). Rate-limited; rules of
+# RFC 1122 3.2.2 / 4443 2.4.
 cdef void icmp_port_unreachable(IpLayer* ip, const IpView* view) noexcept nogil
 cdef void icmp_protocol_unreachable(IpLayer* ip, const IpView* view) noexcept nogil
 # Destination unreachable, code administratively prohibited.
 cdef void icmp_prohibited(IpLayer* ip, const IpView* view) noexcept nogil
 # The others are about `length` bytes that begin with a checked IP header.
 # IPv6 Parameter Problem; pointer: offset of the fault.
-cdef void icmp6_parameter_problem(IpLayer* ip, const uint8_t* offending, uint32_t length, uint8_t code, uint32_t pointer) noexcept nogil
+cdef void icmp6_parameter_problem(
+    IpLayer* ip, const uint8_t* offending, uint32_t length, uint8_t code, uint32_t pointer
+) noexcept nogil
 # Time Exceeded, code reassembly; offending: fragment 0.
-cdef void icmp_reassembly_timeout(IpLayer* ip, const uint8_t* offending, uint32_t length) noexcept nogil
+cdef void icmp_reassembly_timeout(
+    IpLayer* ip, const uint8_t* offending, uint32_t length
+) noexcept nogil

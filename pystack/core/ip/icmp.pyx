@@ -62,7 +62,7 @@ cdef bint may_answer4(const uint8_t* offending, uint32_t length) noexcept nogil:
 cdef bint may_answer6(const uint8_t* offending, uint32_t length) noexcept nogil:
     """Not about an error or redirect (RFC 4443 section 2.4 (e.1), (e.2)).
 
-    Later fragments may be answered (Parameter Problem), for what they hold isn't known to be an error.
+    Later fragments may be answered (Parameter Problem): nobody knows whether they are an error's.
     """
     cdef Ipv6Upper upper
     if ipv6_find_upper(offending, length, &upper) < 0:
@@ -154,30 +154,36 @@ cdef void report_consider(
     if not is_allowed(ip, &report):
         count(ip.context, Counter.ICMP_ERRORS_SUPPRESSED_BY_RULE)
         return
-    # One token on average: a count that is exact tells others which ports are open (CVE-2020-25705).
+    # One token on average: a count that is exact tells others which ports are open
+    # (CVE-2020-25705).
     if not bucket_take(&ip.icmp_errors, ip.context.now, random_below(&ip.context.random, 3)):
         count(ip.context, Counter.ICMP_ERRORS_SUPPRESSED_BY_RATE)
         return
     report_send(ip, &report)
 
 
+cdef void unreachable(IpLayer* ip, const IpView* view, uint8_t code4, uint8_t code6) noexcept nogil:
+    cdef const Packet* packet = view.packet
+    if view.v6:
+        report_consider(ip, packet.data, packet.length, ICMP6_UNREACHABLE, code6, 0)
+    else:
+        report_consider(ip, packet.data, packet.length, ICMP4_UNREACHABLE, code4, 0)
+
+
 cdef void icmp_port_unreachable(IpLayer* ip, const IpView* view) noexcept nogil:
     """Nobody listens at the port that this packet is for (RFC 1122 section 4.1.3.1)."""
-    if view.v6:
-        report_consider(ip, view.packet.data, view.packet.length, ICMP6_UNREACHABLE, ICMP6_PORT_UNREACHABLE, 0)
-    else:
-        report_consider(ip, view.packet.data, view.packet.length, ICMP4_UNREACHABLE, ICMP4_PORT_UNREACHABLE, 0)
+    unreachable(ip, view, ICMP4_PORT_UNREACHABLE, ICMP6_PORT_UNREACHABLE)
 
 
 cdef void icmp_protocol_unreachable(IpLayer* ip, const IpView* view) noexcept nogil:
     """Nobody here speaks this protocol (RFC 1122 section 3.2.2.1, RFC 4443 section 3.4).
 
-    IPv6 points at the field that names the protocol; behind extension headers that is the last of them.
+    IPv6 points at the field that names the protocol.
     """
-    cdef Packet* packet = view.packet
+    cdef const Packet* packet = view.packet
     cdef Ipv6Upper upper
     if not view.v6:
-        report_consider(ip, packet.data, packet.length, ICMP4_UNREACHABLE, ICMP4_PROTOCOL_UNREACHABLE, 0)
+        unreachable(ip, view, ICMP4_PROTOCOL_UNREACHABLE, 0)
     elif ipv6_find_upper(packet.data, packet.length, &upper) == 0:
         report_consider(
             ip, packet.data, packet.length, ICMP6_PARAMETER_PROBLEM, ICMP6_UNKNOWN_NEXT_HEADER,
@@ -187,10 +193,7 @@ cdef void icmp_protocol_unreachable(IpLayer* ip, const IpView* view) noexcept no
 
 cdef void icmp_prohibited(IpLayer* ip, const IpView* view) noexcept nogil:
     """The address policy refuses this packet."""
-    if view.v6:
-        report_consider(ip, view.packet.data, view.packet.length, ICMP6_UNREACHABLE, ICMP6_ADMIN_PROHIBITED, 0)
-    else:
-        report_consider(ip, view.packet.data, view.packet.length, ICMP4_UNREACHABLE, ICMP4_ADMIN_PROHIBITED, 0)
+    unreachable(ip, view, ICMP4_ADMIN_PROHIBITED, ICMP6_ADMIN_PROHIBITED)
 
 
 cdef void icmp6_parameter_problem(
@@ -203,7 +206,7 @@ cdef void icmp6_parameter_problem(
 cdef void icmp_reassembly_timeout(
     IpLayer* ip, const uint8_t* offending, uint32_t length
 ) noexcept nogil:
-    """Fragments are missing, and it is too late for them (RFC 1122 section 3.3.2, RFC 8200 section 4.5)."""
+    """Fragments are missing, and it is too late for them (RFC 1122 section 3.3.2, RFC 8200 4.5)."""
     if offending[0] >> 4 == 6:
         report_consider(ip, offending, length, ICMP6_TIME_EXCEEDED, ICMP_REASSEMBLY_TIMEOUT, 0)
     else:

@@ -26,7 +26,7 @@ cdef extern from *:
 
 
 cdef int unreachable4_errno(uint8_t code) noexcept nogil:
-    """Destination unreachable, by code (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1)."""
+    """Destination unreachable, by code (RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1)."""
     if code in (0, 6, 9, 11):       # network: unreachable, unknown, prohibited, not for this TOS
         return ENETUNREACH
     if code == 2:                   # protocol

@@ -4,6 +4,6 @@
 
 from pystack.core.ip.layer cimport IcmpError, IpLayer, IpVerdict, IpView
 
-# Takes view.packet, an ICMP or ICMPv6 message of the packet's family, unless the verdict is IP_ECHO_REPLY or
-# IP_TRANSPORT_ERROR.
+# Takes view.packet, an ICMP or ICMPv6 message of the packet's family, unless the verdict is
+# IP_ECHO_REPLY or IP_TRANSPORT_ERROR.
 cdef IpVerdict icmp_input(IpLayer* ip, IpView* view, IcmpError* error) noexcept nogil

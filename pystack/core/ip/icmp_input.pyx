@@ -57,7 +57,7 @@ cdef IpVerdict drop(IpLayer* ip, const IpView* view, Counter reason) noexcept no
 
 
 cdef IpVerdict echo_answer(IpLayer* ip, const IpView* view, uint8_t reply) noexcept nogil:
-    """Turn an echo request into its reply, in place (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2)."""
+    """Turn an echo request into its reply, in place (RFC 1122 section 3.2.2.6, RFC 4443 4.2)."""
     cdef Packet* packet = view.packet
     cdef uint8_t* message = view.payload
     cdef uint16_t old = load16(message)
@@ -100,10 +100,7 @@ cdef inline bint is_ours(uint8_t protocol, const uint8_t* transport) noexcept no
 
 
 cdef inline uint32_t quoted_length(const IpView* view, uint32_t stated) noexcept nogil:
-    """Bytes of the quoted packet: all that follow, or as many as the header states (RFC 4884 section 3).
-
-    What then follows are extensions.
-    """
+    """Bytes of the quoted packet: all that follow, or those before extensions (RFC 4884)."""
     cdef uint32_t there = view.length - ICMP_HEADER_LENGTH
     return stated if 0 < stated < there else there
 
@@ -184,7 +181,7 @@ cdef IpVerdict error_deliver(
 
 
 cdef uint32_t too_big_mtu(const IpView* view) noexcept nogil:
-    """The MTU that an error names; if a router names none, the next plateau (RFC 1191 section 5)."""
+    """The MTU that an error names; if it names none, the next plateau (RFC 1191 section 5)."""
     cdef uint32_t mtu, i
     cdef uint16_t sent
     if view.v6:

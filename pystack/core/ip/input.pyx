@@ -36,7 +36,7 @@ cdef IpVerdict drop(IpLayer* ip, IpView* view, Counter reason) noexcept nogil:
 
 
 cdef bint must_be_cut(IpLayer* ip, const Packet* packet) noexcept nogil:
-    """A packet that came whole leaves whole; larger than the device is only what was reassembled here."""
+    """What came whole leaves whole; what was reassembled here may be too large for the device."""
     if packet.gso != GSO_NONE or packet.length <= ip.context.mtu:
         return False
     return packet.data[0] >> 4 == 6 or not load16(packet.data + FRAGMENT_FIELD_AT) & IPV4_DF
@@ -68,7 +68,7 @@ cdef bint is_echo_reply(const IpView* view) noexcept nogil:
 
 
 cdef bint policy_takes_whole(IpLayer* ip, IpView* view) noexcept nogil:
-    """Apply rules about everything at an address; fragments too are mirrored and dropped as they are."""
+    """Apply rules about everything at an address, to fragments as they are."""
     cdef PolicyAction action
     if ip.policy.length_count == 0:
         return False

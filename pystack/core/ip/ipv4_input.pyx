@@ -73,7 +73,7 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
 
 
 cdef bint reassemble(IpLayer* ip, IpView* view, Ipv4Header* header) noexcept nogil:
-    """Give a fragment to reassembly; True if that makes a whole packet, whose header is read anew."""
+    """Give a fragment to reassembly; True: that makes a whole packet, whose header is read."""
     cdef Fragment fragment
     fragment.source = header.source
     fragment.destination = header.destination

@@ -2,7 +2,7 @@
 # Called by: ip input.
 # RFCs: 8200, 4291 section 2.5, 5722, 6946, 7112.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 from pystack.core.context cimport packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.ip.control_noise cimport is_control_noise
@@ -152,7 +152,7 @@ cdef bint reassemble(
 
 
 cdef bint fragment_header(IpLayer* ip, IpView* view, ExtensionWalk* walk) noexcept nogil:
-    """Deal with a fragment header; True if the walk may go on, in this packet or in the whole one."""
+    """Deal with a fragment header; True: walk on, in this packet or in the whole one."""
     cdef Ipv6Fragment head
     ipv6_fragment_read(view.packet.data + walk.offset, &head)
     # RFC 6946: an atomic fragment is a whole packet, whatever else has its identification.

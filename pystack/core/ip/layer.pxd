@@ -39,7 +39,8 @@ cdef enum IcmpErrorKind:
     ICMP_ERROR_TIME_EXCEEDED = 4
     ICMP_ERROR_PARAMETER = 5
 
-# An ICMP error about a packet that claims to be from us; the transport checks that it really sent it.
+# An ICMP error about a packet that claims to be from us; the transport checks that it really sent
+# it.
 ctypedef struct IcmpError:
     Addr local                  # source of the offending packet
     Addr remote                 # its destination
@@ -47,7 +48,7 @@ ctypedef struct IcmpError:
     const uint8_t* transport    # offending transport header, as far as it was quoted
     uint32_t length             # >= 8
     uint32_t mtu                # with TOO_BIG
-    int32_t error               # errno that Linux gives for it (ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ...)
+    int32_t error               # errno that Linux gives for it (ECONNREFUSED, EMSGSIZE, ...)
     uint8_t kind                # IcmpErrorKind
     uint8_t protocol
     uint8_t icmp_type           # as on the wire
@@ -55,10 +56,10 @@ ctypedef struct IcmpError:
     bint v6
 
 cdef enum IpVerdict:
-    IP_TAKEN = 0                # the packet is gone: dropped, answered, mirrored, waiting for more fragments
+    IP_TAKEN = 0                # the packet is gone: dropped, answered, mirrored, in reassembly
     IP_TCP = 1                  # view is filled; the caller owns view.packet
     IP_UDP = 2
-    IP_ECHO_REPLY = 3           # an echo reply of either ICMP; view.payload is the ICMP header, already verified
+    IP_ECHO_REPLY = 3           # of either ICMP, verified; view.payload is the ICMP header
     IP_TRANSPORT_ERROR = 4      # error is filled, it points into view.packet, which the caller owns
 
 cdef enum PolicyAction:

@@ -54,7 +54,7 @@ cdef uint8_t* error6_find(const Packet* packet) noexcept nogil:
 cdef void mirror_swap(Packet* packet) noexcept nogil:
     """Swap the addresses of the packet, and of a packet that it quotes.
 
-    What an error quotes was mirrored on its way out: its sender knows it by the addresses it had before.
+    What an error quotes was mirrored on its way out: its sender knows it by its addresses before.
     """
     cdef bint v6 = packet.data[0] >> 4 == 6
     cdef uint8_t* message = error6_find(packet) if v6 else error4_find(packet)

@@ -11,7 +11,8 @@ ctypedef struct Network:
     uint8_t prefix_length       # 0..128; IPv4 adds 96
     bint v4
 
-# Written by ip_add_network and ip_exclude_address only. Few of either: both are searched one by one.
+# Written by ip_add_network and ip_exclude_address only. Few of either: both are searched one by
+# one.
 ctypedef struct NetworkList:
     Network* items
     Addr* excluded

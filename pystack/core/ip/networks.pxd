@@ -6,7 +6,8 @@ from pystack.core.wire.address cimport (
     Addr, addr_is_any, addr_is_loopback, addr_is_multicast, addr_is_v4, addr_v4
 )
 
-# Our networks: prefix_length 0..128 (IPv4 adds 96). 0; -EINVAL host bits set; -EEXIST overlaps; -ENOMEM.
+# Our networks: prefix_length 0..128 (IPv4 adds 96). 0; -EINVAL host bits set; -EEXIST overlaps;
+# -ENOMEM.
 cdef int ip_add_network(IpLayer* ip, const Addr* prefix, int prefix_length) noexcept nogil
 # An address inside our networks that is somebody else's (the kernel's end of a TUN).
 cdef int ip_exclude_address(IpLayer* ip, const Addr* address) noexcept nogil
@@ -14,7 +15,8 @@ cdef int ip_exclude_address(IpLayer* ip, const Addr* address) noexcept nogil
 cdef bint ip_is_local(IpLayer* ip, const Addr* address) noexcept nogil
 # Source for a destination (RFC 6724 rules 1, 2, 8): 0, or -EADDRNOTAVAIL / -ENETUNREACH.
 cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) noexcept nogil
-# An address of our networks that stands for all of their hosts: no unicast address, neither source nor destination.
+# An address of our networks that stands for all of their hosts: no unicast address, neither source
+# nor destination.
 cdef bint ip_is_broadcast(IpLayer* ip, const Addr* address) noexcept nogil
 # An address that a packet may come from; looped: it comes from ourselves.
 cdef bint ip_is_source(IpLayer* ip, const Addr* address, bint looped) noexcept nogil
@@ -22,7 +24,7 @@ cdef void networks_release(IpLayer* ip) noexcept nogil
 
 
 cdef inline bint addr_is_unicast(const Addr* a) noexcept nogil:
-    """An address that one host may have on a wire (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5)."""
+    """An address that one host may have on a wire (RFC 1122 section 3.2.1.3, RFC 4291 2.5)."""
     cdef uint32_t first
     if not addr_is_v4(a):
         return not (addr_is_multicast(a) or addr_is_any(a) or addr_is_loopback(a))

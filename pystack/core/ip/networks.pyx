@@ -1,5 +1,5 @@
 # IP networks: which addresses are ours, and which of them speaks to a destination.
-# Called by: ip input, output and icmp; udp and tcp when they bind and connect; stack when it is set up.
+# Called by: ip input, output and icmp; udp and tcp when they bind and connect; stack.
 # RFCs: 6724 section 5, 3021, 919, 922, 1122 section 3.2.1.3.
 
 from libc.errno cimport EADDRNOTAVAIL, EEXIST, EINVAL, ENETUNREACH, ENOMEM
@@ -39,12 +39,14 @@ cdef bint overlaps(const Network* network, const Addr* prefix, int prefix_length
     return addr_in_prefix(&network.first, prefix, prefix_length)
 
 
-cdef inline const Network* network_of(const NetworkList* networks, const Addr* address) noexcept nogil:
+cdef inline const Network* network_of(
+    const NetworkList* networks, const Addr* address
+) noexcept nogil:
     """The network that an address is in, whatever it means there; NULL."""
     cdef const Network* network = networks.items
     cdef bint v4 = addr_is_v4(address)
-    cdef uint32_t i
-    for i in range(networks.count):
+    cdef uint32_t _i
+    for _i in range(networks.count):
         # A short IPv6 prefix covers ::ffff:0:0/96 too, where IPv4 is held.
         if network.v4 == v4 and addr_in_prefix(address, &network.first, network.prefix_length):
             return network
@@ -53,7 +55,7 @@ cdef inline const Network* network_of(const NetworkList* networks, const Addr* a
 
 
 cdef inline bint is_network_broadcast(const Network* network, const Addr* address) noexcept nogil:
-    """The network's own address, or its directed broadcast (RFC 919, 922); /31 and /32 have none."""
+    """The network's own address or its directed broadcast (RFC 922); /31 and /32 have none."""
     if not network.v4 or network.prefix_length > V4_BROADCAST_MAX:
         return False
     return address.lo == network.first.lo or address.lo == network.last.lo
@@ -142,7 +144,7 @@ cdef bint ip_is_broadcast(IpLayer* ip, const Addr* address) noexcept nogil:
 
 
 cdef bint ip_is_source(IpLayer* ip, const Addr* address, bint looped) noexcept nogil:
-    """True of one host's address (RFC 1122 section 3.2.1.3), and of ours only if the packet is ours.
+    """True of one host's address (RFC 1122 section 3.2.1.3); of ours only if the packet is ours.
 
     A device that claims to send from one of our addresses could set two of our services talking
     to each other for ever (RFC 1812 section 5.3.8).
@@ -161,7 +163,7 @@ cdef bint ip_is_source(IpLayer* ip, const Addr* address, bint looped) noexcept n
 cdef bint first_usable(IpLayer* ip, const Network* network, Addr* address) noexcept nogil:
     """The lowest address of a network that is ours to use.
 
-    Its address 0 is skipped where it is the network's, or the routers' anycast (RFC 4291 section 2.6.1).
+    Address 0 is skipped where it is the network's, or the routers' anycast (RFC 4291 2.6.1).
     """
     cdef uint32_t start = 1 if network.prefix_length <= FIRST_HOST_MAX else 0
     cdef uint32_t i

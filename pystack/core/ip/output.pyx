@@ -9,11 +9,11 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport MTU_DISCOVER_DO, MTU_DISCOVER_DONT
 from pystack.core.ip.fragmentation cimport ip_fragment
 from pystack.core.ip.identification cimport identification_next
-from pystack.core.ip.layer cimport IpLayer, IpSend, PROTOCOL_TCP, PROTOCOL_UDP
+from pystack.core.ip.layer cimport IpLayer, IpSend, PROTOCOL_UDP
 from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.ip.path_mtu cimport ip_path_mtu, ip_path_mtu_is_locked
 from pystack.core.memory.packet cimport (
-    CSUM_PARTIAL, GSO_NONE, PACKET_MAX, Packet, packet_linearize, packet_new, packet_push,
+    GSO_NONE, PACKET_MAX, Packet, packet_linearize, packet_new, packet_push,
     packet_total
 )
 from pystack.core.wire.address cimport addr_is_any, addr_is_loopback, addr_is_v4
@@ -42,7 +42,7 @@ cdef inline uint32_t header_length_of(bint v6) noexcept nogil:
 
 
 cdef bint is_sendable(const IpSend* send) noexcept nogil:
-    """Neither to nowhere nor to a loopback address, which no wire may carry (RFC 1122 3.2.1.3 (g))."""
+    """Neither nowhere nor a loopback address, which no wire may carry (RFC 1122 3.2.1.3 (g))."""
     if addr_is_v4(&send.source) != addr_is_v4(&send.destination):
         return False
     return not (addr_is_any(&send.destination) or addr_is_loopback(&send.destination))

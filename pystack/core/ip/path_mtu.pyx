@@ -1,4 +1,4 @@
-# IP path mtu: what has been learned of paths that take less than the device; forgotten after ten minutes.
+# IP path mtu: what was learned of paths that take less than the device does.
 # Called by: ip output; tcp and udp, which vouch for the errors that teach it.
 # RFCs: 1191, 8201.
 
@@ -116,7 +116,7 @@ cdef bint ip_path_mtu_is_locked(IpLayer* ip, const Addr* local, const Addr* remo
 cdef bint path_mtu_apply(
     IpLayer* ip, const Addr* local, const Addr* remote, uint32_t mtu
 ) noexcept nogil:
-    """Enter a lower path MTU; False if it is not to be believed, not lower, or there is no memory."""
+    """Enter a lower path MTU; False: not to be believed, not lower, or no memory."""
     cdef bint locked = addr_is_v4(remote) and mtu < V4_MTU_FLOOR
     cdef PathMtuEntry* entry
     if mtu < <uint32_t>(V4_MTU_LEAST if addr_is_v4(remote) else V6_MTU_LEAST):

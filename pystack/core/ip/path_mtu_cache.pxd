@@ -15,7 +15,7 @@ ctypedef struct PathMtuEntry:
     PathMtuEntry* newer
     int64_t expires
     uint32_t mtu
-    bint locked                 # the path takes less than we go down to: no DF, let routers fragment
+    bint locked                 # the path takes less than we go down to: leave DF clear
 
 # Entries in the order in which they expire.
 ctypedef struct PathMtuCache:

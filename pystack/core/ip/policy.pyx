@@ -1,4 +1,4 @@
-# IP policy: the address policy table, longest prefix first: one hash lookup for each prefix length that occurs.
+# IP policy: longest prefix first, by one hash lookup for each prefix length that occurs.
 # Called by: ip input; udp and tcp for what belongs to no flow; stack when rules are set.
 # RFCs: none; the design's section 6.
 
@@ -88,7 +88,9 @@ cdef int policy_set(
     cdef PolicyRule rule
     cdef PolicyPrefix* entry
     cdef FlowKey key
-    if prefix_length < 0 or prefix_length > 128 or not addr_in_prefix(prefix, prefix, prefix_length):
+    if prefix_length < 0 or prefix_length > 128:
+        return -EINVAL
+    if not addr_in_prefix(prefix, prefix, prefix_length):
         return -EINVAL
     if addr_is_v4(prefix) and prefix_length < V4_BITS:
         return -EINVAL
@@ -118,7 +120,7 @@ cdef inline const PolicyPrefix* prefix_find(
 
 
 cdef inline bint is_of_family(const Addr* destination, uint8_t prefix_length) noexcept nogil:
-    """A prefix shorter than ::ffff:0:0/96 is about IPv6 only, even if it covers where IPv4 is held."""
+    """A prefix that is shorter than ::ffff:0:0/96 is about IPv6 only, though it covers IPv4."""
     return prefix_length >= V4_BITS or not addr_is_v4(destination)
 
 
@@ -141,7 +143,10 @@ cdef const PolicyRule* rule_find(
 cdef PolicyAction policy_find(
     IpLayer* ip, const Addr* destination, uint8_t protocol, uint16_t port, uint32_t* token
 ) noexcept nogil:
-    """What is to happen with a packet that begins a flow; token (or NULL) receives the rule's, else 0."""
+    """What is to happen with a packet that begins a flow.
+
+    token: where the rule's goes, 0 without a rule; or NULL.
+    """
     cdef const PolicyPrefix* prefix
     cdef const PolicyRule* rule
     cdef uint32_t i
