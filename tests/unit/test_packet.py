@@ -186,6 +186,20 @@ def test_the_packets_kept_after_a_flood_are_bounded(slab, size, kept):
     assert slab.free_count == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("lent", "moves"), [(156, False), (157, True)])
+def test_linearizing_moves_a_packet_only_when_it_must(slab, lent, moves):
+    packet = slab.new(256)
+    packet.append(content(1, 100))
+    packet.lend(0, content(2, 6))
+    packet.lend(1, content(3, lent - 6))
+    address = packet.address
+    whole = slab.linearize(packet)
+    assert (whole.address != address) == moves
+    assert whole.data == content(1, 100) + content(2, 6) + content(3, lent - 6)
+    slab.free(whole)
+    assert slab.free_count == ([1, 1, 0] if moves else [1, 0, 0])
+
+
 def test_control_is_aligned_for_any_struct(slab):
     packet = slab.new(1)
     assert packet.control_offset % 8 == 0
