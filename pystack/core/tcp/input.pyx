@@ -425,7 +425,10 @@ cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nog
         send_reset(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
         return
-    text_input(tcp, tcb, seg)
+    if not text_input(tcp, tcb, seg) and tcb.ack_now:
+        # RFC 5681 section 4.2: each segment beyond a hole draws a duplicate ACK of its own; a peer without SACK counts
+        # them. All other ACKs wait for the end of the batch.
+        send_ack(tcp, tcb)
 
 
 cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
