@@ -72,6 +72,7 @@ cdef class Host:
     cdef Context context
     cdef IpLayer ip
     cdef UdpLayer udp
+    cdef bint is_closed
 
     def __cinit__(self, *networks, int mtu=1500, int max_train=65535, uint64_t seed=1):
         cdef uint64_t[2] key = [seed, 0]
@@ -89,11 +90,13 @@ cdef class Host:
             checked(ip_add_network(&self.ip, &prefix, network.prefixlen + bits_before(network)))
 
     def __dealloc__(self):
-        self.close()
+        if not self.is_closed:
+            self.close()
         memory.packet_slab_release(&self.context.slab)
 
     def close(self):
         """Release everything, sockets too; return how many packets are still held by somebody."""
+        self.is_closed = True
         udp_release(&self.udp)
         ip_release(&self.ip)
         memory.packet_queue_release(&self.context.slab, &self.context.tx)
