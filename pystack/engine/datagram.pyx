@@ -1,0 +1,281 @@
+# DatagramHandle: a UDP or echo socket as Python holds it.
+# Called by: pystack.socket, which adds what is Python's: addresses as tuples, flags, constants.
+# RFCs: 768; socket(7), udp(7), icmp(7).
+
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.errno cimport EINVAL, ENOMEM, ENOTCONN, EOPNOTSUPP
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memcpy, memset
+from pystack.core.endpoint cimport READY_READ
+from pystack.core.memory.packet cimport Packet, packet_free
+from pystack.core.udp.datagram cimport (
+    datagram_bind,
+    datagram_connect,
+    datagram_disconnect,
+    datagram_open,
+    datagram_peek,
+    datagram_send,
+    datagram_shut_read,
+    datagram_shut_write,
+    datagram_take,
+)
+from pystack.core.udp.layer cimport Datagram, DatagramInfo
+from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_v4
+from pystack.engine.clock cimport AT_ONCE
+from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
+from pystack.engine.engine cimport Engine, addr_from
+from pystack.engine.errors cimport check
+from pystack.engine.flags cimport MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK
+from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
+
+cdef enum:
+    SHUT_RD = 0
+    SHUT_WR = 1
+    SHUT_RDWR = 2
+    LEVEL_UDP = 17
+    UDP_SEGMENT = 103
+
+
+cdef class DatagramHandle(Handle):
+    """A datagram socket; protocol: 17, or 1 and 58 for echo."""
+
+    def __init__(self, Engine engine, bint v6, uint8_t protocol):
+        cdef Datagram* socket
+        cdef int code
+        with nogil:
+            code = engine.enter()
+            if code == 0:
+                socket = datagram_open(&engine.core.udp, protocol, v6)
+                if socket != NULL:
+                    engine.add_owner(&self.owner, &socket.endpoint)
+                else:
+                    code = -ENOMEM
+                engine.leave(&self.owner)
+        check(code)
+
+    cdef Datagram* datagram(self) noexcept nogil:
+        return <Datagram*>self.owner.endpoint
+
+    # Names.
+
+    def bind(self, bytes address, uint16_t port):
+        cdef Addr addr = addr_from(address)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = datagram_bind(&self.engine.core.udp, self.datagram(), &addr, port)
+                self.leave()
+        check(code)
+
+    def connect(self, bytes address, uint16_t port, timeout):
+        cdef Addr addr = addr_from(address)
+        cdef const Addr* source = &self.engine.source[0 if addr_is_v4(&addr) else 1]
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if not self.datagram().bound and not addr_is_any(source):
+                    datagram_bind(&self.engine.core.udp, self.datagram(), source, 0)
+                code = datagram_connect(&self.engine.core.udp, self.datagram(), &addr, port)
+                self.leave()
+        check(code)
+
+    def disconnect(self):
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = datagram_disconnect(&self.engine.core.udp, self.datagram())
+                self.leave()
+        check(code)
+
+    def getpeername(self):
+        """(address, port); OSError unless connected."""
+        cdef Addr address
+        cdef uint16_t port = 0
+        cdef int code
+        address.hi = address.lo = 0
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if not self.datagram().connected:
+                    code = -ENOTCONN
+                address = self.owner.endpoint.key.remote
+                port = self.owner.endpoint.key.remote_port
+                self.leave()
+        check(code)
+        return addr_bytes(&address), port
+
+    # Receiving.
+
+    cdef int64_t receive(
+        self, uint8_t* target, size_t length, int flags, int64_t until, DatagramInfo* info
+    ) noexcept nogil:
+        """Copy the oldest datagram, as far as it fits; return its whole length, or a negative code."""
+        cdef Datagram* socket
+        cdef Packet* packet
+        cdef int64_t count
+        cdef int code
+        if flags & MSG_OOB:
+            return -EOPNOTSUPP
+        if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+            until = AT_ONCE
+        memset(info, 0, sizeof(DatagramInfo))
+        code = self.enter()
+        if code < 0:
+            return code
+        while True:
+            socket = self.datagram()
+            if socket.endpoint.error:
+                count = -socket.endpoint.error
+                socket.endpoint.error = 0
+                break
+            # Errors come as errors; there is no queue of them.
+            packet = NULL if flags & MSG_ERRQUEUE else datagram_peek(socket, info)
+            if packet != NULL:
+                count = packet.length
+                memcpy(target, packet.data, min(<size_t>packet.length, length))
+                if not flags & MSG_PEEK:
+                    packet_free(&self.engine.core.context.slab, datagram_take(socket, info))
+                break
+            if socket.shut_read:
+                count = 0
+                break
+            code = self.wait(READY_READ, until)
+            if code < 0:
+                return code
+        self.leave()
+        return count
+
+    def recvmsg(self, Py_ssize_t length, int flags, timeout):
+        """(data, address, port, whole length, (own address, size of a train's pieces, TTL, TOS))."""
+        cdef int64_t until = until_from(timeout)
+        cdef int64_t count
+        cdef DatagramInfo info
+        cdef PyObject* target
+        cdef uint8_t* start
+        if length < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        target = unfilled_bytes(NULL, length + 1)   # of length 0 or 1 they would be shared
+        start = bytes_start(target)
+        with nogil:
+            count = self.receive(start, length, flags, until, &info)
+        if count < 0:
+            Py_XDECREF(target)
+            check(count)
+        return (
+            filled_bytes(target, min(<Py_ssize_t>count, length)),
+            addr_bytes(&info.source), info.source_port, count,
+            (addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos),
+        )
+
+    def recvmsg_into(self, buffer, Py_ssize_t length, int flags, timeout):
+        """As recvmsg, with the count of bytes in the buffer for the data; length 0: all of the buffer."""
+        cdef int64_t until = until_from(timeout)
+        cdef int64_t count
+        cdef DatagramInfo info
+        cdef Py_buffer view
+        if length < 0:
+            raise ValueError("negative buffersize in recvfrom_into")
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            if length > view.len:
+                raise ValueError("nbytes is greater than the length of the buffer")
+            if length == 0:
+                length = view.len
+            with nogil:
+                count = self.receive(<uint8_t*>view.buf, length, flags, until, &info)
+            check(count)
+        finally:
+            PyBuffer_Release(&view)
+        return (
+            min(count, <int64_t>length),
+            addr_bytes(&info.source), info.source_port, count,
+            (addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos),
+        )
+
+    # Sending.
+
+    cdef int64_t transmit(
+        self, const uint8_t* data, size_t length, const Target* to
+    ) noexcept nogil:
+        """Send one datagram, or the train that it is cut into; never blocks."""
+        cdef Datagram* socket
+        cdef const Addr* source = to.source
+        cdef int64_t count = self.enter()
+        if count < 0:
+            return count
+        socket = self.datagram()
+        if source == NULL and to.address != NULL and addr_is_any(&socket.endpoint.key.local):
+            source = &self.engine.source[0 if addr_is_v4(to.address) else 1]
+        count = datagram_send(&self.engine.core.udp, socket, to.address, to.port, source,
+                              data, length, to.gso_size)
+        self.leave()
+        return count
+
+    def sendto(self, data, int flags, bytes address, uint16_t port, bytes source=None, segment=None):
+        """Send one datagram; address: None for the connected one.
+
+        source: the address of ours to send from. segment: the size of the pieces to cut the data
+        into, otherwise that of UDP_SEGMENT.
+        """
+        cdef Addr to_address, from_address
+        cdef Target to
+        cdef Py_buffer view
+        cdef int64_t count
+        if flags & MSG_OOB:
+            check(-EOPNOTSUPP)
+        memset(&to, 0, sizeof(to))
+        to.port = port
+        to.gso_size = self.segment if segment is None else segment
+        if address is not None:
+            to_address = addr_from(address)
+            to.address = &to_address
+        if source is not None:
+            from_address = addr_from(source)
+            to.source = &from_address
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                count = self.transmit(<const uint8_t*>view.buf, view.len, &to)
+            check(count)
+        finally:
+            PyBuffer_Release(&view)
+        return count
+
+    def shutdown(self, int how):
+        """how: 0 read, 1 write, 2 both."""
+        cdef int code
+        if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
+            check(-EINVAL)
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if how != SHUT_WR:
+                    code = datagram_shut_read(&self.engine.core.udp, self.datagram())
+                if how != SHUT_RD:
+                    code = datagram_shut_write(&self.engine.core.udp, self.datagram())
+                self.leave()
+        check(code)
+
+    cdef int set_option(self, int level, int option, int64_t value) noexcept nogil:
+        if level == LEVEL_UDP and option == UDP_SEGMENT:
+            if not 0 <= value <= 0xFFFF:
+                return -EINVAL
+            self.segment = <uint16_t>value
+            return 0
+        return Handle.set_option(self, level, option, value)
+
+    cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil:
+        if level == LEVEL_UDP and option == UDP_SEGMENT:
+            value[0] = self.segment
+            return 0
+        return Handle.get_option(self, level, option, value)

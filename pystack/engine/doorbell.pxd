@@ -1,0 +1,15 @@
+# Doorbell: a real fd that is readable and writable when a socket of the stack is, for select, poll, epoll and asyncio.
+# Called by: owner (shows), endpoint (opens, closes).
+# RFCs: none.
+
+# A pair of connected AF_UNIX sockets: `outer` is readable when `inner` has sent something, and not writable while
+# its send buffer is full. Nothing else shows both; an eventfd is always one of them.
+ctypedef struct Doorbell:
+    int outer                   # what fileno() returns; -1: nobody has asked
+    int inner
+    int shown                   # READY_READ, READY_WRITE: what outer displays
+
+cdef int doorbell_open(Doorbell* bell) except -1
+# Only edges cost a system call. Without the GIL.
+cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil
+cdef void doorbell_close(Doorbell* bell) noexcept nogil

@@ -1,0 +1,87 @@
+# Doorbell: a real fd that is readable and writable when a socket of the stack is, for select, poll, epoll and asyncio.
+# Called by: owner (shows), endpoint (opens, closes).
+# RFCs: none.
+
+from pystack.core.endpoint cimport READY_READ, READY_WRITE
+
+import errno
+import socket
+
+cdef extern from *:
+    """
+    #ifndef _WIN32
+    #include <sys/socket.h>
+    #include <unistd.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0
+    #endif
+    /* MSG_DONTWAIT, not O_NONBLOCK: that flag the application may change, its end is ours too. */
+    static const char pystack_filler[2048];
+    static void pystack_bell_send(int fd)
+    {
+        if (send(fd, pystack_filler, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            return; /* full: readable already */
+    }
+    static void pystack_bell_fill(int fd)
+    {
+        while (send(fd, pystack_filler, sizeof pystack_filler, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+            ;
+        while (send(fd, pystack_filler, 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+            ;
+    }
+    static void pystack_bell_drain(int fd)
+    {
+        char sink[8192];
+        while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+            ;
+    }
+    static void pystack_bell_close(int fd) { close(fd); }
+    #else
+    static void pystack_bell_send(int fd) { (void)fd; }
+    static void pystack_bell_fill(int fd) { (void)fd; }
+    static void pystack_bell_drain(int fd) { (void)fd; }
+    static void pystack_bell_close(int fd) { (void)fd; }
+    #endif
+    """
+    void bell_send "pystack_bell_send" (int fd) noexcept nogil
+    void bell_fill "pystack_bell_fill" (int fd) noexcept nogil
+    void bell_drain "pystack_bell_drain" (int fd) noexcept nogil
+    void bell_close "pystack_bell_close" (int fd) noexcept nogil
+
+cdef enum:
+    SMALLEST_BUFFER = 1         # SO_SNDBUF: the system rounds up to the least that it allows
+
+
+cdef int doorbell_open(Doorbell* bell) except -1:
+    """Make the pair, neither readable nor yet made unwritable. OSError where there is no AF_UNIX."""
+    if not hasattr(socket, "AF_UNIX") or not hasattr(socket, "MSG_DONTWAIT"):
+        raise OSError(errno.EOPNOTSUPP, "pystack: sockets have no fileno() on this system")
+    outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+    bell.outer = outer.detach()
+    bell.inner = inner.detach()
+    bell.shown = READY_WRITE
+    return 0
+
+
+cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:
+    """Make the fd readable and writable as `ready` says."""
+    cdef int changed = (bell.shown ^ ready) & (READY_READ | READY_WRITE)
+    if changed & READY_READ:
+        if ready & READY_READ:
+            bell_send(bell.inner)
+        else:
+            bell_drain(bell.outer)
+    if changed & READY_WRITE:
+        if ready & READY_WRITE:
+            bell_drain(bell.inner)
+        else:
+            bell_fill(bell.outer)
+    bell.shown = ready
+
+
+cdef void doorbell_close(Doorbell* bell) noexcept nogil:
+    if bell.outer >= 0:
+        bell_close(bell.outer)
+        bell_close(bell.inner)
+    bell.outer = bell.inner = -1

@@ -1,0 +1,28 @@
+# Handle: one socket as Python holds it: what connections, listeners and datagram sockets have in common.
+# Called by: tcp and datagram, which extend it; pystack.socket.
+# RFCs: none; socket(7), ip(7), ipv6(7).
+
+from libc.stdint cimport int64_t
+from pystack.core.endpoint cimport Endpoint
+from pystack.core.wire.address cimport Addr
+from pystack.engine.engine cimport Engine
+from pystack.engine.owner cimport Owner
+
+cdef class Handle:
+    cdef Engine engine
+    cdef Owner owner
+
+    # Begin a call: 0, or a negative code (EBADF when closed), without the lock then.
+    cdef int enter(self) noexcept nogil
+    cdef void leave(self) noexcept nogil
+    # From within a call: give the lock back until one of the events or `until`. 0: in the call again,
+    # try again; negative (EAGAIN, TIMED_OUT, RAISED, EBADF, ...): the call is over, without the lock.
+    cdef int wait(self, int events, int64_t until) noexcept nogil
+    cdef void release(self, bint abort) noexcept nogil
+    # Linux's numbers.
+    cdef int set_option(self, int level, int option, int64_t value) noexcept nogil
+    cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil
+
+# Seconds as sockets have them: None is for ever, 0 not at all.
+cdef int64_t until_from(object timeout) except -2
+cdef bytes addr_bytes(const Addr* address)

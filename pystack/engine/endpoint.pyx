@@ -1,0 +1,228 @@
+# Handle: one socket as Python holds it: what connections, listeners and datagram sockets have in common.
+# Called by: tcp and datagram, which extend it; pystack.socket.
+# RFCs: none; socket(7), ip(7), ipv6(7).
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.errno cimport EAGAIN, EBADF, ENOMEM
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from pystack.core.stack cimport core_enter
+from pystack.core.wire.address cimport Addr, addr_store16
+from pystack.engine.clock cimport AT_ONCE, NEVER, clock_ns
+from pystack.engine.doorbell cimport doorbell_close, doorbell_open
+from pystack.engine.engine cimport Engine
+from pystack.engine.errors cimport EDEADLK, RAISED, TIMED_OUT, check
+from pystack.engine.options cimport option_get, option_set
+from pystack.engine.owner cimport (
+    Waiter,
+    endpoint_poll,
+    owner_add_waiter,
+    owner_init,
+    owner_remove_waiter,
+    owner_show,
+)
+from pystack.engine.pythread cimport (
+    NOWAIT_LOCK,
+    PY_LOCK_ACQUIRED,
+    PY_LOCK_INTR,
+    PyLockStatus,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_type_lock,
+    lock_wait,
+)
+
+cdef extern from "Python.h":
+    int check_signals "PyErr_CheckSignals" ()   # -1: an exception is set, and stays so
+
+
+cdef int64_t until_from(object timeout) except -2:
+    """The clock's time at which a call with this timeout, seconds or None, gives up."""
+    cdef double seconds
+    if timeout is None:
+        return NEVER
+    seconds = timeout
+    if seconds <= 0:
+        return AT_ONCE
+    if seconds > 9e9:
+        return NEVER
+    return clock_ns() + <int64_t>(seconds * 1e9)
+
+
+cdef bytes addr_bytes(const Addr* address):
+    cdef uint8_t[16] octets
+    addr_store16(octets, address)
+    return PyBytes_FromStringAndSize(<char*>octets, 16)
+
+
+cdef int sleep(PyThread_type_lock lock, int64_t until) noexcept nogil:
+    """Sleep until a waiter's lock is released: 0; TIMED_OUT; RAISED if a signal's handler says so."""
+    cdef PyLockStatus status
+    cdef int64_t left = NEVER
+    cdef int raised = 0
+    while True:
+        if until != NEVER:
+            left = until - clock_ns()
+        status = lock_wait(lock, left, True)
+        if status == PY_LOCK_ACQUIRED:
+            return 0
+        if status == PY_LOCK_INTR:
+            with gil:
+                raised = check_signals()
+            if raised:
+                return RAISED
+        elif left <= 0:
+            return TIMED_OUT
+
+
+cdef class Handle:
+    """A socket of an engine. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; timeouts seconds or None."""
+
+    def __cinit__(self, Engine engine, *args):
+        self.engine = engine
+        owner_init(&self.owner)
+
+    def __dealloc__(self):
+        if self.engine is not None and self.owner.endpoint != NULL:
+            with nogil:
+                self.release(False)
+        doorbell_close(&self.owner.bell)    # also in a forked child
+
+    cdef int enter(self) noexcept nogil:
+        cdef int code = self.engine.enter()
+        if code == 0 and self.owner.endpoint == NULL:
+            self.engine.unlock()
+            return -EBADF
+        return code
+
+    cdef void leave(self) noexcept nogil:
+        self.engine.leave(&self.owner)
+
+    cdef int wait(self, int events, int64_t until) noexcept nogil:
+        """Sleep outside of the lock; the waiter is registered under the same hold that found nothing."""
+        cdef Waiter waiter
+        cdef int code
+        if until == AT_ONCE:
+            self.leave()
+            return -EAGAIN
+        waiter.lock = PyThread_allocate_lock()
+        if waiter.lock == NULL:
+            self.leave()
+            return -ENOMEM
+        PyThread_acquire_lock(waiter.lock, NOWAIT_LOCK)
+        waiter.events = events
+        owner_add_waiter(&self.owner, &waiter)
+        self.leave()
+        code = sleep(waiter.lock, until)
+        self.engine.lock()
+        owner_remove_waiter(&self.owner, &waiter)
+        PyThread_free_lock(waiter.lock)
+        if code == TIMED_OUT and waiter.woken:
+            code = 0
+        if code == 0 and self.owner.endpoint == NULL:
+            code = -EBADF
+        if code == 0 and self.engine.failure:
+            code = -self.engine.failure
+        if code < 0:
+            self.engine.unlock()
+            return code
+        core_enter(self.engine.core, self.engine.now())
+        return 0
+
+    cdef void release(self, bint abort) noexcept nogil:
+        """Let go of the endpoint, whoever waits for it."""
+        cdef int code = self.engine.lock()
+        if code == -EDEADLK:
+            self.engine.bury_owner(&self.owner)
+            doorbell_close(&self.owner.bell)
+            return
+        if code < 0:
+            return
+        if self.owner.endpoint != NULL:
+            core_enter(self.engine.core, self.engine.now())
+            self.engine.release_owner(&self.owner, abort)
+            if not self.engine.failure:
+                self.engine.flush()
+        doorbell_close(&self.owner.bell)
+        self.engine.unlock()
+
+    cdef int set_option(self, int level, int option, int64_t value) noexcept nogil:
+        return option_set(self.engine.core, self.owner.endpoint, level, option, value)
+
+    cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil:
+        return option_get(self.engine.core, self.owner.endpoint, level, option, value)
+
+    def setsockopt(self, int level, int option, int64_t value):
+        """Levels and options by Linux's numbers; SO_LINGER: seconds, negative for off."""
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = self.set_option(level, option, value)
+                self.leave()
+        check(code)
+
+    def getsockopt(self, int level, int option):
+        """As setsockopt."""
+        cdef int64_t value = 0
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = self.get_option(level, option, &value)
+                self.leave()
+        check(code)
+        return value
+
+    def getsockname(self):
+        """(address, port); the unspecified address and 0 where none is known yet."""
+        cdef Addr address
+        cdef uint16_t port = 0
+        cdef int code
+        address.hi = address.lo = 0
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                address = self.owner.endpoint.key.local
+                port = self.owner.endpoint.key.local_port
+                self.leave()
+        check(code)
+        return addr_bytes(&address), port
+
+    def poll(self):
+        """Ready bits (1 read, 2 write, 4 error, 8 hang-up)."""
+        cdef int ready = 0
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                ready = endpoint_poll(self.owner.endpoint)
+                self.leave()
+        check(code)
+        return ready
+
+    def fileno(self):
+        """An fd that is readable and writable when the socket is, made when first asked for; -1: closed."""
+        cdef int code
+        if self.owner.endpoint == NULL:
+            return -1
+        with nogil:
+            code = self.enter()
+        check(code)
+        try:
+            if self.owner.bell.outer < 0:
+                doorbell_open(&self.owner.bell)
+                owner_show(&self.owner)
+        finally:
+            with nogil:
+                self.leave()
+        return self.owner.bell.outer
+
+    @property
+    def closed(self):
+        return self.owner.endpoint == NULL
+
+    def close(self, timeout=None):
+        """Let go of the socket; calls that wait for it end with EBADF."""
+        with nogil:
+            self.release(False)

@@ -1,0 +1,90 @@
+# Engine: one stack in one process: its core, its lock, its device, its clock, and the sockets that somebody holds.
+# Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
+# RFCs: none.
+#
+# Who waits for the lock must not hold the GIL; who has the lock may take the GIL (Python devices, captures). Python
+# code that runs inside the lock and calls the same stack gets EDEADLK.
+
+from libc.stdint cimport int64_t, uint64_t
+from pystack.core.endpoint cimport Endpoint
+from pystack.core.memory.packet cimport Packet, PacketQueue
+from pystack.core.stack cimport Core
+from pystack.core.wire.address cimport Addr
+from pystack.device.base cimport Device
+from pystack.engine.capture cimport Capture
+from pystack.engine.owner cimport Owner
+from pystack.engine.pythread cimport PyThread_type_lock
+from pystack.engine.sleeper cimport Sleeper
+
+cdef enum:
+    AWAKE = -0x7FFFFFFFFFFFFFFF     # wakes_at of a driver that needs no waking
+
+cdef class Engine:
+    cdef object __weakref__
+    cdef PyThread_type_lock mutex
+    cdef unsigned long inside   # thread that has the lock; 0: nobody
+    cdef bint foreign           # we are in a child of the process that made this
+
+    # with the lock
+    cdef Core* core             # NULL once closed
+    cdef readonly Device device # None: packets come and go by hand
+    cdef Capture capture        # None: nobody looks
+    cdef Owner* owners          # the sockets that are held
+    cdef int failure            # errno of all further calls; 0 while all is well
+    cdef int device_error       # why the device is gone
+    cdef Endpoint** buried      # to be closed before the lock is given back
+    cdef size_t buried_count
+    cdef size_t buried_room
+    cdef Addr source[2]         # address for sockets that are not bound: IPv4, IPv6; unspecified: the core chooses
+
+    # time, with the lock
+    cdef bint told              # by the caller, not by the clock
+    cdef int64_t told_now       # in the core's time
+    cdef int64_t told_offset    # core's time less the caller's
+
+    # the drivers
+    cdef Sleeper sleeper
+    cdef object thread          # of the thread driver; None
+    cdef int64_t wakes_at       # with the lock: when its sleep will end at the latest; before all time while it is awake
+    cdef uint64_t calls         # with the lock: how often sockets were used
+    cdef size_t lent            # with the lock: packets that the driver holds to read into
+    cdef bint stopping          # with the lock
+    cdef PacketQueue outbound   # with the lock: without a device, packets to be fetched
+    cdef uint64_t outbound_bytes
+    cdef uint64_t outbound_lost
+
+    cdef object closing         # RLock of close()
+    cdef bint attached
+    cdef bint logged
+    cdef dict last_counters     # once closed
+
+    # 0, or EDEADLK, FORKED, negative: the lock is not held then.
+    cdef int lock(self) noexcept nogil
+    cdef void unlock(self) noexcept nogil
+    # lock for calls of the core: fails also when the stack is closed or its device gone.
+    cdef int enter(self) noexcept nogil
+    # Send, wake whom it concerns, unlock; owner: whose doorbell the call may have changed, or NULL.
+    cdef void leave(self, Owner* owner) noexcept nogil
+    cdef void flush(self) noexcept nogil
+    cdef void input(self, Packet* packet, int64_t now) noexcept nogil
+    cdef int64_t now(self) noexcept nogil
+    # The device is gone: everything fails from now on.
+    cdef void fail(self, int error) noexcept nogil
+    cdef void add_owner(self, Owner* owner, Endpoint* endpoint) noexcept nogil
+    # Takes the endpoint from its owner and closes it; abort: with a reset.
+    cdef void forget_owner(self, Owner* owner) noexcept nogil
+    cdef void release_owner(self, Owner* owner, bint abort) noexcept nogil
+    # The same from within the lock's holder's own Python code.
+    cdef void bury_owner(self, Owner* owner) noexcept nogil
+    cdef void dig_in(self) noexcept nogil
+    cdef void keep_outbound(self, PacketQueue* queue) noexcept nogil
+    cdef void shut(self) noexcept nogil
+    cdef int finish(self) except -1
+    cdef int driver_ended(self) except -1
+    cdef int log_gone(self) except -1
+    cdef dict read_counters(self)
+    # For the drivers: attach the device, wake by the sleeper.
+    cdef int attach(self) except -1
+
+# 16 bytes, IPv4 mapped.
+cdef Addr addr_from(bytes address) except *

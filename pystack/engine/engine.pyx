@@ -1,0 +1,536 @@
+# Engine: one stack in one process: its core, its lock, its device, its clock, and the sockets that somebody holds.
+# Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
+# RFCs: none.
+
+from libc.errno cimport EBADF, ENETDOWN
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+from pystack.core.counters cimport COUNTER_COUNT
+from pystack.core.endpoint cimport ENDPOINT_TCP, Endpoint
+from pystack.core.ip.layer cimport PolicyAction
+from pystack.core.ip.networks cimport ip_add_network, ip_exclude_address, ip_is_local
+from pystack.core.ip.policy cimport policy_set
+from pystack.core.memory.packet cimport (
+    PACKET_MAX,
+    Packet,
+    PacketQueue,
+    packet_free,
+    packet_linearize,
+    packet_pop,
+    packet_push,
+    packet_queue_release,
+)
+from pystack.core.stack cimport (
+    CoreConfig,
+    core_abort_all,
+    core_deadline,
+    core_default_config,
+    core_enter,
+    core_free,
+    core_input,
+    core_new,
+    core_serve,
+    core_take_ready,
+    core_take_tx,
+)
+from pystack.core.tcp.calls cimport tcp_abort, tcp_close
+from pystack.core.tcp.layer cimport Tcb
+from pystack.core.udp.datagram cimport datagram_close
+from pystack.core.udp.layer cimport Datagram
+from pystack.core.wire.address cimport addr_any, addr_is_v4, addr_load16
+from pystack.device.base cimport Device
+from pystack.device.segmentation cimport packet_segment
+from pystack.engine.capture cimport Capture
+from pystack.engine.clock cimport clock_ns
+from pystack.engine.errors cimport EDEADLK, FORKED, check
+from pystack.engine.owner cimport Owner, owner_ready, owner_show, owner_wake_all
+from pystack.engine.pythread cimport (
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_get_thread_ident,
+    PyThread_release_lock,
+)
+from pystack.engine.sleeper cimport (
+    Sleeper,
+    sleeper_open,
+    sleeper_release,
+    sleeper_wake,
+)
+
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+
+from pystack.core.counters import NAMES
+
+cdef enum:
+    OUTBOUND_LIMIT = 16 << 20   # bytes of buffers that wait to be fetched; beyond it packets are lost
+
+logger = logging.getLogger("pystack")
+engines = weakref.WeakSet()     # all that are open
+
+
+def close_all():
+    """Close what is still open when the interpreter ends: no thread may outlive it."""
+    for engine in list(engines):
+        engine.close()
+
+
+def forget_all():
+    """In a forked child: the driver's threads stayed in the parent, with their locks perhaps taken."""
+    cdef Engine engine
+    for engine in list(engines):
+        engine.foreign = True
+    engines.clear()
+
+
+atexit.register(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_all)
+
+
+cdef void wake_driver(void* sleeper) noexcept nogil:
+    """Notify of a device."""
+    sleeper_wake(<Sleeper*>sleeper)
+
+
+cdef void endpoint_release(Core* core, Endpoint* endpoint, bint abort) noexcept nogil:
+    """Give an endpoint back to the core."""
+    endpoint.owner = NULL
+    if endpoint.kind != ENDPOINT_TCP:
+        datagram_close(&core.udp, <Datagram*>endpoint)
+    elif abort:
+        tcp_abort(&core.tcp, <Tcb*>endpoint)
+    else:
+        tcp_close(&core.tcp, <Tcb*>endpoint)
+
+
+cdef Addr addr_from(bytes address) except *:
+    """16 bytes, IPv4 mapped."""
+    if len(address) != 16:
+        raise ValueError(f"an address has 16 bytes, not {len(address)}")
+    return addr_load16(<const uint8_t*><char*>address)
+
+
+cdef class Engine:
+    """The compiled part of pystack.Stack; addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d."""
+
+    def __cinit__(self, Device device, uint32_t mtu, uint64_t seed_high, uint64_t seed_low, now=None):
+        """now: time is the caller's, and begins here; None: the clock's."""
+        cdef CoreConfig config
+        self.device = device
+        self.capture = None
+        self.wakes_at = AWAKE
+        self.source[0] = addr_any(False)
+        self.source[1] = addr_any(True)
+        self.closing = threading.RLock()
+        self.mutex = PyThread_allocate_lock()
+        if self.mutex == NULL or sleeper_open(&self.sleeper) < 0:
+            raise MemoryError
+        if now is not None:
+            self.told = True
+            self.told_now = now
+        core_default_config(&config)
+        config.seed[0] = seed_high
+        config.seed[1] = seed_low
+        config.mtu = mtu
+        config.max_train = PACKET_MAX
+        self.core = core_new(&config, self.now())
+        if self.core == NULL:
+            raise MemoryError
+        engines.add(self)
+
+    def __dealloc__(self):
+        if self.foreign:
+            return
+        if self.core != NULL:
+            packet_queue_release(&self.core.context.slab, &self.outbound)
+            core_free(self.core)
+        free(self.buried)
+        sleeper_release(&self.sleeper)
+        if self.mutex != NULL:
+            PyThread_free_lock(self.mutex)
+
+    # The lock.
+
+    cdef int lock(self) noexcept nogil:
+        cdef unsigned long me = PyThread_get_thread_ident()
+        if self.foreign:
+            return FORKED
+        if self.inside == me:
+            return -EDEADLK
+        PyThread_acquire_lock(self.mutex, WAIT_LOCK)
+        self.inside = me
+        return 0
+
+    cdef void unlock(self) noexcept nogil:
+        """Give the lock back; wake the driver if it would sleep beyond the next deadline."""
+        cdef bint wake = False
+        if self.buried_count:
+            self.dig_in()
+        if self.core != NULL and core_deadline(self.core) < self.wakes_at:
+            self.wakes_at = AWAKE
+            wake = True
+        self.inside = 0
+        PyThread_release_lock(self.mutex)
+        if wake:
+            sleeper_wake(&self.sleeper)
+
+    cdef int enter(self) noexcept nogil:
+        """Begin a call of the core: 0, or a negative code, without the lock then."""
+        cdef int code = self.lock()
+        if code < 0:
+            return code
+        if self.failure:
+            code = -self.failure
+            self.unlock()
+            return code
+        self.calls += 1
+        core_enter(self.core, self.now())
+        return 0
+
+    cdef void leave(self, Owner* owner) noexcept nogil:
+        """End a call: send what it caused, wake whom it concerns."""
+        self.flush()
+        if owner != NULL:
+            owner_show(owner)
+        self.unlock()
+
+    cdef int64_t now(self) noexcept nogil:
+        return self.told_now if self.told else clock_ns()
+
+    # Packets.
+
+    cdef void input(self, Packet* packet, int64_t now) noexcept nogil:
+        """Takes a packet that came from outside."""
+        if self.capture is not None:
+            self.capture.see(&self.core.context.slab, packet, False)
+        core_input(self.core, packet, now)
+
+    cdef void flush(self) noexcept nogil:
+        """Hand what the core wants to send to the device, and tell owners what has happened.
+
+        Under the lock, since what packets have borrowed is theirs only until the core is next entered.
+        """
+        cdef PacketQueue queue
+        cdef Packet* packet
+        cdef Endpoint* endpoint
+        cdef int events = 0
+        cdef int error = 0
+        queue.first = queue.last = NULL
+        queue.count = 0
+        core_take_tx(self.core, &queue)
+        if self.capture is not None:
+            packet = queue.first
+            while packet != NULL:
+                self.capture.see(&self.core.context.slab, packet, True)
+                packet = packet.next
+            self.capture.deliver(&self.core.context.slab, self.core.context.now)
+        if queue.first != NULL:
+            if self.device is not None:
+                error = self.device.write(&self.core.context.slab, &queue)
+            else:
+                self.keep_outbound(&queue)
+        endpoint = core_take_ready(self.core, &events)
+        while endpoint != NULL:
+            owner_ready(<Owner*>endpoint.owner, events)
+            endpoint = core_take_ready(self.core, &events)
+        if error < 0:
+            self.fail(-error)
+
+    cdef void keep_outbound(self, PacketQueue* queue) noexcept nogil:
+        """Cut and complete packets, and keep them until transmit() fetches them."""
+        cdef PacketQueue pieces
+        cdef Packet* packet
+        pieces.first = pieces.last = NULL
+        pieces.count = 0
+        while queue.first != NULL:
+            packet_segment(&self.core.context.slab, packet_pop(queue), &pieces)
+        while pieces.first != NULL:
+            packet = packet_linearize(&self.core.context.slab, packet_pop(&pieces))
+            if packet == NULL or self.outbound_bytes + packet.capacity > OUTBOUND_LIMIT:
+                self.outbound_lost += 1
+                if packet != NULL:
+                    packet_free(&self.core.context.slab, packet)
+            else:
+                self.outbound_bytes += packet.capacity
+                packet_push(&self.outbound, packet)
+
+    # Owners.
+
+    cdef void add_owner(self, Owner* owner, Endpoint* endpoint) noexcept nogil:
+        """Say who holds an endpoint."""
+        endpoint.owner = owner
+        owner.endpoint = endpoint
+        owner.previous = NULL
+        owner.next = self.owners
+        if self.owners != NULL:
+            self.owners.previous = owner
+        self.owners = owner
+
+    cdef void forget_owner(self, Owner* owner) noexcept nogil:
+        owner.endpoint = NULL
+        if owner.previous != NULL:
+            owner.previous.next = owner.next
+        else:
+            self.owners = owner.next
+        if owner.next != NULL:
+            owner.next.previous = owner.previous
+
+    cdef void release_owner(self, Owner* owner, bint abort) noexcept nogil:
+        """Close what an owner holds; its blocked calls end with EBADF."""
+        cdef Endpoint* endpoint = owner.endpoint
+        if endpoint == NULL:
+            return
+        self.forget_owner(owner)
+        endpoint_release(self.core, endpoint, abort)
+        owner_wake_all(owner)
+
+    cdef void bury_owner(self, Owner* owner) noexcept nogil:
+        """Close what an owner holds as soon as the lock is given back.
+
+        For a socket that the garbage collector finds while this thread is in a device's Python code:
+        the packets that are being sent may still borrow its bytes.
+        """
+        cdef Endpoint* endpoint = owner.endpoint
+        cdef Endpoint** larger = self.buried
+        if endpoint == NULL:
+            return
+        self.forget_owner(owner)
+        endpoint.owner = NULL
+        if self.buried_count == self.buried_room:
+            larger = <Endpoint**>realloc(
+                self.buried, (self.buried_room + 16) * sizeof(Endpoint*))
+            if larger == NULL:
+                return      # an orphan until the stack is closed
+            self.buried = larger
+            self.buried_room += 16
+        self.buried[self.buried_count] = endpoint
+        self.buried_count += 1
+
+    cdef void dig_in(self) noexcept nogil:
+        """Close what was buried; sending what that causes may bury more."""
+        while self.buried_count and self.core != NULL:
+            self.buried_count -= 1
+            endpoint_release(self.core, self.buried[self.buried_count], False)
+            if not self.buried_count and not self.failure:
+                self.flush()
+
+    # The end.
+
+    cdef void fail(self, int error) noexcept nogil:
+        cdef Owner* owner = self.owners
+        if self.failure:
+            return
+        self.failure = ENETDOWN
+        self.device_error = error
+        while owner != NULL:
+            owner_wake_all(owner)
+            owner = owner.next
+        sleeper_wake(&self.sleeper)
+
+    cdef void shut(self) noexcept nogil:
+        """Reset what is open, close what is held, refuse what follows, stop the driver."""
+        if self.lock() < 0:
+            return
+        if not self.failure:
+            core_enter(self.core, self.now())
+            core_abort_all(self.core)
+            self.flush()
+        self.failure = EBADF
+        while self.owners != NULL:
+            self.release_owner(self.owners, True)
+        self.stopping = True
+        self.unlock()
+        sleeper_wake(&self.sleeper)
+
+    def close(self):
+        """Reset all connections, end the driver, close the device. Closing again does nothing.
+
+        By Python code that the stack itself calls (a device's, or a finalizer that runs there) it is
+        begun; the driver completes it.
+        """
+        if self.foreign:
+            return
+        if self.inside == PyThread_get_thread_ident() or self.thread is threading.current_thread():
+            if self.thread is None:
+                check(-EDEADLK)
+            self.stopping = True
+            sleeper_wake(&self.sleeper)
+            return
+        with self.closing:
+            if self.core != NULL:
+                with nogil:
+                    self.shut()
+                if self.thread is not None:
+                    self.thread.join()
+                self.finish()
+
+    cdef int driver_ended(self) except -1:
+        """The driver's thread is about to end: complete what close() began there, if no one else does."""
+        self.log_gone()
+        if self.stopping and self.closing.acquire(blocking=False):
+            try:
+                with nogil:
+                    self.shut()
+                self.finish()
+            finally:
+                self.closing.release()
+        return 0
+
+    cdef int finish(self) except -1:
+        """Free everything, once no driver runs any more."""
+        cdef Core* core = self.core
+        if core == NULL:
+            return 0
+        engines.discard(self)
+        self.last_counters = self.read_counters()
+        self.capture = None
+        with nogil:
+            PyThread_acquire_lock(self.mutex, WAIT_LOCK)
+            packet_queue_release(&core.context.slab, &self.outbound)
+            self.core = NULL
+            core_free(core)
+            PyThread_release_lock(self.mutex)
+        if self.attached:
+            self.attached = False
+            self.device.detach()
+        if self.device is not None:
+            self.device.close()
+        return 0
+
+    cdef int attach(self) except -1:
+        """Tell the device whom to wake."""
+        self.device.attach(wake_driver, &self.sleeper)
+        self.attached = True
+        return 0
+
+    cdef int log_gone(self) except -1:
+        """Say once why all sockets fail."""
+        if self.failure == ENETDOWN and not self.logged:
+            self.logged = True
+            logger.error(
+                "pystack: device %s is gone (%s); all sockets fail with ENETDOWN, close the stack",
+                self.device.name, os.strerror(self.device_error),
+            )
+        return 0
+
+    @property
+    def closed(self):
+        return self.failure == EBADF
+
+    # What pystack.Stack is made of.
+
+    def add_network(self, bytes prefix, int length):
+        """A network whose addresses all answer; length: 0 to 128."""
+        cdef Addr addr = addr_from(prefix)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = ip_add_network(&self.core.ip, &addr, length)
+                self.leave(NULL)
+        check(code)
+
+    def exclude(self, bytes address):
+        """An address of a network that somebody else has."""
+        cdef Addr addr = addr_from(address)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = ip_exclude_address(&self.core.ip, &addr)
+                self.leave(NULL)
+        check(code)
+
+    def set_source(self, bytes address):
+        """The address of sockets of its family that connect or send without being bound."""
+        cdef Addr addr = addr_from(address)
+        cdef bint known = False
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                known = ip_is_local(&self.core.ip, &addr)
+                if known:
+                    self.source[0 if addr_is_v4(&addr) else 1] = addr
+                self.leave(NULL)
+        check(code)
+        return known
+
+    def set_policy(self, bytes prefix, int length, int action, uint8_t protocol,
+                   uint16_t first_port, uint16_t last_port):
+        """See pystack.core.ip.policy; protocol 0: all."""
+        cdef Addr addr = addr_from(prefix)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = policy_set(&self.core.ip, &addr, length, protocol, first_port, last_port,
+                                  <PolicyAction>action, 0)
+                self.leave(NULL)
+        check(code)
+
+    def serve(self, int service, int protocol, int port):
+        """Let the core itself answer a port at every address."""
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = core_serve(self.core, service, protocol, port)
+                self.leave(NULL)
+        check(code)
+
+    cdef dict read_counters(self):
+        cdef uint64_t[<int>COUNTER_COUNT] values
+        cdef int code
+        with nogil:
+            code = self.lock()
+            if code == 0:
+                memcpy(values, self.core.context.counters, sizeof(values))
+                self.unlock()
+        check(code)
+        return dict(zip(NAMES, values))
+
+    def counters(self):
+        """All counters by name; of a closed stack, as they were at the end."""
+        if self.core == NULL:
+            return dict(self.last_counters)
+        return self.read_counters()
+
+    @property
+    def live_packets(self):
+        """Packets that are somewhere in the stack, those aside that the driver reads into."""
+        cdef uint64_t live = 0
+        cdef int code
+        with nogil:
+            code = self.lock()
+            if code == 0:
+                if self.core != NULL:
+                    live = self.core.context.slab.live - self.lent
+                self.unlock()
+        check(code)
+        return live
+
+    def set_capture(self, writer):
+        """Show every packet to writer.write(packet, time_ns, outbound) from now on; None: to nobody.
+
+        time_ns: since 1970, or in the caller's time if that is told.
+        """
+        cdef Capture capture = None
+        cdef int code
+        if writer is not None:
+            epoch = -self.told_offset if self.told else time.time_ns() - clock_ns()
+            capture = Capture(writer, epoch)
+        with nogil:
+            code = self.enter()
+        check(code)
+        self.capture = capture
+        with nogil:
+            self.leave(NULL)

@@ -1,0 +1,23 @@
+# TcpHandle: a TCP socket as Python holds it.
+# Called by: pystack.socket, which adds what is Python's: addresses as tuples, flags, constants.
+# RFCs: 9293 section 3.9.1; socket(7), tcp(7).
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from pystack.core.tcp.layer cimport Tcb
+from pystack.core.wire.address cimport Addr
+from pystack.engine.endpoint cimport Handle
+
+cdef class TcpHandle(Handle):
+    cdef Tcb* tcb(self) noexcept nogil
+    cdef int accept_into(self, TcpHandle child, int64_t until) noexcept nogil
+    cdef int begin_connect(self, const Addr* address, uint16_t port) noexcept nogil
+    cdef int finish_connect(self, int64_t until) noexcept nogil
+    cdef int64_t receive(
+        self, uint8_t* target, size_t length, int flags, int64_t until
+    ) noexcept nogil
+    cdef int64_t transmit(
+        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything
+    ) noexcept nogil
+    cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1
+    cdef int linger(self, bint may_wait) noexcept nogil

@@ -1,0 +1,354 @@
+# TcpHandle: a TCP socket as Python holds it.
+# Called by: pystack.socket, which adds what is Python's: addresses as tuples, flags, constants.
+# RFCs: 9293 section 3.9.1; socket(7), tcp(7).
+
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.errno cimport EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, ENOMEM, ENOTCONN
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.tcp.calls cimport (
+    tcp_accept,
+    tcp_bind,
+    tcp_connect,
+    tcp_drained,
+    tcp_listen,
+    tcp_open,
+    tcp_receive,
+    tcp_send,
+    tcp_shutdown,
+)
+from pystack.core.tcp.layer cimport (
+    STATE_CLOSED,
+    STATE_LISTEN,
+    STATE_SYN_RECEIVED,
+    STATE_SYN_SENT,
+    Tcb,
+)
+from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
+from pystack.engine.clock cimport AT_ONCE, clock_ns
+from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
+from pystack.engine.engine cimport Engine, addr_from
+from pystack.engine.errors cimport RAISED, check
+from pystack.engine.flags cimport MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_WAITALL
+from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
+
+cdef enum:
+    SHUT_WR = 1
+    ANY_EVENT = ~0
+
+
+cdef class TcpHandle(Handle):
+    """A connection, a listener, or neither yet."""
+
+    def __init__(self, Engine engine, bint v6, bint fresh=True):
+        """fresh: with a TCB of its own; otherwise accept provides one."""
+        cdef Tcb* tcb
+        cdef int code
+        if not fresh:
+            return
+        with nogil:
+            code = engine.enter()
+            if code == 0:
+                tcb = tcp_open(&engine.core.tcp, v6)
+                if tcb != NULL:
+                    engine.add_owner(&self.owner, &tcb.endpoint)
+                else:
+                    code = -ENOMEM
+                engine.leave(&self.owner)
+        check(code)
+
+    cdef Tcb* tcb(self) noexcept nogil:
+        return <Tcb*>self.owner.endpoint
+
+    # Names and listening.
+
+    def bind(self, bytes address, uint16_t port):
+        cdef Addr addr = addr_from(address)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = tcp_bind(&self.engine.core.tcp, self.tcb(), &addr, port)
+                self.leave()
+        check(code)
+
+    def listen(self, int backlog):
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = tcp_listen(&self.engine.core.tcp, self.tcb(), backlog)
+                self.leave()
+        check(code)
+
+    cdef int accept_into(self, TcpHandle child, int64_t until) noexcept nogil:
+        """Take the next connection; 0 or a negative code."""
+        cdef Tcb* tcb
+        cdef int code = self.enter()
+        if code < 0:
+            return code
+        while True:
+            tcb = tcp_accept(&self.engine.core.tcp, self.tcb())
+            if tcb != NULL:
+                self.engine.add_owner(&child.owner, &tcb.endpoint)
+                break
+            if self.tcb().state != STATE_LISTEN:
+                code = -EINVAL
+                break
+            code = self.wait(READY_READ, until)
+            if code < 0:
+                return code
+        self.leave()
+        return code
+
+    def accept(self, timeout):
+        """The next connection, a TcpHandle."""
+        cdef TcpHandle child = TcpHandle.__new__(TcpHandle, self.engine)
+        cdef int64_t until = until_from(timeout)
+        cdef int code
+        with nogil:
+            code = self.accept_into(child, until)
+        check(code)
+        return child
+
+    def getpeername(self):
+        """(address, port); OSError unless connected."""
+        cdef Addr address
+        cdef uint16_t port = 0
+        cdef int code
+        address.hi = address.lo = 0
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if self.tcb().state in (STATE_CLOSED, STATE_LISTEN, STATE_SYN_SENT):
+                    code = -ENOTCONN
+                address = self.owner.endpoint.key.remote
+                port = self.owner.endpoint.key.remote_port
+                self.leave()
+        check(code)
+        return addr_bytes(&address), port
+
+    # Connecting.
+
+    cdef int begin_connect(self, const Addr* address, uint16_t port) noexcept nogil:
+        """Send the SYN, from the stack's own source if the application has not bound another."""
+        cdef Tcb* tcb = self.tcb()
+        cdef const Addr* source = &self.engine.source[0 if addr_is_v4(address) else 1]
+        cdef bint unbound = tcb.state == STATE_CLOSED and tcb.endpoint.key.local_port == 0
+        cdef int code
+        if unbound and not addr_is_any(source):
+            tcb.endpoint.key.local = source[0]
+        code = tcp_connect(&self.engine.core.tcp, tcb, address, port)
+        if code < 0 and unbound:
+            tcb.endpoint.key.local = addr_any(tcb.v6)
+        return code
+
+    cdef int finish_connect(self, int64_t until) noexcept nogil:
+        """Wait for the handshake, in a call; 0, or a negative code, out of the call either way."""
+        cdef int code
+        cdef Tcb* tcb = self.tcb()
+        while tcb.state == STATE_SYN_SENT or tcb.state == STATE_SYN_RECEIVED:
+            if until == AT_ONCE:
+                self.leave()
+                return -EINPROGRESS
+            code = self.wait(READY_WRITE, until)
+            if code < 0:
+                return code
+        code = -tcb.endpoint.error
+        tcb.endpoint.error = 0
+        if code == 0 and tcb.state == STATE_CLOSED:
+            code = -ECONNABORTED
+        self.leave()
+        return code
+
+    def connect(self, bytes address, uint16_t port, timeout):
+        """BlockingIOError (EINPROGRESS) without time to wait: the handshake goes on."""
+        cdef Addr addr = addr_from(address)
+        cdef int64_t until = until_from(timeout)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = self.begin_connect(&addr, port)
+                if code == 0 or (code == -EALREADY and until != AT_ONCE):
+                    code = self.finish_connect(until)
+                else:
+                    self.leave()
+        check(code)
+
+    # Receiving.
+
+    cdef int64_t receive(
+        self, uint8_t* target, size_t length, int flags, int64_t until
+    ) noexcept nogil:
+        """What is there, or with MSG_WAITALL everything; 0 at the end, or a negative code."""
+        cdef size_t done = 0
+        cdef int64_t count
+        cdef bint peek = flags & MSG_PEEK
+        cdef bint all_of_it = flags & MSG_WAITALL and not peek
+        if flags & MSG_OOB:
+            return -EINVAL      # urgent data is in line (RFC 6093)
+        if flags & MSG_DONTWAIT:
+            until = AT_ONCE
+        count = self.enter()
+        if count < 0:
+            return count
+        while True:
+            count = tcp_receive(&self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
+            if count > 0:
+                done += count
+            if count == 0 or done == length or (done and not all_of_it):
+                break
+            if count < 0 and count != -EAGAIN:
+                break
+            if count == -EAGAIN:
+                count = self.wait(READY_READ, until)
+                if count < 0:
+                    return done if done and count != RAISED else count
+        self.leave()
+        return done if done else count
+
+    def recv(self, Py_ssize_t length, int flags, timeout):
+        """1 to `length` bytes; b"" at the end of the stream."""
+        cdef int64_t until = until_from(timeout)
+        cdef int64_t count
+        cdef PyObject* target
+        cdef uint8_t* start
+        if length < 0:
+            raise ValueError("negative buffersize in recv")
+        if length == 0:
+            return b""
+        target = unfilled_bytes(NULL, length)
+        start = bytes_start(target)
+        with nogil:
+            count = self.receive(start, length, flags, until)
+        if count < 0:
+            Py_XDECREF(target)
+            check(count)
+        return filled_bytes(target, count)
+
+    def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):
+        """How many bytes were put into the buffer; length 0: as many as it holds."""
+        cdef int64_t until = until_from(timeout)
+        cdef int64_t count = 0
+        cdef Py_buffer view
+        if length < 0:
+            raise ValueError("negative buffersize in recv_into")
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            if length > view.len:
+                raise ValueError("buffer too small for requested bytes")
+            if length == 0:
+                length = view.len
+            if length > 0:
+                with nogil:
+                    count = self.receive(<uint8_t*>view.buf, length, flags, until)
+                check(count)
+        finally:
+            PyBuffer_Release(&view)
+        return count
+
+    # Sending.
+
+    cdef int64_t transmit(
+        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything
+    ) noexcept nogil:
+        """How many bytes were taken: at least one, or everything; or a negative code."""
+        cdef size_t done = 0
+        cdef int64_t count
+        if flags & MSG_DONTWAIT:
+            until = AT_ONCE
+        count = self.enter()
+        if count < 0:
+            return count
+        while True:
+            count = tcp_send(&self.engine.core.tcp, self.tcb(), data + done, length - done,
+                             flags & MSG_MORE, flags & MSG_OOB)
+            if count >= 0:
+                done += count
+                if done == length or not everything:
+                    break
+            elif count == -EAGAIN:
+                count = self.wait(READY_WRITE, until)
+                if count < 0:
+                    return count
+            else:
+                break
+        self.leave()
+        return <int64_t>done if count >= 0 else count
+
+    cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1:
+        cdef int64_t until = until_from(timeout)
+        cdef int64_t count
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                count = self.transmit(<const uint8_t*>view.buf, view.len, flags, until, everything)
+            check(count)
+        finally:
+            PyBuffer_Release(&view)
+        return count
+
+    def send(self, data, int flags, timeout):
+        """How many bytes were taken, at least one."""
+        return self.transmit_from(data, flags, timeout, False)
+
+    def sendall(self, data, int flags, timeout):
+        """Everything within the timeout; after an error nobody knows how much."""
+        self.transmit_from(data, flags, timeout, True)
+
+    # The end.
+
+    def shutdown(self, int how):
+        """how: 0 read, 1 write, 2 both."""
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = tcp_shutdown(&self.engine.core.tcp, self.tcb(), how)
+                self.leave()
+        check(code)
+
+    cdef int linger(self, bint may_wait) noexcept nogil:
+        """With SO_LINGER, wait as long as it says for the peer to acknowledge everything (socket(7)).
+
+        Not if unread data makes the close a reset, nor if the socket does not block.
+        """
+        cdef Tcb* tcb
+        cdef int64_t until
+        cdef int code = self.enter()
+        if code < 0:
+            return 0
+        tcb = self.tcb()
+        if may_wait and tcb.settings.linger and tcb.settings.linger_s and not tcb.receive_ring.length:
+            until = clock_ns() + <int64_t>tcb.settings.linger_s * 1_000_000_000
+            if tcp_shutdown(&self.engine.core.tcp, tcb, SHUT_WR) == 0:
+                while not tcp_drained(tcb):
+                    code = self.wait(ANY_EVENT, until)
+                    if code < 0:
+                        return code
+        self.leave()
+        return 0
+
+    def close(self, timeout=None):
+        """Let go: data that was sent still goes out. Calls that wait end with EBADF."""
+        cdef bint may_wait = until_from(timeout) != AT_ONCE
+        cdef int code
+        with nogil:
+            code = self.linger(may_wait)
+            self.release(False)
+        if code == RAISED:
+            check(code)
+
+    def abort(self):
+        """Let go with a reset; what is queued is lost."""
+        with nogil:
+            self.release(True)
