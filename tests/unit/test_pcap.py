@@ -101,6 +101,8 @@ def test_every_block_is_whole(packets):
         number, _, _, captured, original = struct.unpack("<5I", body[:20])
         assert number < len(names)
         assert captured == original
+        options = body[20 + captured + -captured % 4 :]
+        assert options == b"" or options.endswith(bytes(4))
 
 
 @needs_tshark
