@@ -187,7 +187,8 @@ def portable(problem: BaseException) -> BaseException:
     if isinstance(problem, NamespaceError):
         return NamespaceError(*problem.args)
     if isinstance(problem, OSError):
-        return OSError(problem.errno, problem.strerror, problem.filename)
+        file = () if problem.filename is None else (problem.filename,)
+        return OSError(problem.errno, problem.strerror, *file)
     if isinstance(problem, ValueError):
         return ValueError(str(problem))
     return RuntimeError(f"{type(problem).__name__}: {problem}")
