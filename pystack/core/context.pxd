@@ -23,7 +23,8 @@ cdef enum DeadlineKind:
 ctypedef struct Context:
     int64_t now                 # ns, monotonic; set at each entry, constant until the next
     uint32_t mtu                # of the device
-    uint32_t max_train          # largest packet handed to the device, whatever its features (<= PACKET_MAX)
+    # largest packet handed to the device, whatever its features (<= PACKET_MAX)
+    uint32_t max_train
     uint64_t secret[2]          # for hash tables
     Random random
     PacketSlab slab
@@ -50,7 +51,8 @@ cdef inline void packet_drop(Context* context, Packet* packet, Counter reason) n
 
 
 cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events) noexcept nogil:
-    """Tell the driver (or the native service) that something happened; told once until it is taken."""
+    """Tell the driver (or the native service) that something happened; told once until it is taken.
+    """
     cdef ReadyList* ready = &context.service_ready if endpoint.service else &context.ready
     endpoint.ready |= <uint8_t>events
     if endpoint.on_ready_list:

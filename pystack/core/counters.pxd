@@ -1,5 +1,7 @@
-# Counters: one for every drop and every event that a person may ask about, by a name that explains itself.
-# Called by: every layer of the core through count(); shown by the stack's statistics under the lower-case name.
+# Counters: one for every drop and every event that a person may ask about, by a name that explains
+# itself.
+# Called by: every layer of the core through count(); shown by the stack's statistics under the
+# lower-case name.
 # RFCs: 4293, 4022 and 4113 name some of the same things.
 
 # Grouped by layer; within a group add at the end. A name says what happened: LAYER_WHAT_WHY.
@@ -28,7 +30,8 @@ cpdef enum Counter:
     IP_DROP_NO_ROUTE
     IP_DROP_TOO_BIG
     IP_DROP_LOOP_QUEUE_FULL
-    IP_IGNORED_MULTICAST_CONTROL        # router solicitations, MLD and IGMP reports, mDNS: a kernel's usual noise
+    # router solicitations, MLD and IGMP reports, mDNS: a kernel's usual noise
+    IP_IGNORED_MULTICAST_CONTROL
     IP_MIRRORED
     IP_LOOPED
     IP_FRAGMENTS_IN

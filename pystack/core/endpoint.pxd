@@ -1,4 +1,5 @@
-# Endpoint: what a connection (or a listener) and a datagram socket have in common, so that one table finds them
+# Endpoint: what a connection (or a listener) and a datagram socket have in common, so that one
+# table finds them
 # and one ready list reports them.
 # Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
 # RFCs: none.
@@ -24,7 +25,8 @@ cdef enum Service:
 
 cdef enum MtuDiscover:
     MTU_DISCOVER_DONT = 0       # IP_PMTUDISC_DONT: fragment, DF clear
-    MTU_DISCOVER_WANT = 1       # IP_PMTUDISC_WANT: follow the path MTU, fragment what is larger (UDP), DF otherwise
+    # IP_PMTUDISC_WANT: follow the path MTU, fragment what is larger (UDP), DF otherwise
+    MTU_DISCOVER_WANT = 1
     MTU_DISCOVER_DO = 2         # IP_PMTUDISC_DO: never fragment; EMSGSIZE
 
 # How an endpoint wants its packets marked.
@@ -37,7 +39,8 @@ ctypedef struct Endpoint:
     FlowKey key                 # first: the flow table holds pointers to it
     Endpoint* ready_next        # ready list link; stack only
     void* owner                 # the handle of the layer above, NULL when nobody holds it (orphan)
-    int32_t error               # pending error (errno, positive), taken by SO_ERROR or the next call
+    # pending error (errno, positive), taken by SO_ERROR or the next call
+    int32_t error
     uint8_t kind                # EndpointKind
     uint8_t ready               # Ready bits gathered since the driver last took them
     uint8_t on_ready_list

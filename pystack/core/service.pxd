@@ -1,4 +1,5 @@
-# Native services: echo, discard, character generator, answered inside the core, for any number of connections.
+# Native services: echo, discard, character generator, answered inside the core, for any number of
+# connections.
 # Called by: stack, for endpoints whose `service` is set.
 # RFCs: 862, 863, 864.
 

@@ -1,4 +1,5 @@
-# Native services: echo, discard, character generator, answered inside the core, for any number of connections.
+# Native services: echo, discard, character generator, answered inside the core, for any number of
+# connections.
 # Called by: stack, for endpoints whose `service` is set.
 # RFCs: 862, 863, 864.
 
@@ -40,7 +41,9 @@ pattern_fill()
 
 
 cdef void tcp_echo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """From the receive ring to the send ring; when that is full the window closes, and READY_WRITE goes on."""
+    """From the receive ring to the send ring; when that is full the window closes, and READY_WRITE
+    goes on.
+    """
     cdef const uint8_t* spans[2]
     cdef uint32_t lengths[2]
     cdef int64_t sent

@@ -1,5 +1,7 @@
-# The core's contract: packets in, time forward, packets out, who became ready. One Core is one stack.
-# Called by: the drivers in engine/, one caller at a time (they hold the lock). Never calls anything above it.
+# The core's contract: packets in, time forward, packets out, who became ready. One Core is one
+# stack.
+# Called by: the drivers in engine/, one caller at a time (they hold the lock). Never calls anything
+# above it.
 # RFCs: none of its own.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -35,13 +37,17 @@ cdef void core_input(Core* core, Packet* packet, int64_t now) noexcept nogil
 cdef void core_advance(Core* core, int64_t now) noexcept nogil
 # When core_advance wants to be called next: ns, DEADLINE_NEVER if there is nothing to wait for.
 cdef int64_t core_deadline(const Core* core) noexcept nogil
-# Finish what the calls and inputs since last time have set in motion (output once per batch, loop-back, native
-# services) and move all packets for the device to `out`. Their borrowed bytes are valid until the core is next entered.
+# Finish what the calls and inputs since last time have set in motion (output once per batch,
+# loop-back, native services) and move all packets for the device to `out`. Their borrowed bytes
+# are valid until the core is next entered.
 cdef void core_take_tx(Core* core, PacketQueue* out) noexcept nogil
-# The next endpoint with an owner that became ready, its events in *events; NULL: none left. Call after core_take_tx.
+# The next endpoint with an owner that became ready, its events in *events; NULL: none left. Call
+# after core_take_tx.
 cdef Endpoint* core_take_ready(Core* core, int* events) noexcept nogil
-# An endpoint that this stack answers by itself, at every address: TCP and UDP. 0 or a negative errno.
+# An endpoint that this stack answers by itself, at every address: TCP and UDP. 0 or a negative
+# errno.
 cdef int core_serve(Core* core, int service, int protocol, int port) noexcept nogil
-# Reset every connection and close every listener, held or not: RSTs are left for core_take_tx; holders see READY_ERROR
+# Reset every connection and close every listener, held or not: RSTs are left for core_take_tx;
+# holders see READY_ERROR
 # (ECONNABORTED) and still have to tcp_close what they hold.
 cdef void core_abort_all(Core* core) noexcept nogil

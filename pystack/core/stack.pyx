@@ -1,5 +1,7 @@
-# The core's contract: packets in, time forward, packets out, who became ready. One Core is one stack.
-# Called by: the drivers in engine/, one caller at a time (they hold the lock). Never calls anything above it.
+# The core's contract: packets in, time forward, packets out, who became ready. One Core is one
+# stack.
+# Called by: the drivers in engine/, one caller at a time (they hold the lock). Never calls anything
+# above it.
 # RFCs: none of its own.
 
 from libc.errno cimport EINVAL, ENOMEM
@@ -43,7 +45,8 @@ from pystack.core.wire.address cimport Addr, addr_any
 
 cdef enum:
     DEFAULT_MTU = 1500
-    # Packets between our own addresses that one entry delivers; the rest waits for the next, as on a real wire.
+    # Packets between our own addresses that one entry delivers; the rest waits for the next, as on
+    # a real wire.
     MAX_LOOPED = 256
     SERVICE_BACKLOG = 4096
 

@@ -1,4 +1,5 @@
-# One Core in a test's hands: packets in and out as bytes, time set by hand, TCP calls, a look inside.
+# One Core in a test's hands: packets in and out as bytes, time set by hand, TCP calls, a look
+# inside.
 # Called by: tests/scenario, tests/property.
 
 import ipaddress
@@ -197,9 +198,9 @@ cdef class Host:
 
     def find(self, local, int local_port, remote, int remote_port):
         """A look at the TCB of a 4-tuple, or None. Not held: valid until the next entry."""
-        cdef Addr l = to_addr(local)
-        cdef Addr r = to_addr(remote)
-        cdef Tcb* tcb = connection_find(&self.core.tcp, &l, local_port, &r, remote_port)
+        cdef Addr ours = to_addr(local)
+        cdef Addr theirs = to_addr(remote)
+        cdef Tcb* tcb = connection_find(&self.core.tcp, &ours, local_port, &theirs, remote_port)
         if tcb == NULL:
             return None
         cdef Tcp view = Tcp.__new__(Tcp)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from native.core import CallError, Host
 from property.wire import MS, Wire
 
@@ -14,7 +13,7 @@ HOUR = 3600 * SECOND
 
 
 class Side:
-    """One application: it has bytes to send, closes its direction when they are sent, and reads to the end."""
+    """One application: sends its bytes, closes its direction, and reads to the end."""
 
     def __init__(self, socket, data: bytes, rng: random.Random, chunk: int) -> None:
         self.socket, self.data, self.rng, self.chunk = socket, data, rng, chunk
@@ -34,7 +33,7 @@ class Side:
 
     def write(self) -> None:
         while self.sent < len(self.data):
-            piece = self.data[self.sent:self.sent + self.rng.randint(1, self.chunk)]
+            piece = self.data[self.sent : self.sent + self.rng.randint(1, self.chunk)]
             try:
                 self.sent += self.socket.send(piece)
             except CallError as error:
@@ -119,8 +118,17 @@ def test_a_stream_arrives_whole_over_any_wire(seed, loss, jitter, duplicate):
         config.update(receive_buffer=8192, send_buffer=8192)
     if seed % 5 == 4:
         config["window_scaling"] = False
-    check(*transfer(seed, up=200_000, down=50_000 * (seed % 3), config=config, loss=loss,
-                    jitter=jitter, duplicate=duplicate))
+    check(
+        *transfer(
+            seed,
+            up=200_000,
+            down=50_000 * (seed % 3),
+            config=config,
+            loss=loss,
+            jitter=jitter,
+            duplicate=duplicate,
+        )
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

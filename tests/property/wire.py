@@ -21,8 +21,8 @@ class Wire:
     jitter: int = 0
     loss: float = 0.0
     duplicate: float = 0.0
-    rate_bps: int = 0               # 0: no limit
-    queue: int = 1000               # packets that wait for the wire
+    rate_bps: int = 0  # 0: no limit
+    queue: int = 1000  # packets that wait for the wire
     now: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -48,11 +48,25 @@ def ip_packet(source: str, destination: str, protocol: int, payload: bytes, ttl:
     src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
     if src.version == 4:
         header = struct.pack(
-            "!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0x4000, ttl, protocol, 0,
-            src.packed, dst.packed,
+            "!BBHHHBBH4s4s",
+            0x45,
+            0,
+            20 + len(payload),
+            0,
+            0x4000,
+            ttl,
+            protocol,
+            0,
+            src.packed,
+            dst.packed,
         )
         return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
-    return struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl) + src.packed + dst.packed + payload
+    return (
+        struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl)
+        + src.packed
+        + dst.packed
+        + payload
+    )
 
 
 def pseudo(source: str, destination: str, protocol: int, length: int) -> bytes:
@@ -106,8 +120,17 @@ def parse_options(raw: bytes) -> dict[str, object]:
 class Peer:
     """One remote endpoint. `iss` is ours, `irs` the host's ISN once it has been seen."""
 
-    def __init__(self, host, *, local="10.0.0.1", remote="192.0.2.1", local_port=80,
-                 port=40000, iss=1_000_000, options=None):
+    def __init__(
+        self,
+        host,
+        *,
+        local="10.0.0.1",
+        remote="192.0.2.1",
+        local_port=80,
+        port=40000,
+        iss=1_000_000,
+        options=None,
+    ):
         self.host = host
         self.local, self.local_port = local, local_port
         self.remote, self.port = remote, port
@@ -118,15 +141,24 @@ class Peer:
         self.ts_recent = 0
         self.options = {"mss": 1460} if options is None else options
         self.pending: list[Segment] = []
-        self.snd_nxt = 0       # relative to iss
-        self.rcv_nxt = 0       # relative to irs
+        self.snd_nxt = 0  # relative to iss
+        self.rcv_nxt = 0  # relative to irs
 
     # --- out of the peer, into the host
 
-    def inject(self, flags: str, seq: int | None = None, ack: int | None = None, data: bytes = b"",
-               window: int = 65535, options: dict[str, object] | None = None, urgent: int = 0,
-               gso_size: int = 0, raw_ack: int | None = None) -> None:
-        """Send a segment; seq defaults to snd_nxt, ack (with A) to rcv_nxt, timestamps are added if agreed."""
+    def inject(
+        self,
+        flags: str,
+        seq: int | None = None,
+        ack: int | None = None,
+        data: bytes = b"",
+        window: int = 65535,
+        options: dict[str, object] | None = None,
+        urgent: int = 0,
+        gso_size: int = 0,
+        raw_ack: int | None = None,
+    ) -> None:
+        """Send a segment; seq defaults to snd_nxt, ack to rcv_nxt; agreed timestamps are added."""
         seq = self.snd_nxt if seq is None else seq
         bits = sum(FLAGS[f] for f in flags)
         options = dict(options or {})
@@ -138,10 +170,22 @@ class Peer:
             ack_number = (self.irs or 0) + (self.rcv_nxt if ack is None else ack)
         if raw_ack is not None:
             ack_number = raw_ack
-        segment = struct.pack(
-            "!HHIIBBHHH", self.port, self.local_port, (self.iss + seq) & 0xFFFFFFFF,
-            ack_number & 0xFFFFFFFF, (20 + len(opts)) // 4 << 4, bits, window, 0, urgent,
-        ) + opts + data
+        segment = (
+            struct.pack(
+                "!HHIIBBHHH",
+                self.port,
+                self.local_port,
+                (self.iss + seq) & 0xFFFFFFFF,
+                ack_number & 0xFFFFFFFF,
+                (20 + len(opts)) // 4 << 4,
+                bits,
+                window,
+                0,
+                urgent,
+            )
+            + opts
+            + data
+        )
         total = checksum(pseudo(self.remote, self.local, 6, len(segment)) + segment)
         segment = segment[:16] + struct.pack("!H", total) + segment[18:]
         self.snd_nxt = max(self.snd_nxt, seq + len(data) + ("S" in flags) + ("F" in flags))
@@ -164,7 +208,11 @@ class Peer:
             ip = dpkt.ip6.IP6(packet)
             destination = str(ipaddress.IPv6Address(ip.dst))
         tcp = ip.data
-        if not isinstance(tcp, dpkt.tcp.TCP) or tcp.dport != self.port or destination != self.remote:
+        if (
+            not isinstance(tcp, dpkt.tcp.TCP)
+            or tcp.dport != self.port
+            or destination != self.remote
+        ):
             return None
         raw = bytes(packet[20:] if packet[0] >> 4 == 4 else packet[40:])
         assert checksum(pseudo(self.local, self.remote, 6, len(raw)) + raw) == 0, "bad checksum"
@@ -175,8 +223,14 @@ class Peer:
             self.ts_recent = options["ts"][0]  # type: ignore[index]
         base = self.irs or 0
         segment = Segment(
-            letters(tcp.flags), (tcp.seq - base) & 0xFFFFFFFF, (tcp.ack - self.iss) & 0xFFFFFFFF,
-            tcp.win, bytes(tcp.data), options, tcp.urp, packet,
+            letters(tcp.flags),
+            (tcp.seq - base) & 0xFFFFFFFF,
+            (tcp.ack - self.iss) & 0xFFFFFFFF,
+            tcp.win,
+            bytes(tcp.data),
+            options,
+            tcp.urp,
+            packet,
         )
         if not tcp.flags & 4:
             end = segment.seq + len(segment.data) + bool(tcp.flags & 2) + bool(tcp.flags & 1)
@@ -189,7 +243,9 @@ class Peer:
         self.collect()
         assert self.pending, f"nothing was sent, expected {flags} {fields}"
         segment = self.pending.pop(0)
-        shown = f"got {segment.flags} {segment.seq}:{segment.seq + len(segment.data)} ack {segment.ack}"
+        shown = (
+            f"got {segment.flags} {segment.seq}:{segment.seq + len(segment.data)} ack {segment.ack}"
+        )
         assert set(segment.flags) - {"P"} == set(flags) - {"P"}, f"{shown}, expected {flags}"
         for name, value in fields.items():
             if name == "length":
@@ -232,4 +288,4 @@ class Peer:
 
     def port_of_host(self, segment: Segment) -> None:
         header = 20 if segment.raw[0] >> 4 == 4 else 40
-        self.local_port = struct.unpack("!H", segment.raw[header:header + 2])[0]
+        self.local_port = struct.unpack("!H", segment.raw[header : header + 2])[0]

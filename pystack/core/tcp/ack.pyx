@@ -1,4 +1,5 @@
-# The ACK field, step five of SEGMENT ARRIVES: what has arrived, how large the peer's window is, how long it took.
+# The ACK field, step five of SEGMENT ARRIVES: what has arrived, how large the peer's window is, how
+# long it took.
 # Called by: input.
 # RFCs: 9293 section 3.10.7.4, 5961 section 5, 7323 section 4, 2018, 2883.
 
@@ -16,7 +17,8 @@ from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
 from pystack.core.tcp.scoreboard cimport sent_acknowledge, sent_sack
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_rearm
 from pystack.core.wire.tcp cimport (
-    TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le, seq_lt,
+    TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le,
+    seq_lt,
 )
 
 
@@ -32,7 +34,8 @@ cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:
 cdef uint32_t sack_input(Tcb* tcb, const TcpOptions* options) noexcept nogil:
     """Bring the scoreboard up to date; return the bytes that are news.
 
-    Blocks outside (snd_una, snd_nxt] say nothing that we could use: D-SACKs and lies (RFC 2883, RFC 6675).
+    Blocks outside (snd_una, snd_nxt] say nothing that we could use: D-SACKs and lies
+    (RFC 2883, RFC 6675).
     """
     cdef uint32_t news = 0
     cdef int i
@@ -46,8 +49,11 @@ cdef uint32_t sack_input(Tcb* tcb, const TcpOptions* options) noexcept nogil:
     return news
 
 
-cdef void measure(TcpLayer* tcp, Tcb* tcb, int64_t sent_at, const TcpOptions* options) noexcept nogil:
-    """One RTT sample per ACK of new data: our own clock, or the echoed timestamp after a retransmission."""
+cdef void measure(
+        TcpLayer* tcp, Tcb* tcb, int64_t sent_at, const TcpOptions* options) noexcept nogil:
+    """One RTT sample per ACK of new data: our own clock, or the echoed timestamp after a
+    retransmission.
+    """
     cdef int32_t ticks
     if sent_at:
         rtt_sample(&tcb.rtt, tcp.context.now - sent_at, &tcp.config)
@@ -81,7 +87,9 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* optio
 
 
 cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Take over the peer's window if the segment is not older than the last one; True if it changed."""
+    """Take over the peer's window if the segment is not older than the last one; True if it
+    changed.
+    """
     cdef uint32_t window = <uint32_t>seg.window << tcb.snd_scale
     cdef bint changed
     if not (seq_lt(tcb.snd_wl1, seg.seq)
@@ -96,7 +104,9 @@ cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
 
 
 cdef void probing_input(Tcb* tcb) noexcept nogil:
-    """Something answered: probes go on only while the window stays too small (RFC 9293 section 3.8.6.1)."""
+    """Something answered: probes go on only while the window stays too small (RFC 9293 section
+    3.8.6.1).
+    """
     if not tcb.probing:
         return
     tcb.retransmits = 0
@@ -119,7 +129,8 @@ cdef bint ack_input(
         challenge_ack(tcp, tcb)
         return False
     if seq_lt(seg.ack, tcb.snd_una):
-        # Old, but its data may be new (RFC 9293: the ACK can be ignored). Its SACK blocks still hold.
+        # Old, but its data may be new (RFC 9293: the ACK can be ignored). Its SACK blocks still
+        # hold.
         if sack_input(tcb, options):
             tcb_output_later(tcp, tcb)
         return True

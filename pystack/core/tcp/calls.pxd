@@ -1,4 +1,5 @@
-# The user calls of RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS; in the manner of sockets.
+# The user calls of RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS; in the manner
+# of sockets.
 # Called by: stack's callers (engine), with the lock held and context.now set; native services.
 # RFCs: 9293 section 3.9.1 and 3.10.1 to 3.10.6.
 
@@ -12,24 +13,31 @@ from pystack.core.wire.address cimport Addr
 cdef Tcb* tcp_open(TcpLayer* tcp, bint v6) noexcept nogil
 cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
 cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil
-# The next established connection, which the caller then holds, or NULL. READY_READ of the listener announces it.
+# The next established connection, which the caller then holds, or NULL. READY_READ of the listener
+# announces it.
 cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil
 # 0: SYN sent; READY_WRITE or READY_ERROR follows. Chooses address and port if need be.
 cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
 # 1..length; -EAGAIN: no room now (READY_WRITE follows); -EPIPE; -ENOTCONN; the pending error.
-cdef int64_t tcp_send(TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more, bint urgent) noexcept nogil
-# 1..length; 0: end of stream; -EAGAIN: nothing yet (READY_READ follows); -ENOTCONN; the pending error.
-cdef int64_t tcp_receive(TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil
-# The application is done with `count` received bytes that it has looked at in the ring itself.
-cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t count) noexcept nogil
+cdef int64_t tcp_send(
+        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
+        bint urgent) noexcept nogil
+# 1..length; 0: end of stream; -EAGAIN: nothing yet (READY_READ follows); -ENOTCONN; the pending
+# error.
+cdef int64_t tcp_receive(
+        TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil
+# The application is done with `size` received bytes that it has looked at in the ring itself.
+cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil
 # how: 0 read, 1 write, 2 both (SHUT_RD, SHUT_WR, SHUT_RDWR).
 cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil
-# The holder lets go: linger, orphan, or RST if unread data would be lost (RFC 2525 section 2.17). endpoint.owner must
+# The holder lets go: linger, orphan, or RST if unread data would be lost (RFC 2525 section 2.17).
+# endpoint.owner must
 # be NULL; tcb must not be used afterwards.
 cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # As tcp_close, with RST and everything dropped.
 cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # What poll() would say now: Ready bits.
 cdef int tcp_poll(const Tcb* tcb) noexcept nogil
-# True when SO_LINGER's wait is over: all data and the FIN are acknowledged, or the connection is gone.
+# True when SO_LINGER's wait is over: all data and the FIN are acknowledged, or the connection is
+# gone.
 cdef bint tcp_drained(const Tcb* tcb) noexcept nogil

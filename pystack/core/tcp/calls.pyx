@@ -1,10 +1,11 @@
-# The user calls of RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS; in the manner of sockets.
+# The user calls of RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS; in the manner
+# of sockets.
 # Called by: stack's callers (engine), with the lock held and context.now set; native services.
 # RFCs: 9293 section 3.9.1 and 3.10.1 to 3.10.6.
 
 from libc.errno cimport (
-    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EALREADY, EINVAL, EISCONN, ENETUNREACH, ENOMEM, ENOTCONN,
-    EPIPE,
+    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EALREADY, EINVAL, EISCONN, ENETUNREACH,
+    ENOMEM, ENOTCONN, EPIPE,
 )
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -64,7 +65,9 @@ cdef Tcb* tcp_open(TcpLayer* tcp, bint v6) noexcept nogil:
 
 
 cdef bint family_fits(const Tcb* tcb, const Addr* address) noexcept nogil:
-    """An IPv6 socket speaks IPv4 too, unless V6ONLY; an IPv4 socket nothing else (RFC 3493 section 3.7)."""
+    """An IPv6 socket speaks IPv4 too, unless V6ONLY; an IPv4 socket nothing else (RFC 3493 section
+    3.7).
+    """
     return not tcb.endpoint.v6only if tcb.v6 and addr_is_v4(address) else (
         tcb.v6 or addr_is_v4(address))
 
@@ -90,7 +93,9 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
 
 
 cdef uint8_t scale_for(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    """The shift that can express the receive buffer; the stack's, if the application has not set one."""
+    """The shift that can express the receive buffer; the stack's, if the application has not set
+    one.
+    """
     cdef uint8_t scale = 0
     if not tcp.config.window_scaling:
         return 0
@@ -123,7 +128,9 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
 
 
 cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil:
-    """The connection that has been established longest, now held by the caller; NULL if there is none."""
+    """The connection that has been established longest, now held by the caller; NULL if there is
+    none.
+    """
     cdef Tcb* child
     if listener.state != STATE_LISTEN:
         return NULL
@@ -215,7 +222,8 @@ cdef int64_t tcp_send(
     room = tcb.settings.send_buffer - min(tcb.send_ring.length, tcb.settings.send_buffer)
     room = <uint32_t>min(<size_t>room, length)
     if room == 0 or ring_reserve(&tcb.send_ring, tcb.send_ring.length + room) < 0:
-        # Without memory the ACK of what is queued brings the next chance; with nothing queued there is none.
+        # Without memory the ACK of what is queued brings the next chance; with nothing queued there
+        # is none.
         tcb.write_blocked = True
         return -EAGAIN if tcb.send_ring.length else -ENOMEM
     ring_put(&tcb.send_ring, tcb.send_ring.length, data, room)
@@ -231,7 +239,9 @@ cdef int64_t tcp_send(
 
 cdef int64_t tcp_receive(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil:
-    """RECEIVE: copy out of the receive ring; 1..length, 0 at the end of the stream, or a negative errno."""
+    """RECEIVE: copy out of the receive ring; 1..length, 0 at the end of the stream, or a negative
+    errno.
+    """
     cdef uint32_t taken = <uint32_t>min(<size_t>tcb.receive_ring.length, length)
     if taken == 0 and tcb.receive_ring.length == 0:
         if tcb.endpoint.error:
@@ -249,9 +259,9 @@ cdef int64_t tcp_receive(
     return taken
 
 
-cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t count) noexcept nogil:
-    """Free `count` bytes of the receive ring, which may open the window."""
-    ring_consume(&tcb.receive_ring, count)
+cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
+    """Free `size` bytes of the receive ring, which may open the window."""
+    ring_consume(&tcb.receive_ring, size)
     if tcb.receive_ring.length == 0 and not holes_exist(tcb):
         ring_release(&tcb.receive_ring)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
@@ -292,7 +302,9 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
 
 
 cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """CLOSE by the holder, who forgets the TCB: orderly if possible, RST if data would be lost unread."""
+    """CLOSE by the holder, who forgets the TCB: orderly if possible, RST if data would be lost
+    unread.
+    """
     tcb.held = False
     tcb.endpoint.owner = NULL
     if tcb.state == STATE_CLOSED:
@@ -307,14 +319,17 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.held = True
         tcp_abort(tcp, tcb)
     else:
-        # What arrives from now on is answered with RST (input: text_step), so that nobody sends to a closed socket.
+        # What arrives from now on is answered with RST (input: text_step), so that nobody sends to
+        # a closed socket.
         queue_fin(tcp, tcb)
         tcb.other_at = tcb.other_at if tcb.state == STATE_TIME_WAIT else DEADLINE_NEVER
         fin_wait_2_timer(tcp, tcb)
 
 
 cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """ABORT (RFC 9293 section 3.10.5): RST if the peer knows of the connection, and everything is forgotten."""
+    """ABORT (RFC 9293 section 3.10.5): RST if the peer knows of the connection, and everything is
+    forgotten.
+    """
     tcb.held = False
     tcb.endpoint.owner = NULL
     if tcb.state == STATE_LISTEN:

@@ -14,7 +14,9 @@ cdef enum:
 
 
 cdef bint budget_left(TcpLayer* tcp) noexcept nogil:
-    """One more in this second? The limit is randomised, so that it tells an outsider nothing (CVE-2016-5696)."""
+    """One more in this second? The limit is randomised, so that it tells an outsider nothing
+    (CVE-2016-5696).
+    """
     cdef int64_t second = tcp.context.now // SECOND
     if second != tcp.challenge_second:
         tcp.challenge_second = second
@@ -27,7 +29,9 @@ cdef bint budget_left(TcpLayer* tcp) noexcept nogil:
 
 
 cdef void challenge_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Answer a segment that may be forged with what we really expect; at most one per period and connection."""
+    """Answer a segment that may be forged with what we really expect; at most one per period and
+    connection.
+    """
     if (tcp.context.now - tcb.last_challenge_at < tcp.config.challenge_period
             or not budget_left(tcp)):
         count(tcp.context, Counter.TCP_CHALLENGE_ACKS_SUPPRESSED)

@@ -14,7 +14,8 @@ cdef uint32_t timestamp_now(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
 
 
 cdef uint32_t timestamp_offset(const TcpLayer* tcp, const FlowKey* key) noexcept nogil:
-    """The same for all connections between two addresses, so that a later one is newer (RFC 6191)."""
+    """The same for all connections between two addresses, so that a later one is newer (RFC 6191).
+    """
     return <uint32_t>siphash(tcp.timestamp_secret, <const uint8_t*>key, 2 * sizeof(Addr))
 
 

@@ -1,4 +1,5 @@
-# Congestion control: how much may be in the network. NewReno; others will stand beside it behind these functions.
+# Congestion control: how much may be in the network. NewReno; others will stand beside it behind
+# these functions.
 # Called by: ack, recovery, timers, output.
 # RFCs: 5681, 6582, 6928, 3465.
 
@@ -10,7 +11,8 @@ cdef enum:
 
 
 cdef uint32_t initial_window(uint32_t smss, uint32_t segments) noexcept nogil:
-    # RFC 6928 section 2 bounds 10 segments by 14,600 bytes; as Linux, only the count is used here, so that
+    # RFC 6928 section 2 bounds 10 segments by 14,600 bytes; as Linux, only the count is used here,
+    # so that
     # a path of jumbo frames does not start with one segment.
     return segments * smss
 
@@ -23,7 +25,8 @@ cdef void congestion_start(
 
 
 cdef void congestion_acked(Congestion* congestion, uint32_t acked, uint32_t smss) noexcept nogil:
-    """Grow cwnd: slow start up to ssthresh, then one SMSS per window (RFC 5681 section 3.1, bytes as RFC 3465).
+    """Grow cwnd: slow start up to ssthresh, then one SMSS per window (RFC 5681 section 3.1, bytes
+    as RFC 3465).
 
     Only a window that was used may grow (RFC 7661 section 4.3's floor).
     """
@@ -41,7 +44,9 @@ cdef void congestion_acked(Congestion* congestion, uint32_t acked, uint32_t smss
 
 
 cdef void congestion_lost(Congestion* congestion, uint32_t flight, uint32_t smss) noexcept nogil:
-    """ssthresh = max(FlightSize / 2, 2 SMSS), and cwnd the same (RFC 5681 equation 4, RFC 6675 section 5)."""
+    """ssthresh = max(FlightSize / 2, 2 SMSS), and cwnd the same (RFC 5681 equation 4, RFC 6675
+    section 5).
+    """
     congestion.ssthresh = max(flight // 2, 2 * smss)
     congestion.cwnd = congestion.ssthresh
     congestion.acked = 0
@@ -59,7 +64,8 @@ cdef void congestion_timeout(
 
 cdef void congestion_recovered(
         Congestion* congestion, uint32_t flight, uint32_t smss) noexcept nogil:
-    """cwnd = min(ssthresh, max(FlightSize, SMSS) + SMSS) (RFC 6582 section 3.2 step 3): no burst."""
+    """cwnd = min(ssthresh, max(FlightSize, SMSS) + SMSS) (RFC 6582 section 3.2 step 3): no burst.
+    """
     congestion.cwnd = min(congestion.ssthresh, max(flight, smss) + smss)
 
 

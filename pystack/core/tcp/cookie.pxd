@@ -6,6 +6,10 @@ from pystack.core.ip.layer cimport IpView
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
-cdef void cookie_send(TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg, const TcpOptions* options) noexcept nogil
+cdef void cookie_send(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg, const TcpOptions*
+        options) noexcept nogil
 # True if seg acknowledges a cookie of ours; *syn is what the peer's SYN offered.
-cdef bint cookie_accept(TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg, TcpOptions* syn) noexcept nogil
+cdef bint cookie_accept(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
+        TcpOptions* syn) noexcept nogil

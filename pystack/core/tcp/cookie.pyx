@@ -18,8 +18,10 @@ from pystack.core.wire.tcp cimport (
     TCP_SYN, TcpOptions, TcpSegment, tcp_parse_options,
 )
 
-# Cookie: 5 bits of period, 2 bits of MSS class, 25 bits of keyed hash over addresses, ports, period, class and the
-# peer's ISN. Timestamp, if the SYN had one: its low 6 bits are SACK (1), window scale or 15 for none (4), spare (1).
+# Cookie: 5 bits of period, 2 bits of MSS class, 25 bits of keyed hash over addresses, ports,
+# period, class and the
+# peer's ISN. Timestamp, if the SYN had one: its low 6 bits are SACK (1), window scale or 15 for
+# none (4), spare (1).
 cdef enum:
     PERIOD_BITS = 5
     MSS_BITS = 2

@@ -51,7 +51,8 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
         too_big(tcp, tcb, error)
     elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and (
             error.kind != ICMP_ERROR_TIME_EXCEEDED):
-        # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC 5927 section 5.2.
+        # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC
+        # 5927 section 5.2.
         if error.kind == ICMP_ERROR_PORT_UNREACHABLE:
             count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
         tcb_finish(tcp, tcb, error.error)

@@ -29,9 +29,7 @@ from pystack.core.tcp.lookup cimport connection_find, listener_find
 from pystack.core.tcp.output cimport send_ack, send_reset, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen, text_input
 from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
-from pystack.core.tcp.tcb cimport (
-    tcb_finish, tcb_is_synchronized, tcb_output_later, tcb_rearm, tcb_set_state,
-)
+from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
 from pystack.core.wire.tcp cimport (
@@ -85,7 +83,8 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
 
 cdef bint unknown_input(
         TcpLayer* tcp, IpView* view, const TcpSegment* seg, const Tcb* after) noexcept nogil:
-    """No connection: the policy, then a listener, then refusal. False: the packet has been taken."""
+    """No connection: the policy, then a listener, then refusal. False: the packet has been taken.
+    """
     cdef uint32_t token
     cdef PolicyAction action = policy_find(
         tcp.ip, &view.destination, PROTOCOL_TCP, seg.destination_port, &token)
@@ -109,7 +108,9 @@ cdef bint unknown_input(
 
 
 cdef bint is_reopening(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """May this SYN replace a connection in TIME-WAIT? (RFC 6191 section 2, RFC 1122 section 4.2.2.13)"""
+    """May this SYN replace a connection in TIME-WAIT? (RFC 6191 section 2, RFC 1122 section
+    4.2.2.13)
+    """
     cdef TcpOptions options
     if seg.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) != TCP_SYN:
         return False
@@ -128,9 +129,11 @@ cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) n
         packet_free(&tcp.context.slab, view.packet)
 
 
-# --- SYN-SENT: RFC 9293 section 3.10.7.3 -------------------------------------------------------------------------
+# --- SYN-SENT: RFC 9293 section 3.10.7.3
+# -------------------------------------------------------------------------
 
-cdef void syn_sent_input(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
+cdef void syn_sent_input(
+        TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
     cdef TcpOptions options
     cdef bint acked = seg.flags & TCP_ACK != 0
     tcp_parse_options(seg, &options)
@@ -172,7 +175,9 @@ cdef void syn_sent_input(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment
 
 
 cdef void syn_acknowledged(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that state."""
+    """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that
+    state.
+    """
     cdef TcpSegment rest = seg[0]
     if tcb.retransmits == 0:
         rtt_sample(&tcb.rtt, tcp.context.now - tcb.first_unacked_at, &tcp.config)
@@ -200,15 +205,18 @@ cdef void simultaneous_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     send_syn(tcp, tcb)
 
 
-# --- all other states: RFC 9293 section 3.10.7.4 -----------------------------------------------------------------
+# --- all other states: RFC 9293 section 3.10.7.4
+# -----------------------------------------------------------------
 
-cdef void segment_arrives(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* received) noexcept nogil:
+cdef void segment_arrives(
+        TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* received) noexcept nogil:
     """The steps in their order; each returns False when the segment is done with."""
     cdef TcpSegment seg = received[0]
     cdef TcpOptions options
     tcp_parse_options(&seg, &options)
     if is_retransmitted_syn(tcb, &seg):
-        # The peer has not seen our SYN-ACK: RFC 9293 would send a bare ACK, Linux the SYN-ACK once more.
+        # The peer has not seen our SYN-ACK: RFC 9293 would send a bare ACK, Linux the SYN-ACK once
+        # more.
         send_syn(tcp, tcb)
         return
     if not timestamp_is_good(tcp, tcb, &seg, &options):
@@ -234,7 +242,9 @@ cdef bint is_retransmitted_syn(const Tcb* tcb, const TcpSegment* seg) noexcept n
 
 
 cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """RFC 9293: an unacceptable segment draws an ACK. Bare ones are limited, so that two stacks cannot loop."""
+    """RFC 9293: an unacceptable segment draws an ACK. Bare ones are limited, so that two stacks
+    cannot loop.
+    """
     if seg.length and not seg.flags & TCP_SYN:
         send_ack(tcp, tcb)
     else:
@@ -262,10 +272,13 @@ cdef bint timestamp_is_good(
 
 
 cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """First, check sequence number: does any of it lie in the window? (RFC 9293 section 3.4, table 6)"""
+    """First, check sequence number: does any of it lie in the window? (RFC 9293 section 3.4, table
+    6)
+    """
     cdef uint32_t length = segment_length(seg)
     cdef uint32_t edge = seq_max(tcb.rcv_edge, tcb.rcv_nxt)
-    # As Linux: an empty segment may be as old as our last ACK (reordering), and a segment that starts at the edge is
+    # As Linux: an empty segment may be as old as our last ACK (reordering), and a segment that
+    # starts at the edge is
     # let in, so that the ACK of a zero-window probe counts; trim() takes its text.
     cdef uint32_t least = tcb.last_ack_sent if length == 0 else tcb.rcv_nxt + 1
     if seq_ge(seg.seq + length, least) and seq_le(seg.seq, edge):
@@ -308,7 +321,9 @@ cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
 
 
 cdef bint syn_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Fourth, check the SYN bit (RFC 5961 section 4.2): in any synchronized state a challenge, never a reset."""
+    """Fourth, check the SYN bit (RFC 5961 section 4.2): in any synchronized state a challenge,
+    never a reset.
+    """
     if not seg.flags & TCP_SYN:
         return True
     if tcb.state == STATE_SYN_RECEIVED and not tcb.passive and seg.seq == tcb.irs:
@@ -417,7 +432,9 @@ cdef void urgent_step(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
 
 
 cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Seventh, process the segment text; what nobody will ever read resets (RFC 9293 section 3.6.1, MUST-13)."""
+    """Seventh, process the segment text; what nobody will ever read resets (RFC 9293 section 3.6.1,
+    MUST-13).
+    """
     if tcb.fin_received or tcb.state not in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         return
     if not tcb.held and tcb.state != STATE_ESTABLISHED:
@@ -426,7 +443,8 @@ cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nog
         tcb_finish(tcp, tcb, 0)
         return
     if not text_input(tcp, tcb, seg) and tcb.ack_now:
-        # RFC 5681 section 4.2: each segment beyond a hole draws a duplicate ACK of its own; a peer without SACK counts
+        # RFC 5681 section 4.2: each segment beyond a hole draws a duplicate ACK of its own; a peer
+        # without SACK counts
         # them. All other ACKs wait for the end of the batch.
         send_ack(tcp, tcb)
 

@@ -1,4 +1,5 @@
-# The TCP layer's structs: everything that a connection remembers (the TCB), by the names of the RFCs.
+# The TCP layer's structs: everything that a connection remembers (the TCB), by the names of the
+# RFCs.
 # Called by: every file of tcp/, stack. A comment at each group says who writes it.
 # RFCs: 9293 section 3.3.1, 6298, 5681, 6675, 7323, 2018.
 
@@ -24,20 +25,23 @@ cdef enum TcpState:
     STATE_LAST_ACK = 9
     STATE_TIME_WAIT = 10
 
-cdef struct Tcb                 # below
+cdef struct Tcb     # below
 
-# What Linux keeps in sysctls. Times in nanoseconds, sizes in bytes. Set once per stack, then read only.
+# What Linux keeps in sysctls. Times in nanoseconds, sizes in bytes. Set once per stack, then read
+# only.
 ctypedef struct TcpConfig:
     int64_t rto_initial         # 1 s (RFC 6298 section 2.1)
     int64_t rto_min             # 200 ms, as Linux
     int64_t rto_max             # 120 s
     int64_t delayed_ack         # 40 ms, as Linux (RFC 9293 section 3.8.6.3: below 500 ms)
-    int64_t cork                # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back
+    # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back
+    int64_t cork
     int64_t time_wait           # 60 s: 2 MSL
     int64_t fin_wait_2          # 60 s for orphans
     int64_t keepalive_idle      # 7200 s (RFC 1122 section 4.2.3.6)
     int64_t keepalive_interval  # 75 s
-    int64_t challenge_period    # 500 ms: at least between two challenge ACKs of one connection, as Linux
+    # 500 ms: at least between two challenge ACKs of one connection, as Linux
+    int64_t challenge_period
     uint32_t keepalive_count    # 9
     uint32_t syn_retries        # 6
     uint32_t synack_retries     # 5
@@ -58,7 +62,8 @@ ctypedef struct TcpConfig:
     uint8_t window_scaling
     uint8_t syn_cookies
 
-# How the application wants this connection; inherited from the listener. Written by calls and settings only.
+# How the application wants this connection; inherited from the listener. Written by calls and
+# settings only.
 ctypedef struct TcpSettings:
     uint32_t receive_buffer
     uint32_t send_buffer
@@ -76,7 +81,8 @@ ctypedef struct TcpSettings:
     uint8_t quick_ack           # TCP_QUICKACK
     uint16_t linger_s
 
-# One transmission: a segment or a train, split when only part of it is acknowledged selectively or lost.
+# One transmission: a segment or a train, split when only part of it is acknowledged selectively or
+# lost.
 cdef enum SentFlag:
     SENT_SACKED = 0x01
     SENT_LOST = 0x02
@@ -118,7 +124,8 @@ cdef enum RecoveryState:
 ctypedef struct TcpBusy:
     SentQueue sent              # oldest first; written by scoreboard.pyx
     IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx
-    uint32_t recent[4]          # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
+    # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
+    uint32_t recent[4]
     uint8_t recent_count
 
 cdef struct TcbList:
@@ -136,7 +143,8 @@ ctypedef struct Backlog:
 cdef struct Tcb:
     Endpoint endpoint
     DeadlineNode deadline
-    TcbList* list               # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead
+    # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead
+    TcbList* list
     Tcb* next
     Tcb* previous
     Tcb* output_next            # output list, with output_pending
@@ -144,7 +152,8 @@ cdef struct Tcb:
     Backlog* backlog            # LISTEN only
     TcpBusy* busy
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
-    Ring receive_ring           # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
+    # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
+    Ring receive_ring
 
     # send sequence space: input (ack.pyx) and output.pyx
     uint32_t iss
@@ -171,7 +180,8 @@ cdef struct Tcb:
     uint32_t last_ack_sent      # Last.ACK.sent of RFC 7323
     uint32_t rcv_up
     uint32_t ts_recent
-    uint32_t ts_offset          # added to our clock, so that it tells nothing (RFC 7323 section 5.4)
+    # added to our clock, so that it tells nothing (RFC 7323 section 5.4)
+    uint32_t ts_offset
     uint32_t duplicate_start    # D-SACK to report, with duplicate_pending (RFC 2883)
     uint32_t duplicate_end
     uint32_t ack_segment        # size of a full segment as the peer sends them
@@ -181,12 +191,14 @@ cdef struct Tcb:
     Rtt rtt
     Congestion congestion
 
-    # timers: absolute, DEADLINE_NEVER when off; `deadline` holds a time no later than the first of them
+    # timers: absolute, DEADLINE_NEVER when off; `deadline` holds a time no later than the first of
+    # them
     int64_t retransmit_at       # RTO, or zero-window probe when `probing`
     int64_t ack_at              # delayed ACK
     int64_t other_at            # TIME-WAIT, FIN-WAIT-2, keepalive, user timeout, linger
     int64_t last_received_at    # for keepalive
-    int64_t first_unacked_at    # when the oldest outstanding data was first left without progress (R2, user timeout)
+    # when the oldest outstanding data was first left without progress (R2, user timeout)
+    int64_t first_unacked_at
     int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)
     int64_t last_challenge_at
 

@@ -1,4 +1,5 @@
-# Passive opens: SYNs to a listener, half-open connections and their bound, SYN cookies, the accept queue.
+# Passive opens: SYNs to a listener, half-open connections and their bound, SYN cookies, the accept
+# queue.
 # Called by: input, calls, timers.
 # RFCs: 9293 sections 3.10.7.2 and 3.10.7.4, 4987 section 3.6, 7323, 6528.
 
@@ -6,10 +7,14 @@ from pystack.core.ip.layer cimport IpView
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
-# A segment for a LISTEN TCB. `after`: the TIME-WAIT connection that a SYN replaces, or NULL (its ISN must be exceeded).
+# A segment for a LISTEN TCB. `after`: the TIME-WAIT connection that a SYN replaces, or NULL (its
+# ISN must be exceeded).
 # Returns a TCB that is to process the segment further (a cookie became a connection), else NULL.
-cdef Tcb* listen_input(TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg, const Tcb* after) noexcept nogil
-# A half-open connection got its ACK. False: the accept queue is full, drop the ACK (it will come again).
+cdef Tcb* listen_input(
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
+        const Tcb* after) noexcept nogil
+# A half-open connection got its ACK. False: the accept queue is full, drop the ACK (it will come
+# again).
 cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil
 # The listener goes: half-open and unaccepted connections are reset.
 cdef void listen_close(TcpLayer* tcp, Tcb* listener) noexcept nogil

@@ -11,9 +11,7 @@ from pystack.core.memory.flow cimport flow_insert
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.congestion cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_send
-from pystack.core.tcp.layer cimport (
-    STATE_LISTEN, STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer,
-)
+from pystack.core.tcp.layer cimport STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer
 from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
@@ -36,7 +34,9 @@ cdef int64_t RTO_AFTER_SYN_LOSS = 3_000_000_000     # RFC 6298 section 5.7
 
 
 cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil:
-    """What we offer and the peer's SYN offers too is agreed (RFC 7323 section 1.3, RFC 2018 section 2)."""
+    """What we offer and the peer's SYN offers too is agreed (RFC 7323 section 1.3, RFC 2018 section
+    2).
+    """
     cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
     tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
     if options.present & TCP_OPT_MSS:
@@ -66,7 +66,9 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
     cdef uint32_t window = tcb.rcv_edge - tcb.rcv_nxt
     sync_mss(tcp, tcb)
-    congestion_start(&tcb.congestion, tcb.smss, 1 if tcb.retransmits > 1 else tcp.config.initial_window)
+    # RFC 6928 section 2: one segment if the SYN or the SYN-ACK was lost more than once.
+    congestion_start(&tcb.congestion, tcb.smss,
+                     1 if tcb.retransmits > 1 else tcp.config.initial_window)
     if tcb.rtt.srtt == 0 and tcb.retransmits:
         tcb.rtt.rto = RTO_AFTER_SYN_LOSS
     tcb.ack_segment = min(tcb.smss, <uint32_t>DEFAULT_MSS_V4)
@@ -78,7 +80,9 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef Tcb* child_new(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg) noexcept nogil:
-    """A TCB for a SYN to a listener, with the listener's settings, in the table; NULL: out of memory."""
+    """A TCB for a SYN to a listener, with the listener's settings, in the table; NULL: out of
+    memory.
+    """
     cdef Tcb* child = tcb_new(tcp)
     if child == NULL:
         return NULL
@@ -146,7 +150,9 @@ cdef void syn_input(
 
 cdef Tcb* cookie_input(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg) noexcept nogil:
-    """An ACK that may carry a cookie of ours: a SYN-RECEIVED connection that goes on with the segment, or NULL."""
+    """An ACK that may carry a cookie of ours: a SYN-RECEIVED connection that goes on with the
+    segment, or NULL.
+    """
     cdef TcpOptions syn
     cdef Tcb* child
     if not cookie_accept(tcp, listener, view, seg, &syn):
@@ -195,7 +201,8 @@ cdef Tcb* listen_input(
 
 
 cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil:
-    """Move a child from the half-open to the accept queue, or to the native service that it is for."""
+    """Move a child from the half-open to the accept queue, or to the native service that it is for.
+    """
     cdef Tcb* listener = child.listener
     if listener == NULL:
         return True

@@ -7,11 +7,16 @@ from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 
-cdef Tcb* connection_find(const TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t remote_port) noexcept nogil
-# The LISTEN TCB for a destination: the exact address, then all addresses of the family, then :: without V6ONLY.
+cdef Tcb* connection_find(
+        const TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
+        remote_port) noexcept nogil
+# The LISTEN TCB for a destination: the exact address, then all addresses of the family, then ::
+# without V6ONLY.
 cdef Tcb* listener_find(const TcpLayer* tcp, const Addr* local, uint16_t port) noexcept nogil
 # May tcb bind to address and port? 0 or -EADDRINUSE.
-cdef int bind_conflict(const TcpLayer* tcp, const Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
-# An unused port for bind(0), or for a connection whose key lacks only the local port (RFC 6056 section 3.3.3); 0: none.
+cdef int bind_conflict(
+        const TcpLayer* tcp, const Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
+# An unused port for bind(0), or for a connection whose key lacks only the local port (RFC 6056
+# section 3.3.3); 0: none.
 cdef uint16_t port_for_bind(TcpLayer* tcp, const Tcb* tcb, const Addr* address) noexcept nogil
 cdef uint16_t port_for_connect(TcpLayer* tcp, FlowKey* key) noexcept nogil

@@ -98,11 +98,13 @@ cdef uint16_t port_for_bind(TcpLayer* tcp, const Tcb* tcb, const Addr* address) 
 
 
 cdef uint16_t port_for_connect(TcpLayer* tcp, FlowKey* key) noexcept nogil:
-    """Simple hash-based selection: offset by destination, then upwards (RFC 6056 section 3.3.3); 0 if none is free."""
-    cdef uint32_t offset, i
+    """Simple hash-based selection: offset by destination, then upwards (RFC 6056 section 3.3.3); 0
+    if none is free.
+    """
+    cdef uint32_t offset, _attempt
     key.local_port = 0
     offset = <uint32_t>siphash(tcp.port_secret, <const uint8_t*>key, sizeof(FlowKey))
-    for i in range(<uint32_t>EPHEMERAL_COUNT):
+    for _attempt in range(<uint32_t>EPHEMERAL_COUNT):
         key.local_port = <uint16_t>(
             FIRST_EPHEMERAL + (offset + tcp.port_counter) % EPHEMERAL_COUNT)
         tcp.port_counter += 1

@@ -10,7 +10,8 @@ from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
 # Everything that is owed: retransmissions, new data, FIN, ACK.
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# The same, and a segment that Nagle, cork or a small window hold back goes too (override of RFC 9293 section 3.8.6.2.1).
+# The same, and a segment that Nagle, cork or a small window hold back goes too (override of RFC
+# 9293 section 3.8.6.2.1).
 cdef void tcp_output_forced(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # SYN, or SYN-ACK in SYN-RECEIVED.
@@ -20,8 +21,11 @@ cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void send_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The answer to a segment that belongs to no connection (RFC 9293 section 3.10.7.1).
 cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* seg) noexcept nogil
-# Header, options and checksum around a segment; spans: up to two stretches of payload. 0 or a negative errno.
-cdef int segment_send(TcpLayer* tcp, const Endpoint* endpoint, TcpSegment* seg, const TcpOptions* options, const uint8_t** spans, const uint32_t* lengths) noexcept nogil
+# Header, options and checksum around a segment; spans: up to two stretches of payload. 0 or a
+# negative errno.
+cdef int segment_send(
+        TcpLayer* tcp, const Endpoint* endpoint, TcpSegment* seg, const TcpOptions* options, const
+        uint8_t** spans, const uint32_t* lengths) noexcept nogil
 # Payload of a segment to this peer with the options that we send now.
 cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The MSS that we announce: what our device can receive (RFC 6691).

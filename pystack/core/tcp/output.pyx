@@ -12,7 +12,7 @@ from pystack.core.ip.output cimport ip_output, ip_packet_new
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport (
-    CSUM_PARTIAL, GSO_NONE, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
+    CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.clock cimport timestamp_now
@@ -87,7 +87,9 @@ cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
 
 
 cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """SMSS without the fixed headers and without the options of every segment (RFC 6691 section 3.2)."""
+    """SMSS without the fixed headers and without the options of every segment (RFC 6691 section
+    3.2).
+    """
     cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
     cdef uint32_t mtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
     cdef uint32_t mss = min(mtu - (40 if v4 else 60), tcb.peer_mss)
@@ -99,11 +101,13 @@ cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef uint16_t advertised_window(Tcb* tcb) noexcept nogil:
-    """The window field; remembers the right edge, which never moves left (RFC 9293 section 3.8.6)."""
+    """The window field; remembers the right edge, which never moves left (RFC 9293 section 3.8.6).
+    """
     cdef uint32_t window = receive_edge(tcb) - tcb.rcv_nxt
     cdef uint32_t field = min(window >> tcb.rcv_scale, <uint32_t>0xFFFF)
     if seq_lt(tcb.rcv_nxt + (field << tcb.rcv_scale), tcb.rcv_edge):
-        # The scale cannot say the old edge exactly: rather a few bytes more than a window that shrinks.
+        # The scale cannot say the old edge exactly: rather a few bytes more than a window that
+        # shrinks.
         field = min((window + (1 << tcb.rcv_scale) - 1) >> tcb.rcv_scale, <uint32_t>0xFFFF)
     if seq_gt(tcb.rcv_nxt + (field << tcb.rcv_scale), tcb.rcv_edge):
         tcb.rcv_edge = tcb.rcv_nxt + (field << tcb.rcv_scale)
@@ -117,7 +121,9 @@ cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noex
 
 
 cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
-    """Options of a segment of a synchronized connection: timestamps, and SACK if there is something to report."""
+    """Options of a segment of a synchronized connection: timestamps, and SACK if there is something
+    to report.
+    """
     options.present = 0
     options.sack_count = 0
     if tcb.timestamps_ok:
@@ -168,7 +174,9 @@ cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """SYN, or SYN-ACK once the peer's SYN is there; offers what the peer (if known) has offered too."""
+    """SYN, or SYN-ACK once the peer's SYN is there; offers what the peer (if known) has offered
+    too.
+    """
     cdef TcpSegment seg
     cdef TcpOptions options
     cdef bint answer = tcb.state == STATE_SYN_RECEIVED
@@ -217,7 +225,9 @@ cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* se
     segment_send(tcp, &endpoint, &reset, &options, NULL, NULL)
 
 
-cdef int send_data(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length, bint fin, uint32_t mss) noexcept nogil:
+cdef int send_data(
+        TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length, bint fin,
+        uint32_t mss) noexcept nogil:
     """[seq, seq + length) of the send ring as one segment or train, lent to the packet."""
     cdef TcpSegment seg
     cdef TcpOptions options
@@ -264,7 +274,8 @@ cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept
     if tcb.fast_retransmit:
         tcb.fast_retransmit = False
         count(tcp.context, Counter.TCP_FAST_RETRANSMITS)
-        # RFC 6298 section 5 by way of RFC 6675 section 5 step 4.3: the timer starts anew with this one.
+        # RFC 6298 section 5 by way of RFC 6675 section 5 step 4.3: the timer starts anew with this
+        # one.
         tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
     sent_retransmitted(tcb, sent, tcp.context.now)
     send_data(tcp, tcb, sent.seq, length, fin, mss)
@@ -272,7 +283,9 @@ cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept
 
 
 cdef bint small_segment_may_go(const Tcb* tcb) noexcept nogil:
-    """Nagle (RFC 1122 section 4.2.3.4) as Minshall and Linux read it: hold back only behind another small one."""
+    """Nagle (RFC 1122 section 4.2.3.4) as Minshall and Linux read it: hold back only behind another
+    small one.
+    """
     if tcb.fin_queued or tcb.urgent_out:
         return True
     if tcb.settings.cork or tcb.more:
@@ -294,7 +307,9 @@ cdef uint32_t whole_segments(uint32_t size, uint32_t mss) noexcept nogil:
 
 
 cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
-    """How much new data goes out now as one train (RFC 9293 section 3.8.6.2.1, Nagle, cwnd); 0: none."""
+    """How much new data goes out now as one train (RFC 9293 section 3.8.6.2.1, Nagle, cwnd); 0:
+    none.
+    """
     cdef uint32_t waiting = unsent(tcb)
     cdef uint32_t window = usable_window(tcb)
     cdef uint32_t pipe = sent_pipe(tcb)
@@ -307,7 +322,8 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
     if size < waiting:
         if size >= mss:
             return whole_segments(size, mss)
-        # The window, not the data, is small: wait for half of the largest one, or for the override timer.
+        # The window, not the data, is small: wait for half of the largest one, or for the override
+        # timer.
         return size if forced or size >= tcb.max_snd_wnd // 2 else 0
     if size % mss == 0 or forced or small_segment_may_go(tcb):
         return size
@@ -320,7 +336,8 @@ cdef bint fin_may_go(const Tcb* tcb, uint32_t length) noexcept nogil:
             and usable_window(tcb) > length)
 
 
-cdef bint send_new(TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
+cdef bint send_new(
+        TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
     """One train of new data, with the FIN if it is time; True if something went out."""
     cdef uint32_t length, end
     cdef bint fin
@@ -346,7 +363,9 @@ cdef bint send_new(TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint f
 
 
 cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section 3.8.6.1)."""
+    """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section
+    3.8.6.1).
+    """
     if tcb.probing or tcb_flight(tcb) or not (unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
         return
     tcb.probing = True
@@ -357,7 +376,8 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef uint32_t train_limit(const TcpLayer* tcp, uint32_t mss) noexcept nogil:
-    """Payload of the largest train: the device's limit less the largest headers, in whole segments."""
+    """Payload of the largest train: the device's limit less the largest headers, in whole segments.
+    """
     cdef uint32_t limit = tcp.context.max_train
     if limit < mss + 60 + TCP_MAX_HEADER_LENGTH:
         return mss
@@ -392,7 +412,9 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
 
 
 cdef void note_limit(Tcb* tcb) noexcept nogil:
-    """Was it cwnd that held data back? Otherwise it must not grow (RFC 7661; in slow start as Linux)."""
+    """Was it cwnd that held data back? Otherwise it must not grow (RFC 7661; in slow start as
+    Linux).
+    """
     cdef uint32_t pipe = sent_pipe(tcb)
     tcb.congestion.limited = (
         (unsent(tcb) != 0 and pipe + tcb.smss > tcb.congestion.cwnd)

@@ -1,4 +1,5 @@
-# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not; when to acknowledge; the window.
+# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not; when to acknowledge;
+# the window.
 # Called by: input; calls (after a read); output (window and SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 

@@ -1,8 +1,9 @@
-# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not; when to acknowledge; the window.
+# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not; when to acknowledge;
+# the window.
 # Called by: input; calls (after a read); output (window and SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from pystack.core.context cimport count, count_many, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_READ
@@ -45,7 +46,9 @@ cdef void remember_recent(TcpBusy* busy, uint32_t start) noexcept nogil:
 
 
 cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Store beyond a hole. Always acknowledged at once: the duplicate ACK that the sender waits for."""
+    """Store beyond a hole. Always acknowledged at once: the duplicate ACK that the sender waits
+    for.
+    """
     cdef uint32_t offset = tcb.receive_ring.length + (seg.seq - tcb.rcv_nxt)
     cdef TcpBusy* busy = tcb_busy(tcb)
     tcb.ack_now = True
@@ -82,7 +85,9 @@ cdef void absorb(Tcb* tcb) noexcept nogil:
 
 
 cdef void owe_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Now, or delayed: at least every second full segment (RFC 9293 section 3.8.6.3), as Linux chooses."""
+    """Now, or delayed: at least every second full segment (RFC 9293 section 3.8.6.3), as Linux
+    chooses.
+    """
     if tcb.ack_now or tcb.unacked_bytes > tcb.ack_segment or (
             (tcb.quick_acks and not tcb.interactive) or tcb.settings.quick_ack):
         tcb.ack_now = True
@@ -117,7 +122,9 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
 
 
 cdef uint32_t receive_edge(const Tcb* tcb) noexcept nogil:
-    """The receiver's silly window avoidance (RFC 9293 section 3.8.6.2.2): the edge moves by half the buffer or a segment."""
+    """The receiver's silly window avoidance (RFC 9293 section 3.8.6.2.2): the edge moves by half
+    the buffer or a segment.
+    """
     cdef uint32_t used = tcb.receive_ring.length
     cdef uint32_t space = tcb.settings.receive_buffer - min(used, tcb.settings.receive_buffer)
     cdef uint32_t edge = tcb.rcv_nxt + space
@@ -129,9 +136,11 @@ cdef uint32_t receive_edge(const Tcb* tcb) noexcept nogil:
 
 
 cdef void window_opened(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Owe a window update when what we can offer is twice what the peer still sees, or it sees too little.
+    """Owe a window update when what we can offer is twice what the peer still sees, or it sees too
+    little.
 
-    A lost update cannot stall the peer: it probes (RFC 9293 section 3.8.6.1) and is answered with the new window.
+    A lost update cannot stall the peer: it probes (RFC 9293 section 3.8.6.1) and is answered
+    with the new window.
     """
     cdef uint32_t edge = receive_edge(tcb)
     cdef uint32_t seen = tcb.rcv_edge - tcb.rcv_nxt if seq_gt(tcb.rcv_edge, tcb.rcv_nxt) else 0
@@ -143,7 +152,9 @@ cdef void window_opened(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef int sack_blocks(const Tcb* tcb, SackBlock* blocks, int room) noexcept nogil:
-    """Blocks to report: a D-SACK, then the most recent arrivals, none twice (RFC 2018 section 4, RFC 2883)."""
+    """Blocks to report: a D-SACK, then the most recent arrivals, none twice (RFC 2018 section 4,
+    RFC 2883).
+    """
     cdef const Interval* interval
     cdef int written = 0
     cdef int i, j

@@ -5,8 +5,11 @@
 from libc.stdint cimport uint32_t
 from pystack.core.tcp.layer cimport Sent, Tcb, TcpLayer
 
-# An ACK came: `acked` bytes newly acknowledged in order, `sacked` selectively; `duplicate` in the sense of RFC 5681.
-cdef void recovery_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, uint32_t sacked, bint duplicate) noexcept nogil
+# An ACK came: `acked` bytes newly acknowledged in order, `sacked` selectively; `duplicate` in the
+# sense of RFC 5681.
+cdef void recovery_acked(
+        TcpLayer* tcp, Tcb* tcb, uint32_t acked, uint32_t sacked, bint duplicate) noexcept nogil
 cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# What to retransmit now, cut to at most `size` bytes; NULL: nothing, send new data if the window allows.
+# What to retransmit now, cut to at most `size` bytes; NULL: nothing, send new data if the window
+# allows.
 cdef Sent* recovery_next(Tcb* tcb, uint32_t size, bint new_data_possible) noexcept nogil

@@ -23,9 +23,11 @@ cdef enum:
 
 
 cdef void credit_duplicates(Tcb* tcb) noexcept nogil:
-    """Without SACK each duplicate ACK says that some segment has left the network (RFC 6582, RFC 3042).
+    """Without SACK each duplicate ACK says that some segment has left the network (RFC 6582, RFC
+    3042).
 
-    The first outstanding segment is the one that is missing, and what is lost is not in the network anyway.
+    The first outstanding segment is the one that is missing, and what is lost is not in the
+    network anyway.
     """
     cdef uint32_t flight = tcb_flight(tcb)
     cdef uint32_t credit = tcb.duplicate_acks * tcb.smss
@@ -38,7 +40,8 @@ cdef void enter_fast_recovery(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.recover = tcb.snd_nxt
     tcb.high_retransmitted = tcb.snd_una
     tcb.rescued = False
-    # RFC 6675 section 5 step 4.1, RFC 5681 section 3.2: the first segment is lost whatever the scoreboard says.
+    # RFC 6675 section 5 step 4.1, RFC 5681 section 3.2: the first segment is lost whatever the
+    # scoreboard says.
     sent_mark_first_lost(tcb, tcb.smss)
     congestion_lost(&tcb.congestion, tcb_flight(tcb), tcb.smss)
     tcb.fast_retransmit = True
@@ -52,7 +55,8 @@ cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcep
         if tcb.duplicate_acks:
             count(tcp.context, Counter.TCP_LIMITED_TRANSMITS)
         return
-    # RFC 6582 section 4.1 / RFC 6675 section 5 step 1: not again for what was lost in the episode before.
+    # RFC 6582 section 4.1 / RFC 6675 section 5 step 1: not again for what was lost in the episode
+    # before.
     if tcb.recover_valid and not seq_gt(tcb.snd_una, tcb.recover) and not tcb.sack_ok:
         return
     if tcb_flight(tcb):
@@ -77,7 +81,8 @@ cdef void recovery_acked(
         TcpLayer* tcp, Tcb* tcb, uint32_t acked, uint32_t sacked, bint duplicate) noexcept nogil:
     """The scoreboard has been brought up to date by an ACK: what does that mean?
 
-    acked, sacked: bytes newly acknowledged in order and selectively. duplicate: RFC 5681 section 2, or RFC 6675's.
+    acked, sacked: bytes newly acknowledged in order and selectively. duplicate: in the sense of
+    RFC 5681 section 2, or of RFC 6675.
     """
     cdef bint lost = False
     if acked:
@@ -100,7 +105,9 @@ cdef void recovery_acked(
 
 
 cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The retransmission timer has fired with data outstanding (RFC 6298 section 5, RFC 5681 section 3.1)."""
+    """The retransmission timer has fired with data outstanding (RFC 6298 section 5, RFC 5681
+    section 3.1).
+    """
     cdef bint first = tcb.recovery != RECOVERY_LOSS
     cdef bint reneged = sent_head_is_sacked(tcb)
     if reneged:
@@ -119,7 +126,8 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef Sent* recovery_next(Tcb* tcb, uint32_t size, bint new_data_possible) noexcept nogil:
     """RFC 6675 NextSeg(), rule 2 (new data) being the caller's. NULL: nothing to retransmit now.
 
-    The first retransmission of fast recovery goes out whatever the pipe (RFC 6675 section 5 step 4.3).
+    The first retransmission of fast recovery goes out whatever the pipe (RFC 6675 section 5
+    step 4.3).
     """
     cdef Sent* sent
     cdef uint32_t pipe

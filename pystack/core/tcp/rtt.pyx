@@ -23,7 +23,8 @@ cdef void rtt_sample(Rtt* rtt, int64_t sample_ns, const TcpConfig* config) noexc
         error = rtt.srtt - sample_ns if rtt.srtt > sample_ns else sample_ns - rtt.srtt
         rtt.rttvar += (error - rtt.rttvar) // 4
         rtt.srtt += (sample_ns - rtt.srtt) // 8
-    # As Linux, the minimum bounds 4 * RTTVAR and not the sum: a steady path keeps 200 ms above its SRTT.
+    # As Linux, the minimum bounds 4 * RTTVAR and not the sum: a steady path keeps 200 ms above its
+    # SRTT.
     rtt.rto = min(rtt.srtt + max(4 * rtt.rttvar, config.rto_min), config.rto_max)
     rtt.backoff = 0
 

@@ -7,7 +7,8 @@ from pystack.core.tcp.layer cimport Sent, Tcb
 
 # Remember a transmission of [seq, end). 0, or -1 when out of memory.
 cdef int sent_push(Tcb* tcb, uint32_t seq, uint32_t end, int64_t now) noexcept nogil
-# Everything before `ack` has arrived. *sent_at: when the newest of it was sent, 0 if Karn forbids a sample.
+# Everything before `ack` has arrived. *sent_at: when the newest of it was sent, 0 if Karn forbids a
+# sample.
 cdef void sent_acknowledge(Tcb* tcb, uint32_t ack, int64_t* sent_at) noexcept nogil
 # The peer has [start, end). Returns the bytes that are news.
 cdef uint32_t sent_sack(Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil
@@ -19,7 +20,8 @@ cdef bint sent_mark_first_lost(Tcb* tcb, uint32_t size) noexcept nogil
 cdef void sent_mark_all_lost(Tcb* tcb, bint reneged) noexcept nogil
 # Lost for a reason that is known: segments that were larger than `size` (path MTU).
 cdef void sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil
-# What to retransmit next: lost and not yet retransmitted, cut to at most `size` bytes; NULL: nothing.
+# What to retransmit next: lost and not yet retransmitted, cut to at most `size` bytes; NULL:
+# nothing.
 cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size) noexcept nogil
 # RFC 6675 NextSeg rule 3: not lost, but below something that has arrived, beyond HighRxt.
 cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size) noexcept nogil

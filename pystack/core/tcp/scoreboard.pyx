@@ -10,7 +10,7 @@ from pystack.core.tcp.layer cimport (
     TcpBusy,
 )
 from pystack.core.tcp.tcb cimport tcb_busy
-from pystack.core.wire.tcp cimport seq_ge, seq_gt, seq_le, seq_lt, seq_max, seq_min
+from pystack.core.wire.tcp cimport seq_ge, seq_gt, seq_le, seq_lt, seq_max
 
 cdef enum:
     DUP_THRESH = 3          # RFC 6675 section 2
@@ -64,7 +64,8 @@ cdef void discount(Tcb* tcb, const Sent* sent, uint32_t size) noexcept nogil:
 cdef void sent_acknowledge(Tcb* tcb, uint32_t ack, int64_t* sent_at) noexcept nogil:
     """Forget everything before `ack`.
 
-    *sent_at: when the newest of it was sent; 0 if Karn's algorithm forbids a sample (RFC 6298 section 3).
+    *sent_at: when the newest of it was sent; 0 if Karn's algorithm forbids a sample (RFC 6298
+    section 3).
     """
     cdef SentQueue* queue
     cdef Sent* sent
@@ -144,7 +145,9 @@ cdef void mark_lost(Tcb* tcb, Sent* sent) noexcept nogil:
 
 
 cdef bint sent_mark_lost(Tcb* tcb) noexcept nogil:
-    """RFC 6675 IsLost(): DupThresh separate arrivals above, or more than (DupThresh - 1) SMSS bytes."""
+    """RFC 6675 IsLost(): DupThresh separate arrivals above, or more than (DupThresh - 1) SMSS
+    bytes.
+    """
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t arrivals = 0
@@ -190,7 +193,8 @@ cdef bint sent_mark_first_lost(Tcb* tcb, uint32_t size) noexcept nogil:
 
 
 cdef void sent_mark_all_lost(Tcb* tcb, bint reneged) noexcept nogil:
-    """After a timeout nothing is in the network any more but what has arrived (RFC 6675 section 5.1).
+    """After a timeout nothing is in the network any more but what has arrived (RFC 6675 section
+    5.1).
 
     reneged: the peer has thrown away what it had acknowledged selectively (RFC 2018 section 8).
     """
@@ -211,7 +215,9 @@ cdef void sent_mark_all_lost(Tcb* tcb, bint reneged) noexcept nogil:
 
 
 cdef void sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil:
-    """A router dropped what was larger than `size` (RFC 1191 section 6.4: retransmit without delay)."""
+    """A router dropped what was larger than `size` (RFC 1191 section 6.4: retransmit without
+    delay).
+    """
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
@@ -233,7 +239,9 @@ cdef Sent* cut(Tcb* tcb, uint32_t at, uint32_t size) noexcept nogil:
 
 
 cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size) noexcept nogil:
-    """RFC 6675 NextSeg rule 1: the first that is lost and not yet retransmitted; NULL if there is none."""
+    """RFC 6675 NextSeg rule 1: the first that is lost and not yet retransmitted; NULL if there is
+    none.
+    """
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
@@ -248,7 +256,9 @@ cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size) noexcept nogil:
 
 
 cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size) noexcept nogil:
-    """RFC 6675 NextSeg rule 3: below the highest arrival, not lost, not yet retransmitted; NULL if none."""
+    """RFC 6675 NextSeg rule 3: below the highest arrival, not lost, not yet retransmitted; NULL if
+    none.
+    """
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
@@ -299,7 +309,9 @@ cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
 
 
 cdef bint sent_head_is_sacked(const Tcb* tcb) noexcept nogil:
-    """The peer holds what follows snd_una but did not acknowledge it: it has reneged (RFC 2018 section 8)."""
+    """The peer holds what follows snd_una but did not acknowledge it: it has reneged (RFC 2018
+    section 8).
+    """
     cdef const SentQueue* queue
     if tcb.busy == NULL:
         return False

@@ -7,5 +7,7 @@ from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
 # level: SOL_SOCKET (1) or IPPROTO_TCP (6). 0, -ENOPROTOOPT, -EINVAL.
 # SO_LINGER's value is -1 for off, else seconds.
-cdef int tcp_set_option(TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil
-cdef int tcp_get_option(TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil
+cdef int tcp_set_option(
+        TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil
+cdef int tcp_get_option(
+        TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil

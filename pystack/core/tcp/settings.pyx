@@ -4,7 +4,7 @@
 
 from libc.errno cimport EINVAL, ENOPROTOOPT
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from pystack.core.tcp.layer cimport STATE_CLOSED, STATE_LISTEN, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
 from pystack.core.tcp.receive cimport window_opened
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
 from pystack.core.tcp.timers cimport keepalive_restart

@@ -9,11 +9,13 @@ from pystack.core.tcp.layer cimport Tcb, TcbList, TcpBusy, TcpLayer, TcpState
 cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil
 # The one place where a state changes; asserts in debug builds that the RFC has this arrow.
 cdef void tcb_set_state(TcpLayer* tcp, Tcb* tcb, TcpState state) noexcept nogil
-# The connection is over: error (errno or 0) is left for the holder, or the TCB goes to the dead list if nobody holds it.
+# The connection is over: error (errno or 0) is left for the holder, or the TCB goes to the dead
+# list if nobody holds it.
 cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil
 # Nobody holds it any more and it is CLOSED: it will be freed by tcp_reap.
 cdef void tcb_bury(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# Free the dead; called by the stack when no function is left that could still hold a pointer to them.
+# Free the dead; called by the stack when no function is left that could still hold a pointer to
+# them.
 cdef void tcp_reap(TcpLayer* tcp) noexcept nogil
 # The parts that only a busy connection has; NULL when out of memory.
 cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil

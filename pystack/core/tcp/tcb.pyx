@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport (
-    DEADLINE_CONNECTION, Context, count, endpoint_ready, endpoint_unready,
+    DEADLINE_CONNECTION, count, endpoint_ready, endpoint_unready,
 )
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport (
@@ -105,7 +105,8 @@ cdef void release_busy(Tcb* tcb) noexcept nogil:
 cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     """End the connection in whatever state it is; nothing is sent.
 
-    error: errno for the holder, 0 after an orderly close. What was received in order stays readable, as in Linux.
+    error: errno for the holder, 0 after an orderly close. What was received in order stays
+    readable, as in Linux.
     """
     if tcb.state == STATE_CLOSED:
         return
@@ -173,7 +174,8 @@ cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil:
 
 
 cdef void tcb_idle(Tcb* tcb) noexcept nogil:
-    """Give back rings that are empty and the scoreboard if nothing is outstanding or out of order."""
+    """Give back rings that are empty and the scoreboard if nothing is outstanding or out of order.
+    """
     cdef bint holes = tcb.busy != NULL and tcb.busy.out_of_order.count != 0
     if tcb.send_ring.length == 0:
         ring_release(&tcb.send_ring)
@@ -199,7 +201,8 @@ cdef void tcb_output_later(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void tcb_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Move the deadline forward if a timer is earlier; a later one is noticed when the deadline fires.
+    """Move the deadline forward if a timer is earlier; a later one is noticed when the deadline
+    fires.
 
     So the heap is not touched by the packets of a busy connection.
     """

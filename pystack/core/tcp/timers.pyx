@@ -1,4 +1,5 @@
-# What happens when time passes: retransmission, zero-window probe, delayed ACK, keepalive, TIME-WAIT, orphans.
+# What happens when time passes: retransmission, zero-window probe, delayed ACK, keepalive, TIME-
+# WAIT, orphans.
 # Called by: stack (tcp_timer), input and calls (entering the states that wait).
 # RFCs: 6298 section 5, 1122 sections 4.2.2.17, 4.2.3.5 and 4.2.3.6, 9293 section 3.8, 5482.
 
@@ -32,7 +33,8 @@ cdef bint user_timeout_is_over(const TcpLayer* tcp, const Tcb* tcb) noexcept nog
 
 
 cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    """R2 of RFC 1122 section 4.2.3.5; the user timeout, if there is one, decides alone (RFC 5482)."""
+    """R2 of RFC 1122 section 4.2.3.5; the user timeout, if there is one, decides alone (RFC 5482).
+    """
     if tcb.settings.user_timeout_ms and tcb.held:
         return user_timeout_is_over(tcp, tcb)
     return tcb.retransmits >= (tcp.config.retries if tcb.held or tcb.listener != NULL
@@ -131,7 +133,9 @@ cdef void other_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The TCB's deadline has fired; it may be earlier than any timer, because timers move without telling it."""
+    """The TCB's deadline has fired; it may be earlier than any timer, because timers move without
+    telling it.
+    """
     cdef int64_t now = tcp.context.now
     if tcb.ack_at <= now:
         tcb.ack_at = DEADLINE_NEVER

@@ -77,7 +77,8 @@ cdef inline Addr addr_masked(const Addr* a, int prefix_length) noexcept nogil:
     return m
 
 
-cdef inline bint addr_in_prefix(const Addr* a, const Addr* prefix, int prefix_length) noexcept nogil:
+cdef inline bint addr_in_prefix(
+        const Addr* a, const Addr* prefix, int prefix_length) noexcept nogil:
     cdef Addr m = addr_masked(a, prefix_length)
     return addr_eq(&m, prefix)
 

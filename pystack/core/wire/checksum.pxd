@@ -8,8 +8,11 @@ from pystack.core.wire.address cimport Addr
 
 # A running sum is a host-order integer; a finished checksum is stored with store16.
 cdef uint32_t csum_add(uint32_t sum, const uint8_t* data, size_t length) noexcept nogil
-cdef uint32_t csum_add_at(uint32_t sum, const uint8_t* data, size_t length, size_t offset) noexcept nogil
-cdef uint32_t csum_pseudo(const Addr* source, const Addr* destination, uint8_t protocol, uint32_t length) noexcept nogil
+cdef uint32_t csum_add_at(
+        uint32_t sum, const uint8_t* data, size_t length, size_t offset) noexcept nogil
+cdef uint32_t csum_pseudo(
+        const Addr* source, const Addr* destination, uint8_t protocol,
+        uint32_t length) noexcept nogil
 cdef uint16_t csum_fold(uint32_t sum) noexcept nogil
 cdef uint16_t csum_finish(uint32_t sum) noexcept nogil
 cdef uint16_t csum_update16(uint16_t checksum, uint16_t old, uint16_t new) noexcept nogil

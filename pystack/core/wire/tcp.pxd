@@ -32,7 +32,8 @@ ctypedef struct SackBlock:
     uint32_t start
     uint32_t end
 
-# A checked view of one segment (or train); tcp/ trusts it. Names are those of RFC 9293 (SEG.SEQ, ...).
+# A checked view of one segment (or train); tcp/ trusts it. Names are those of RFC 9293 (SEG.SEQ,
+# ...).
 ctypedef struct TcpSegment:
     uint16_t source_port
     uint16_t destination_port
@@ -61,13 +62,17 @@ ctypedef struct TcpOptions:
 
 # 0, or -1 if the data offset is below 5 or beyond the bytes that are there.
 cdef int tcp_parse(const uint8_t* data, uint32_t length, TcpSegment* segment) noexcept nogil
-# Malformed options are passed over: what was understood before them stands (RFC 9293 section 3.1 MUST-7).
+# Malformed options are passed over: what was understood before them stands (RFC 9293 section 3.1
+# MUST-7).
 cdef void tcp_parse_options(const TcpSegment* segment, TcpOptions* options) noexcept nogil
-# Write the options named in options.present in Linux's order and padding; return their length, a multiple of 4.
-# SYN: mss, sackOK+TS (TS first half padded by sackOK, else nop,nop,TS), nop+wscale, fast open; data: nop,nop,TS, nop,nop,SACK.
+# Write the options named in options.present in Linux's order and padding; return their length, a
+# multiple of 4.
+# SYN: mss, sackOK+TS (TS first half padded by sackOK, else nop,nop,TS), nop+wscale, fast open;
+# data: nop,nop,TS, nop,nop,SACK.
 cdef int tcp_build_options(uint8_t* out, const TcpOptions* options) noexcept nogil
 # Write the fixed header (checksum 0, data offset from options_length).
-cdef void tcp_build_header(uint8_t* out, const TcpSegment* segment, int options_length) noexcept nogil
+cdef void tcp_build_header(
+        uint8_t* out, const TcpSegment* segment, int options_length) noexcept nogil
 
 
 cdef inline bint seq_lt(uint32_t a, uint32_t b) noexcept nogil:
