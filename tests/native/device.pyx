@@ -45,8 +45,8 @@ class PacketInfo:
     borrowed: tuple = (b"", b"")
 
 
-cdef void count_notification(void* context) noexcept nogil:
-    (<int*>context)[0] += 1
+cdef void count_notification(void* counter) noexcept nogil:
+    (<int*>counter)[0] += 1
 
 
 cdef class Driver:
