@@ -158,17 +158,16 @@ def read(data):
 
 
 def read6(data):
-    packet = dpkt.ip6.IP6(data)
-    assert packet.plen == len(data) - 40
-    protocol, payload, id, more, offset = data[6], data[40:], 0, False, 0
+    # By hand: dpkt unpacks what an error quotes too, and stumbles over what we quote of garbage.
+    first, length, protocol, hop_limit = struct.unpack_from("!IHBB", data)
+    assert length == len(data) - 40
+    payload, id, more, offset = data[40:], 0, False, 0
     if protocol == FRAGMENT:
-        field = struct.unpack_from("!H", payload, 2)[0]
-        protocol, offset, more = payload[0], field & ~7, bool(field & 1)
-        id = struct.unpack_from("!I", payload, 4)[0]
-        payload = payload[8:]
+        protocol, _, field, id = struct.unpack_from("!BBHI", payload)
+        payload, more, offset = payload[8:], bool(field & 1), field & ~7
     return Ip(
-        str(ip_address(packet.src)), str(ip_address(packet.dst)), protocol, payload, packet.hlim,
-        packet.fc, id, data[6] != FRAGMENT, more, offset, packet.flow,
+        str(ip_address(data[8:24])), str(ip_address(data[24:40])), protocol, payload, hop_limit,
+        first >> 20 & 0xFF, id, data[6] != FRAGMENT, more, offset, first & 0xFFFFF,
     )  # fmt: skip
 
 

@@ -379,8 +379,10 @@ cdef int fragments_init(IpLayer* ip) noexcept nogil:
 
 
 cdef void fragments_release(IpLayer* ip) noexcept nogil:
-    """Free all datagrams, and let go of the deadline."""
+    """Free all datagrams, and let go of the deadline; the second time there is nothing to do."""
     while ip.fragments.oldest != NULL:
         reassembly_forget(ip, ip.fragments.oldest)
     flow_table_release(&ip.fragments.datagrams)
-    deadline_unregister(&ip.context.deadlines, &ip.fragments.deadline)
+    if ip.fragments.deadline.owner != NULL:
+        deadline_unregister(&ip.context.deadlines, &ip.fragments.deadline)
+        ip.fragments.deadline.owner = NULL

@@ -56,17 +56,30 @@ cdef IpVerdict drop(IpLayer* ip, const IpView* view, Counter reason) noexcept no
 # Echo
 
 
+cdef void type_change(uint8_t* message, const IpView* view, uint8_t kind) noexcept nogil:
+    """Make a message one of another type, and its checksum what it then must be (RFC 1624)."""
+    cdef uint16_t old = load16(message)
+    cdef uint16_t checksum
+    message[0] = kind
+    checksum = csum_update16(load16(message + 2), old, load16(message))
+    store16(message + 2, checksum)
+    if checksum == 0:
+        # Of a message of zeros it is 0xffff, but an update cannot tell (RFC 1624 section 3).
+        store16(
+            message + 2,
+            icmp_checksum(message, view.length, &view.source, &view.destination)
+        )
+
+
 cdef IpVerdict echo_answer(IpLayer* ip, const IpView* view, uint8_t reply) noexcept nogil:
     """Turn an echo request into its reply, in place (RFC 1122 section 3.2.2.6, RFC 4443 4.2)."""
     cdef Packet* packet = view.packet
     cdef uint8_t* message = view.payload
-    cdef uint16_t old = load16(message)
     cdef IpSend send
     count(ip.context, Counter.ICMP_ECHO_REQUESTS_IN)
     if packet_complete_checksum(packet) < 0:
         return drop(ip, view, Counter.ICMP_DROP_BAD_CHECKSUM)
-    message[0] = reply
-    store16(message + 2, csum_update16(load16(message + 2), old, load16(message)))
+    type_change(message, view, reply)
     packet.data = message
     packet.length = view.length
     packet.csum = CSUM_FULL
