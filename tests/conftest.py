@@ -14,6 +14,11 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing: builds and other tests share the processor.
+settings.register_profile("pystack", deadline=None)
+settings.load_profile("pystack")
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = sys.implementation.cache_tag
