@@ -54,17 +54,24 @@ cdef class Driver:
 
     cdef readonly Device device
     cdef readonly int notified
+    cdef bint attached
     cdef PacketSlab slab
 
     def __cinit__(self, Device device):
         self.device = device
         memset(&self.slab, 0, sizeof(self.slab))
         device.attach(count_notification, &self.notified)
+        self.attached = True
+
+    def __del__(self):
+        if self.attached:
+            self.detach()
 
     def __dealloc__(self):
         memory.packet_slab_release(&self.slab)
 
     def detach(self):
+        self.attached = False
         self.device.detach()
 
     @property
