@@ -216,6 +216,8 @@ cdef class Socket:
     def __cinit__(self, Host host, int protocol, bint v6):
         self.host = host
         self.socket = datagram.datagram_open(&host.udp, protocol, v6)
+        if self.socket == NULL:
+            raise MemoryError
         self.socket.endpoint.owner = <void*>self
 
     def bind(self, address, int port=0):

@@ -8,6 +8,7 @@ allocation from now on fail, once; `heap.live()` counts the core's blocks.
 from __future__ import annotations
 
 import ctypes
+import errno
 import sys
 
 from native.deadline import Node
@@ -16,6 +17,7 @@ from native.flow import Key, Table
 from native.interval import Intervals
 from native.packet import Queue, Slab
 from native.ring import ByteRing
+from native.udp import Host
 
 
 def ring(heap):
@@ -117,6 +119,46 @@ def packet(heap):
     queue.release(slab)
     assert (slab.live, heap.live()) == (0, 3)
     slab.release()
+
+
+def out_of_memory(call, *arguments):
+    """Whether a call fails for want of memory."""
+    try:
+        call(*arguments)
+    except MemoryError:
+        return True
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        return True
+    return False
+
+
+def udp(heap):
+    host = Host("10.3.0.0/24")
+    heap.fails_at(1)
+    assert out_of_memory(host.socket)
+    server, client = host.socket(), host.socket()
+    for call, arguments, before in (
+        (server.bind, ("10.3.0.1", 53), ("0.0.0.0", 0)),
+        (client.connect, ("10.3.0.1", 53), ("0.0.0.0", 0)),
+    ):
+        socket = call.__self__
+        for nth in range(1, 10):
+            heap.fails_at(nth)
+            if not out_of_memory(call, *arguments):
+                break
+            assert (socket.name, socket.peer) == (before, None)
+        assert socket.name != before
+    assert nth > 1
+    heap.fails_at(1)
+    assert out_of_memory(client.send, b"lost")
+    heap.fails_at(0)
+    client.send(b"kept")
+    assert server.recv().data == b"kept"
+    client.disconnect()
+    client.close()
+    host.close()
 
 
 def main(library: str, structure: str) -> None:

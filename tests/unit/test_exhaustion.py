@@ -1,4 +1,4 @@
-"""When malloc fails, the structures of core/memory stay as they were, and leak nothing."""
+"""When malloc fails, the structures of the core stay as they were, and leak nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = ROOT / "build" / f"inplace-{sys.implementation.cache_tag}"
 
-# Interposes malloc, realloc and free. What does not come from core/memory or from a test shim
-# (into which a tail call of core/memory may return) passes unseen.
+# Interposes malloc, calloc, realloc and free. What does not come from the core or from a test shim
+# (into which a tail call of the core may return) passes unseen.
 HEAP = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,7 +30,7 @@ static int from_core(void *caller)
 {
     Dl_info info;
     return dladdr(caller, &info) && info.dli_fname
-        && (strstr(info.dli_fname, "/core/memory/") || strstr(info.dli_fname, "/tests/native/"));
+        && (strstr(info.dli_fname, "/pystack/core/") || strstr(info.dli_fname, "/tests/native/"));
 }
 
 static int fails_now(void) { return countdown > 0 && --countdown == 0; }
@@ -43,6 +43,16 @@ void *malloc(size_t size)
     if (fails_now()) return NULL;
     blocks++;
     return real(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    static void *(*real)(size_t, size_t);
+    if (!real) real = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "calloc");
+    if (!from_core(__builtin_return_address(0))) return real(count, size);
+    if (fails_now()) return NULL;
+    blocks++;
+    return real(count, size);
 }
 
 void *realloc(void *old, size_t size)
@@ -85,7 +95,7 @@ def heap(tmp_path_factory):
     return library
 
 
-@pytest.mark.parametrize("structure", ["ring", "interval", "flow", "deadline", "packet"])
+@pytest.mark.parametrize("structure", ["ring", "interval", "flow", "deadline", "packet", "udp"])
 def test_a_failing_malloc_changes_nothing_and_nothing_leaks(heap, structure):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
