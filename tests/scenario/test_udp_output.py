@@ -258,10 +258,12 @@ def test_no_train_is_longer_than_the_device_takes():
         assert [packet.gso_size for packet in sent] == [1000, 1000, 1000, 0]
 
 
-def test_data_of_one_piece_is_no_train(host, family):
-    sender(host, family).send(bytes(1000), (family.peer, 9), gso_size=1000)
+@pytest.mark.parametrize("length", [0, 999, 1000])
+def test_data_of_one_piece_is_no_train(host, family, length):
+    sender(host, family).send(bytes(length), (family.peer, 9), gso_size=1000)
     [sent] = host.transmit_raw()
     assert sent.gso == udp.GSO_NONE
+    assert len(sent.data) == headers(family) + length
 
 
 def test_a_train_has_64_pieces_at_most(host, family):
@@ -282,7 +284,8 @@ def test_a_piece_must_fit_the_path(host, family):
         socket.send(bytes(3000), (family.peer, 9), gso_size=most + 1)
     with refused(errno.EMSGSIZE):
         socket.send(bytes(most + 1), (family.peer, 9), gso_size=2000)
-    assert len(host.transmit()) == 3
+    socket.send(bytes(100), (family.peer, 9), gso_size=2000)
+    assert len(host.transmit()) == 4
 
 
 def test_a_train_to_ourselves_arrives_as_datagrams(host, family):
