@@ -1,3 +1,95 @@
-"""A TCP/IP stack that lives in a Python process."""
+"""A TCP/IP stack that lives in a Python process.
+
+Stack and what belongs to it are loaded when they are first used. The constants of socket are here
+too, and those options of Linux that socket lacks.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pystack.device.base import Device
+    from pystack.device.pcap import PcapWriter
+    from pystack.device.pipe import PipeDevice
+    from pystack.device.tun import TunDevice
+    from pystack.socket import Socket
+    from pystack.stack import Connection, Stack
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Connection",
+    "Device",
+    "PcapWriter",
+    "PipeDevice",
+    "Socket",
+    "Stack",
+    "TunDevice",
+    "__version__",
+]
+
+_MODULES = {
+    "Connection": "pystack.stack",
+    "Device": "pystack.device.base",
+    "PcapWriter": "pystack.device.pcap",
+    "PipeDevice": "pystack.device.pipe",
+    "Socket": "pystack.socket",
+    "Stack": "pystack.stack",
+    "TunDevice": "pystack.device.tun",
+}
+_CONSTANTS = (
+    "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MSG_", "SHUT_", "SOCK_", "SOL_", "SOMAXCONN",
+    "SO_", "TCP_", "UDP_",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        value = _load(name)
+    elif name.startswith(_CONSTANTS):
+        value = _constant(name)
+    else:
+        raise AttributeError(f"module 'pystack' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _load(name: str) -> object:
+    from importlib import import_module
+
+    try:
+        return getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError:
+        if name != "TunDevice":
+            raise
+        return _NoTunDevice
+
+
+def _constant(name: str) -> object:
+    import socket
+
+    from pystack.sockopt import NUMBERS
+
+    if hasattr(socket, name):
+        return getattr(socket, name)
+    if name in NUMBERS:
+        return NUMBERS[name]
+    raise AttributeError(f"module 'pystack' has no attribute {name!r}")
+
+
+class _NoTunDevice:
+    """TunDevice, where there is none."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        import errno
+        import sys
+
+        raise OSError(
+            errno.EOPNOTSUPP,
+            f"pystack: TunDevice is for Linux, not for {sys.platform}; subclass pystack.Device, "
+            "or give the stack no device and carry its packets yourself",
+        )
+
+
+def __dir__() -> list[str]:
+    return __all__

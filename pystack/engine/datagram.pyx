@@ -202,6 +202,12 @@ cdef class DatagramHandle(Handle):
             (addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos),
         )
 
+    def recv(self, Py_ssize_t length, int flags, timeout):
+        return self.recvmsg(length, flags, timeout)[0]
+
+    def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):
+        return self.recvmsg_into(buffer, length, flags, timeout)[0]
+
     # Sending.
 
     cdef int64_t transmit(
@@ -250,6 +256,12 @@ cdef class DatagramHandle(Handle):
         finally:
             PyBuffer_Release(&view)
         return count
+
+    def send(self, data, int flags, timeout):
+        return self.sendto(data, flags, None, 0)
+
+    def sendall(self, data, int flags, timeout):
+        self.sendto(data, flags, None, 0)
 
     def shutdown(self, int how):
         """how: 0 read, 1 write, 2 both."""

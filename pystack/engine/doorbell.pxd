@@ -13,3 +13,5 @@ cdef int doorbell_open(Doorbell* bell) except -1
 # Only edges cost a system call. Without the GIL.
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil
 cdef void doorbell_close(Doorbell* bell) noexcept nogil
+# Somebody else closes `outer` from now on.
+cdef void doorbell_forget(Doorbell* bell) noexcept nogil

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from pystack.core.stack cimport core_enter
 from pystack.core.wire.address cimport Addr, addr_store16
 from pystack.engine.clock cimport AT_ONCE, NEVER, clock_ns
-from pystack.engine.doorbell cimport doorbell_close, doorbell_open
+from pystack.engine.doorbell cimport doorbell_close, doorbell_forget, doorbell_open
 from pystack.engine.engine cimport Engine
 from pystack.engine.errors cimport EDEADLK, RAISED, TIMED_OUT, check
 from pystack.engine.options cimport option_get, option_set
@@ -217,6 +217,13 @@ cdef class Handle:
             with nogil:
                 self.leave()
         return self.owner.bell.outer
+
+    def forget_fileno(self):
+        """Leave what fileno() has returned to its taker; the next fileno() makes another."""
+        with nogil:
+            if self.engine.lock() == 0:
+                doorbell_forget(&self.owner.bell)
+                self.engine.unlock()
 
     @property
     def closed(self):

@@ -83,8 +83,6 @@ cdef class Engine:
     cdef int driver_ended(self) except -1
     cdef int log_gone(self) except -1
     cdef dict read_counters(self)
-    # For the drivers: attach the device, wake by the sleeper.
-    cdef int attach(self) except -1
 
 # 16 bytes, IPv4 mapped.
 cdef Addr addr_from(bytes address) except *

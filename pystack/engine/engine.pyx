@@ -55,6 +55,7 @@ from pystack.engine.pythread cimport (
 )
 from pystack.engine.sleeper cimport (
     Sleeper,
+    sleeper_close_fds,
     sleeper_open,
     sleeper_release,
     sleeper_wake,
@@ -398,18 +399,19 @@ cdef class Engine:
             self.core = NULL
             core_free(core)
             PyThread_release_lock(self.mutex)
-        if self.attached:
-            self.attached = False
-            self.device.detach()
-        if self.device is not None:
-            self.device.close()
+        try:
+            if self.attached:
+                self.attached = False
+                self.device.detach()
+                self.device.close()
+        finally:
+            sleeper_close_fds(&self.sleeper)
         return 0
 
-    cdef int attach(self) except -1:
-        """Tell the device whom to wake."""
+    def attach(self):
+        """Take the device; from now on it is closed with the stack."""
         self.device.attach(wake_driver, &self.sleeper)
         self.attached = True
-        return 0
 
     cdef int log_gone(self) except -1:
         """Say once why all sockets fail."""
@@ -529,8 +531,8 @@ cdef class Engine:
             epoch = -self.told_offset if self.told else time.time_ns() - clock_ns()
             capture = Capture(writer, epoch)
         with nogil:
-            code = self.enter()
+            code = self.lock()
         check(code)
         self.capture = capture
         with nogil:
-            self.leave(NULL)
+            self.unlock()

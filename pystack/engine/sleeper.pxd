@@ -16,6 +16,8 @@ ctypedef struct Sleeper:
 cdef int sleeper_open(Sleeper* sleeper) noexcept nogil
 # Before the first sleep: sleep on fds, which the sleeper closes; they are an eventfd twice, or the ends of a pipe.
 cdef void sleeper_use_fds(Sleeper* sleeper, int wake_read, int wake_write) noexcept nogil
+# After the last sleep.
+cdef void sleeper_close_fds(Sleeper* sleeper) noexcept nogil
 cdef void sleeper_release(Sleeper* sleeper) noexcept nogil
 # From any thread, with or without any lock; ends the sleep that goes on, or the next.
 cdef void sleeper_wake(Sleeper* sleeper) noexcept nogil

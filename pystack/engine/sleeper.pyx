@@ -82,13 +82,20 @@ cdef void sleeper_use_fds(Sleeper* sleeper, int wake_read, int wake_write) noexc
     PyThread_release_lock(sleeper.guard)
 
 
-cdef void sleeper_release(Sleeper* sleeper) noexcept nogil:
-    """Free the locks, close the fds."""
+cdef void sleeper_close_fds(Sleeper* sleeper) noexcept nogil:
+    """Close the fds; nobody sleeps any more, but somebody may still ring."""
+    PyThread_acquire_lock(sleeper.guard, WAIT_LOCK)
     if sleeper.wake_write >= 0 and sleeper.wake_write != sleeper.wake_read:
         close_fd(sleeper.wake_write)
     if sleeper.wake_read >= 0:
         close_fd(sleeper.wake_read)
     sleeper.wake_read = sleeper.wake_write = -1
+    sleeper.rung = True
+    PyThread_release_lock(sleeper.guard)
+
+
+cdef void sleeper_release(Sleeper* sleeper) noexcept nogil:
+    """Free the locks."""
     if sleeper.guard != NULL:
         PyThread_free_lock(sleeper.guard)
     if sleeper.gate != NULL:

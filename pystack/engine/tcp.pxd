@@ -4,13 +4,14 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t
+from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.wire.address cimport Addr
 from pystack.engine.endpoint cimport Handle
 
 cdef class TcpHandle(Handle):
     cdef Tcb* tcb(self) noexcept nogil
-    cdef int accept_into(self, TcpHandle child, int64_t until) noexcept nogil
+    cdef int accept_into(self, TcpHandle child, int64_t until, FlowKey* key) noexcept nogil
     cdef int begin_connect(self, const Addr* address, uint16_t port) noexcept nogil
     cdef int finish_connect(self, int64_t until) noexcept nogil
     cdef int64_t receive(

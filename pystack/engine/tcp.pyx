@@ -13,6 +13,7 @@ from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, ENOMEM, ENOTCONN
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.calls cimport (
     tcp_accept,
     tcp_bind,
@@ -88,8 +89,8 @@ cdef class TcpHandle(Handle):
                 self.leave()
         check(code)
 
-    cdef int accept_into(self, TcpHandle child, int64_t until) noexcept nogil:
-        """Take the next connection; 0 or a negative code."""
+    cdef int accept_into(self, TcpHandle child, int64_t until, FlowKey* key) noexcept nogil:
+        """Take the next connection and its names; 0 or a negative code."""
         cdef Tcb* tcb
         cdef int code = self.enter()
         if code < 0:
@@ -98,6 +99,7 @@ cdef class TcpHandle(Handle):
             tcb = tcp_accept(&self.engine.core.tcp, self.tcb())
             if tcb != NULL:
                 self.engine.add_owner(&child.owner, &tcb.endpoint)
+                key[0] = tcb.endpoint.key
                 break
             if self.tcb().state != STATE_LISTEN:
                 code = -EINVAL
@@ -109,14 +111,15 @@ cdef class TcpHandle(Handle):
         return code
 
     def accept(self, timeout):
-        """The next connection, a TcpHandle."""
+        """(TcpHandle, address, port) of the next connection."""
         cdef TcpHandle child = TcpHandle.__new__(TcpHandle, self.engine)
         cdef int64_t until = until_from(timeout)
+        cdef FlowKey key
         cdef int code
         with nogil:
-            code = self.accept_into(child, until)
+            code = self.accept_into(child, until, &key)
         check(code)
-        return child
+        return child, addr_bytes(&key.remote), key.remote_port
 
     def getpeername(self):
         """(address, port); OSError unless connected."""

@@ -99,13 +99,11 @@ def run(Engine engine):
 
 
 def start(Engine engine):
-    """Start the driver of an engine that has none."""
+    """Start the driver of an engine, to whose device, if it has one, it is attached."""
     cdef int read_end, write_end
-    if engine.device is not None:
-        engine.attach()
-        if engine.device.poll_fd >= 0:
-            read_end, write_end = wake_fds()
-            sleeper_use_fds(&engine.sleeper, read_end, write_end)
+    if engine.device is not None and engine.device.poll_fd >= 0:
+        read_end, write_end = wake_fds()
+        sleeper_use_fds(&engine.sleeper, read_end, write_end)
     name = "pystack" if engine.device is None else f"pystack {engine.device.name}"
     engine.thread = threading.Thread(target=run, args=(engine,), name=name, daemon=True)
     engine.thread.start()

@@ -1,0 +1,383 @@
+"""Sockets of a stack: socket.socket's calls, constants, errors and timeouts, without a descriptor.
+
+Called by: applications, through Stack.socket and its kin.
+RFCs: 9293 section 3.9.1, 768, 3493; the documentation of Python's socket module is the reference.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pystack import sockopt
+from pystack.addresses import SocketAddress, from_tuple, to_tuple
+from pystack.engine.datagram import DatagramHandle
+from pystack.engine.tcp import TcpHandle
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from pystack.stack import Stack
+
+PROTOCOLS = {
+    (socket.AF_INET, socket.SOCK_STREAM): (6,),
+    (socket.AF_INET6, socket.SOCK_STREAM): (6,),
+    (socket.AF_INET, socket.SOCK_DGRAM): (17, 1),  # 1: ICMP echo, as Linux's ping sockets
+    (socket.AF_INET6, socket.SOCK_DGRAM): (17, 58),
+}
+NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
+
+Handle = TcpHandle | DatagramHandle
+
+
+def fault(code: int, text: str | None = None) -> OSError:
+    return OSError(code, text or os.strerror(code))
+
+
+class Socket(socket.socket):
+    """A socket of a stack, used like a kernel's.
+
+    Addresses are numeric. There is no descriptor behind it; fileno() makes one that select, poll,
+    epoll and asyncio can wait on, but through which no data flows.
+    """
+
+    __slots__ = ("_asked", "_family", "_handle", "_proto", "_stack", "_timeout", "_type")
+
+    _handle: Any  # TcpHandle or DatagramHandle
+
+    def __init__(
+        self,
+        stack: Stack,
+        family: int = socket.AF_INET,
+        type: int = socket.SOCK_STREAM,
+        proto: int = 0,
+    ) -> None:
+        """As socket.socket; the stack lives at least as long as the socket."""
+        kind = type & ~TYPE_FLAGS
+        if family not in (socket.AF_INET, socket.AF_INET6):
+            raise fault(errno.EAFNOSUPPORT)
+        protocols = PROTOCOLS.get((socket.AddressFamily(family), kind))  # type: ignore[call-overload]
+        if protocols is None:
+            raise fault(getattr(errno, "ESOCKTNOSUPPORT", errno.EPROTONOSUPPORT))
+        if proto and proto not in protocols:
+            raise fault(errno.EPROTONOSUPPORT)
+        v6 = family == socket.AF_INET6
+        handle: Handle
+        if kind == socket.SOCK_STREAM:
+            handle = TcpHandle(stack.engine, v6)
+        else:
+            handle = DatagramHandle(stack.engine, v6, proto or protocols[0])
+        self._adopt(stack, handle, family, kind, proto)
+        if type & NONBLOCK:
+            self._timeout = 0.0
+
+    def _adopt(self, stack: Stack, handle: Handle, family: int, kind: int, proto: int) -> None:
+        """Become the socket of a handle. socket.socket.__init__ would open a kernel's socket."""
+        self._io_refs = 0
+        self._closed = False
+        self._stack = stack
+        self._handle = handle
+        self._family = socket.AddressFamily(family)
+        self._type = socket.SocketKind(kind)
+        self._proto = proto
+        self._timeout: float | None = stack.initial_timeout
+        self._asked: set[tuple[int, int]] = set()
+
+    def __repr__(self) -> str:
+        text = f"<{type(self).__module__}.{type(self).__qualname__}"
+        if self._closed:
+            return f"{text} [closed]>"
+        text += f" family={self._family.name} type={self._type.name}"
+        for name, call in (("laddr", self.getsockname), ("raddr", self.getpeername)):
+            try:
+                text += f" {name}={call()}"
+            except OSError:
+                break
+        return f"{text}>"
+
+    def __del__(self) -> None:
+        handle = getattr(self, "_handle", None)
+        if handle is not None and not handle.closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            handle.close(0)
+
+    # What it is.
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        return self._family
+
+    @property
+    def type(self) -> socket.SocketKind:
+        return self._type
+
+    @property
+    def proto(self) -> int:
+        return self._proto
+
+    @property
+    def stack(self) -> Stack:
+        return self._stack
+
+    def fileno(self) -> int:
+        """A descriptor that is readable and writable when the socket is; -1 once closed.
+
+        Only to wait on: nothing that is read from it or written to it has a meaning.
+        """
+        return -1 if self._closed else self._handle.fileno()  # type: ignore[no-any-return]
+
+    def detach(self) -> int:
+        """Refused: data does not flow through a descriptor that could be given away."""
+        self._handle.forget_fileno()
+        raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket has no descriptor to detach")
+
+    def dup(self) -> Socket:
+        """Refused, for the same reason."""
+        raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket cannot be duplicated")
+
+    def get_inheritable(self) -> bool:
+        return False
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        if inheritable:
+            raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket cannot be inherited")
+
+    # Timeouts.
+
+    @property
+    def timeout(self) -> float | None:  # type: ignore[override]
+        return self._timeout
+
+    def gettimeout(self) -> float | None:
+        return self._timeout
+
+    def settimeout(self, value: float | None, /) -> None:
+        if value is not None:
+            value = float(value)
+            if not value >= 0:
+                raise ValueError("Timeout value out of range")
+        self._timeout = value
+
+    def getblocking(self) -> bool:
+        return self._timeout != 0.0
+
+    def setblocking(self, flag: bool, /) -> None:
+        self._timeout = None if flag else 0.0
+
+    # Names.
+
+    def bind(self, address: Any, /) -> None:
+        self._handle.bind(*from_tuple(self._family, address, "bind"))
+
+    def getsockname(self) -> SocketAddress:
+        return to_tuple(self._family, *self._handle.getsockname())
+
+    def getpeername(self) -> SocketAddress:
+        return to_tuple(self._family, *self._handle.getpeername())
+
+    # Connections.
+
+    def listen(self, backlog: int = min(socket.SOMAXCONN, 128), /) -> None:
+        self._stream().listen(backlog)
+
+    def _stream(self) -> TcpHandle:
+        """The handle, for calls that only streams have."""
+        if not isinstance(self._handle, TcpHandle):
+            raise fault(errno.EOPNOTSUPP)
+        return self._handle
+
+    def accept(self) -> tuple[Socket, SocketAddress]:
+        handle, address, port = self._stream().accept(self._timeout)
+        accepted = Socket.__new__(Socket)
+        accepted._adopt(self._stack, handle, self._family, self._type, self._proto)
+        return accepted, to_tuple(self._family, address, port)
+
+    def connect(self, address: Any, /) -> None:
+        self._handle.connect(*from_tuple(self._family, address, "connect"), self._timeout)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """connect, but an errno instead of an exception."""
+        packed, port = from_tuple(self._family, address, "connect_ex")
+        try:
+            self._handle.connect(packed, port, self._timeout)
+        except TimeoutError as problem:
+            return problem.errno or errno.EAGAIN
+        except OSError as problem:
+            if problem.errno is None:
+                raise
+            return problem.errno
+        return 0
+
+    def shutdown(self, how: int, /) -> None:
+        self._handle.shutdown(how)
+
+    def _real_close(self, _ss: Any = None) -> None:
+        """What socket.socket.close calls when no file from makefile uses the socket any more."""
+        self._handle.close(self._timeout)
+
+    def abort(self) -> None:
+        """Close with a reset: what is queued is lost, the peer gets ConnectionResetError."""
+        self._closed = True
+        self._stream().abort()
+
+    # Receiving.
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        return self._handle.recv(bufsize, flags, self._timeout)  # type: ignore[no-any-return]
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        return self._handle.recv_into(buffer, nbytes, flags, self._timeout)  # type: ignore[no-any-return]
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """As recv, with the sender; of a stream that is None."""
+        handle = self._handle
+        if isinstance(handle, TcpHandle):
+            return handle.recv(bufsize, flags, self._timeout), None
+        data, address, port, *_ = handle.recvmsg(bufsize, flags, self._timeout)
+        return data, to_tuple(self._family, address, port)
+
+    def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        handle = self._handle
+        if isinstance(handle, TcpHandle):
+            return handle.recv_into(buffer, nbytes, flags, self._timeout), None
+        count, address, port, *_ = handle.recvmsg_into(buffer, nbytes, flags, self._timeout)
+        return count, to_tuple(self._family, address, port)
+
+    def recvmsg(
+        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
+        """Data, control messages, flags, sender.
+
+        Control messages, if setsockopt asked for them: IP_PKTINFO (the address that the datagram
+        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO.
+        """
+        handle = self._handle
+        if isinstance(handle, TcpHandle):
+            return handle.recv(bufsize, flags, self._timeout), [], 0, None
+        data, address, port, length, arrival = handle.recvmsg(bufsize, flags, self._timeout)
+        messages: list[sockopt.ControlMessage] = []
+        told = 0
+        if self._asked or arrival[1]:
+            messages = sockopt.control_messages(sorted(self._asked), arrival)
+            messages, told = sockopt.fitting(messages, ancbufsize)
+        if length > len(data):
+            told |= socket.MSG_TRUNC
+        return data, messages, told, to_tuple(self._family, address, port)
+
+    def recvmsg_into(
+        self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[sockopt.ControlMessage], int, Any]:
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        size = sum(map(len, views))
+        data, messages, told, sender = self.recvmsg(size, ancbufsize, flags)
+        at = 0
+        for view in views:
+            piece = data[at : at + len(view)]
+            view[: len(piece)] = piece
+            at += len(piece)
+        return len(data), messages, told, sender
+
+    # Sending.
+
+    def send(self, data: Buffer, flags: int = 0, /) -> int:
+        return self._handle.send(data, flags, self._timeout)  # type: ignore[no-any-return]
+
+    def sendall(self, data: Buffer, flags: int = 0, /) -> None:
+        self._handle.sendall(data, flags, self._timeout)
+
+    def sendto(self, data: Buffer, *arguments: Any) -> int:  # type: ignore[override]
+        """sendto(data, address), sendto(data, flags, address)."""
+        if not 1 <= len(arguments) <= 2:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments) + 1} given)")
+        flags = arguments[0] if len(arguments) == 2 else 0
+        handle = self._handle
+        if isinstance(handle, TcpHandle):
+            return handle.send(data, flags, self._timeout)
+        address, port = from_tuple(self._family, arguments[-1], "sendto")
+        return handle.sendto(data, flags, address, port)
+
+    def sendmsg(
+        self,
+        buffers: Iterable[Buffer],
+        ancdata: Iterable[tuple[int, int, Buffer]] = (),
+        flags: int = 0,
+        address: Any = None,
+        /,
+    ) -> int:
+        """Send buffers as one.
+
+        Control messages for datagrams: IP_PKTINFO, IPV6_PKTINFO (the address of ours to send
+        from), UDP_SEGMENT (the size of the datagrams to cut the data into).
+        """
+        data = b"".join(buffers)
+        handle = self._handle
+        if isinstance(handle, TcpHandle):
+            return handle.send(data, flags, self._timeout)
+        try:
+            source, segment = sockopt.send_options(ancdata)
+        except ValueError as problem:
+            raise fault(errno.EINVAL, f"pystack: sendmsg: {problem} is not supported") from None
+        to, port = (None, 0) if address is None else from_tuple(self._family, address, "sendmsg")
+        return handle.sendto(data, flags, to, port, source, segment)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """By send: os.sendfile would write to a descriptor that leads nowhere."""
+        return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined, no-any-return]
+
+    # Options.
+
+    def setsockopt(  # type: ignore[override]
+        self, level: int, option: int, value: int | Buffer | None, optlen: int | None = None, /
+    ) -> None:
+        """An option with the number that this system has for it; ENOPROTOOPT for an unknown one."""
+        linux = self._option(level, option)
+        if value is None:
+            raise fault(errno.EINVAL)
+        if not isinstance(value, int):
+            value = from_bytes(linux, bytes(value))
+        elif linux == sockopt.SO_LINGER:
+            raise fault(errno.EINVAL)
+        if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
+            change = self._asked.add if value else self._asked.discard
+            change(sockopt.ASKS_FOR[linux])
+            return
+        self._handle.setsockopt(*linux, value)
+
+    def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
+        """An int, or with buflen up to so many bytes."""
+        linux = self._option(level, option)
+        if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
+            value = int(sockopt.ASKS_FOR[linux] in self._asked)
+        else:
+            value = self._handle.getsockopt(*linux)
+        if linux == sockopt.SO_LINGER:
+            whole = sockopt.LINGER.pack(value >= 0, max(value, 0))
+        else:
+            whole = sockopt.INT.pack(value)
+        if buflen:
+            return whole[:buflen]
+        return sockopt.INT.unpack(whole[:4])[0]
+
+    def _option(self, level: int, option: int) -> tuple[int, int]:
+        """The option by Linux's numbers."""
+        if self._closed:
+            raise fault(errno.EBADF)
+        linux = sockopt.TO_LINUX.get((level, option))
+        if linux is None:
+            raise fault(errno.ENOPROTOOPT)
+        return linux
+
+
+def from_bytes(option: tuple[int, int], value: bytes) -> int:
+    """The value of an option that was given as a C struct."""
+    if option == sockopt.SO_LINGER and len(value) >= sockopt.LINGER.size:
+        on, seconds = sockopt.LINGER.unpack_from(value)
+        return int(seconds) if on else -1
+    if len(value) >= sockopt.INT.size and option != sockopt.SO_LINGER:
+        return int(sockopt.INT.unpack_from(value)[0])
+    raise fault(errno.EINVAL)

@@ -1,0 +1,155 @@
+"""Socket options and control messages: this system's numbers, and Linux's, which the engine uses.
+
+Called by: socket.
+RFCs: 3542 (control messages); ip(7), ipv6(7), udp(7).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+# Linux's numbers of all options that a stack's sockets have, by level.
+LINUX = {
+    ("SOL_SOCKET", 1): {
+        "SO_REUSEADDR": 2,
+        "SO_TYPE": 3,
+        "SO_ERROR": 4,
+        "SO_BROADCAST": 6,
+        "SO_SNDBUF": 7,
+        "SO_RCVBUF": 8,
+        "SO_KEEPALIVE": 9,
+        "SO_OOBINLINE": 10,
+        "SO_LINGER": 13,
+        "SO_ACCEPTCONN": 30,
+        "SO_PROTOCOL": 38,
+        "SO_DOMAIN": 39,
+    },
+    ("IPPROTO_TCP", 6): {
+        "TCP_NODELAY": 1,
+        "TCP_MAXSEG": 2,
+        "TCP_CORK": 3,
+        "TCP_KEEPIDLE": 4,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 6,
+        "TCP_SYNCNT": 7,
+        "TCP_QUICKACK": 12,
+        "TCP_USER_TIMEOUT": 18,
+    },
+    ("IPPROTO_IP", 0): {
+        "IP_TOS": 1,
+        "IP_TTL": 2,
+        "IP_PKTINFO": 8,
+        "IP_MTU_DISCOVER": 10,
+        "IP_RECVERR": 11,
+        "IP_RECVTTL": 12,
+        "IP_RECVTOS": 13,
+        "IP_MTU": 14,
+    },
+    ("IPPROTO_IPV6", 41): {
+        "IPV6_UNICAST_HOPS": 16,
+        "IPV6_MTU_DISCOVER": 23,
+        "IPV6_MTU": 24,
+        "IPV6_RECVERR": 25,
+        "IPV6_V6ONLY": 26,
+        "IPV6_RECVPKTINFO": 49,
+        "IPV6_PKTINFO": 50,
+        "IPV6_RECVHOPLIMIT": 51,
+        "IPV6_HOPLIMIT": 52,
+        "IPV6_RECVTCLASS": 66,
+        "IPV6_TCLASS": 67,
+    },
+    ("IPPROTO_UDP", 17): {
+        "UDP_SEGMENT": 103,
+        "UDP_GRO": 104,
+    },
+}
+
+
+def local_number(name: str, linux: int) -> int:
+    """This system's number, or Linux's if it has none or Python does not know it."""
+    number: int = getattr(socket, name, linux)
+    return number
+
+
+# (level, option) of this system -> of Linux.
+TO_LINUX = {
+    (local_number(level, level_linux), local_number(name, linux)): (level_linux, linux)
+    for (level, level_linux), options in LINUX.items()
+    for name, linux in options.items()
+}
+# The constants by name, for those that Python's socket lacks.
+NUMBERS = {
+    name: local_number(name, linux) for options in LINUX.values() for name, linux in options.items()
+}
+
+SO_LINGER = (1, 13)
+SO_ERROR = (1, 4)
+LINGER = struct.Struct("ii")  # l_onoff, l_linger
+INT = struct.Struct("i")
+
+# Options that ask for control messages -> (level, type) of these; all by Linux's numbers.
+IP_PKTINFO, IPV6_PKTINFO = (0, 8), (41, 50)
+IP_TTL, IPV6_HOPLIMIT = (0, 2), (41, 52)
+IP_TOS, IPV6_TCLASS = (0, 1), (41, 67)
+UDP_SEGMENT, UDP_GRO = (17, 103), (17, 104)
+ASKS_FOR = {
+    (0, 8): IP_PKTINFO,
+    (0, 12): IP_TTL,
+    (0, 13): IP_TOS,
+    (41, 49): IPV6_PKTINFO,
+    (41, 51): IPV6_HOPLIMIT,
+    (41, 66): IPV6_TCLASS,
+}
+FROM_LINUX = {linux: local for local, linux in TO_LINUX.items()}
+
+ControlMessage = tuple[int, int, bytes]
+# What the engine tells of a datagram: own address, size of a train's pieces or 0, TTL, TOS.
+Arrival = tuple[bytes, int, int, int]
+
+
+def control_messages(asked: Iterable[tuple[int, int]], arrival: Arrival) -> list[ControlMessage]:
+    """What recvmsg tells with a datagram, of that which was asked for."""
+    address, gso_size, ttl, tos = arrival
+    is_v4 = address[:12] == bytes(10) + b"\xff\xff"
+    values = {
+        IP_PKTINFO: INT.pack(0) + address[12:] * 2 if is_v4 else None,
+        IPV6_PKTINFO: address + INT.pack(0),
+        IP_TTL: INT.pack(ttl) if is_v4 else None,
+        IPV6_HOPLIMIT: INT.pack(ttl),
+        IP_TOS: bytes([tos]) if is_v4 else None,
+        IPV6_TCLASS: INT.pack(tos),
+    }
+    found = [(FROM_LINUX[kind], values[kind]) for kind in asked]
+    messages = [(level, kind, value) for (level, kind), value in found if value is not None]
+    if gso_size:
+        messages.append((*FROM_LINUX[UDP_GRO], INT.pack(gso_size)))
+    return messages
+
+
+def fitting(messages: list[ControlMessage], room: int) -> tuple[list[ControlMessage], int]:
+    """The first messages that fit the room of recvmsg, and MSG_CTRUNC if not all do."""
+    for count, message in enumerate(messages):
+        room -= socket.CMSG_SPACE(len(message[2]))
+        if room < 0:
+            return messages[:count], socket.MSG_CTRUNC
+    return messages, 0
+
+
+def send_options(messages: Iterable[tuple[int, int, Any]]) -> tuple[bytes | None, int | None]:
+    """(source address, size of pieces) that sendmsg's control messages say; ValueError for others."""
+    source, segment = None, None
+    for level, kind, data in messages:
+        value = bytes(data)
+        linux = TO_LINUX.get((level, kind))
+        if linux == IP_PKTINFO and len(value) == 12:
+            source = bytes(10) + b"\xff\xff" + value[4:8]
+        elif linux == IPV6_PKTINFO and len(value) == 20:
+            source = value[:16]
+        elif linux == UDP_SEGMENT and len(value) == 2:
+            segment = int.from_bytes(value, "little" if INT.pack(1)[0] else "big")
+        else:
+            raise ValueError(f"control message ({level}, {kind})")
+    return source, segment
