@@ -40,7 +40,7 @@ from pystack.device.tun_open cimport (
 )
 from pystack.device.virtio cimport VirtioHeader, virtio_read, virtio_write
 
-from pystack.device import addressing, netlink
+from pystack.device import addressing
 
 OFFLOADS = {
     "csum": FEATURE_CSUM,
@@ -131,6 +131,8 @@ cdef class TunDevice(Device):
             if self.header_size:
                 self.features = tun_set_offloads(self.fd, features)
             if mtu is None and fd is None and not self.ours:
+                from pystack.device import netlink  # slow to import
+
                 self.mtu = netlink.mtu_of(self.name)
         except BaseException:
             self.closed = True
@@ -157,6 +159,8 @@ cdef class TunDevice(Device):
         self.local_addresses = plan.local_addresses
         if not self.may_configure:
             return
+        from pystack.device import netlink  # slow to import
+
         if self.ours:
             netlink.check_networks(networks)
             netlink.configure(self.name, self.mtu, plan)
