@@ -143,7 +143,7 @@ def test_options_that_we_build_are_what_dpkt_reads(options):
 
 
 @given(st.binary(max_size=40), st.binary(min_size=60, max_size=60))
-@example(b"\x02", b"\x04" * 60)
+@example(b"\x01\x01\x01\x02", b"\x04" * 60)
 @example(b"\x02\x04\x05", b"\xb4" * 60)
 @example(b"\x05\x22", b"\x00" * 60)
 def test_options_are_read_from_within_the_header_only(options, garbage):

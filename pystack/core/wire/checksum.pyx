@@ -31,35 +31,51 @@ cdef inline uint16_t from_memory_order(uint16_t sum) noexcept nogil:
     return load16(raw)
 
 
+cdef inline uint64_t load_host64(const uint8_t* p) noexcept nogil:
+    """Eight bytes at any alignment, in the host's order: one instruction."""
+    cdef uint64_t word
+    memcpy(&word, p, 8)
+    return word
+
+
 cdef inline uint64_t sum_blocks(const uint8_t* data, size_t count) noexcept nogil:
     """Sum of `count` blocks of 32 bytes, in the host's order.
 
     Four carry chains side by side: as fast as SSE2 code, at any optimization level.
     """
     cdef uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0
-    cdef uint64_t words[4]
     cdef size_t i
     for i in range(count):
-        memcpy(words, data + 32 * i, 32)
-        s0 = carry_add(s0, words[0])
-        s1 = carry_add(s1, words[1])
-        s2 = carry_add(s2, words[2])
-        s3 = carry_add(s3, words[3])
+        s0 = carry_add(s0, load_host64(data))
+        s1 = carry_add(s1, load_host64(data + 8))
+        s2 = carry_add(s2, load_host64(data + 16))
+        s3 = carry_add(s3, load_host64(data + 24))
+        data += 32
     return carry_add(carry_add(s0, s1), carry_add(s2, s3))
 
 
 cdef inline uint64_t sum_tail(const uint8_t* data, size_t length) noexcept nogil:
     """Sum of less than 32 bytes, in the host's order, as if followed by zeros."""
-    cdef uint64_t sum = 0, word
+    cdef uint64_t sum = 0
+    cdef uint32_t word32
+    cdef uint16_t word16
+    cdef uint8_t[2] last
     while length >= 8:
-        memcpy(&word, data, 8)
-        sum = carry_add(sum, word)
+        sum = carry_add(sum, load_host64(data))
         data += 8
         length -= 8
-    if length:
-        word = 0
-        memcpy(&word, data, length)
-        sum = carry_add(sum, word)
+    if length & 4:
+        memcpy(&word32, data, 4)
+        sum = carry_add(sum, word32)
+        data += 4
+    if length & 2:
+        memcpy(&word16, data, 2)
+        sum = carry_add(sum, word16)
+        data += 2
+    if length & 1:
+        last = [data[0], 0]
+        memcpy(&word16, last, 2)
+        sum = carry_add(sum, word16)
     return sum
 
 
