@@ -44,8 +44,8 @@ cdef inline uint64_t sum_blocks(const uint8_t* data, size_t count) noexcept nogi
     Four carry chains side by side: as fast as SSE2 code, at any optimization level.
     """
     cdef uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0
-    cdef size_t i
-    for i in range(count):
+    cdef size_t _block
+    for _block in range(count):
         s0 = carry_add(s0, load_host64(data))
         s1 = carry_add(s1, load_host64(data + 8))
         s2 = carry_add(s2, load_host64(data + 16))
