@@ -21,7 +21,7 @@ from pystack.core.memory.flow cimport (
     FlowKey, flow_find, flow_insert, flow_remove, flow_table_init, flow_table_release
 )
 from pystack.core.memory.packet cimport (
-    PACKET_HEADROOM, PACKET_MAX, GSO_NONE, Packet, packet_buffer, packet_free, packet_new
+    PACKET_HEADROOM, GSO_NONE, Packet, packet_buffer, packet_free, packet_new
 )
 from pystack.core.wire.ipv4 cimport IPV4_HEADER_LENGTH, Ipv4Header, ipv4_build, ipv4_read
 from pystack.core.wire.ipv6 cimport IPV6_HEADER_LENGTH, Ipv6Header, ipv6_build, ipv6_read
@@ -31,6 +31,7 @@ cdef int64_t LIFETIME6_NS = <int64_t>60 * 1000000000    # RFC 8200 section 4.5
 
 cdef enum:
     NO_FAULT = -1               # where else a Counter is
+    LENGTH_MAX = 65535          # of an IPv4 packet, and of what an IPv6 header is followed by
     TCP_HEADER_LENGTH = 20
     TRANSPORT_HEADER_LENGTH = 8     # of UDP and both ICMPs
     ECN_CE = 3
@@ -44,11 +45,11 @@ cdef enum Place:
 
 cdef int fragment_fault(const Fragment* fragment) noexcept nogil:
     """Why a fragment is not worth keeping: a Counter, or NO_FAULT."""
-    cdef uint32_t header_length = IPV6_HEADER_LENGTH if fragment.v6 else IPV4_HEADER_LENGTH
+    cdef uint32_t counted = 0 if fragment.v6 else IPV4_HEADER_LENGTH
     cdef uint32_t least = 0
     if fragment.length == 0 or (fragment.more and fragment.length & 7):
         return Counter.IP_DROP_FRAGMENT_BAD
-    if header_length + fragment.offset + fragment.length > PACKET_MAX:
+    if counted + fragment.offset + fragment.length > LENGTH_MAX:
         return Counter.IP_DROP_FRAGMENT_TOO_BIG
     # RFC 1858 section 3.2.2, RFC 3128: nothing may slip by a filter that looks at first fragments.
     if fragment.next_header == PROTOCOL_TCP:

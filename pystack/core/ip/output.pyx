@@ -13,8 +13,7 @@ from pystack.core.ip.layer cimport IpLayer, IpSend, PROTOCOL_UDP
 from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.ip.path_mtu cimport ip_path_mtu, ip_path_mtu_is_locked
 from pystack.core.memory.packet cimport (
-    GSO_NONE, PACKET_MAX, Packet, packet_linearize, packet_new, packet_push,
-    packet_total
+    GSO_NONE, Packet, packet_linearize, packet_new, packet_push, packet_total
 )
 from pystack.core.wire.address cimport addr_is_any, addr_is_loopback, addr_is_v4
 from pystack.core.wire.ipv4 cimport IPV4_DF, IPV4_HEADER_LENGTH, Ipv4Header, ipv4_build
@@ -24,6 +23,7 @@ from pystack.core.wire.ipv6 cimport (
 
 cdef enum:
     DEFAULT_TTL = 64            # RFC 1122 section 3.2.1.7 leaves it open; IANA recommends 64
+    LENGTH_MAX = 65535          # of an IPv4 packet, and of what an IPv6 header is followed by
     LOOP_QUEUE_MAX = 256
     UDP_HEADER_LENGTH = 8
     TCP_HEADER_LENGTH = 20
@@ -167,14 +167,14 @@ cdef bint wants_df(IpLayer* ip, const IpSend* send) noexcept nogil:
 
 cdef int ip_output(IpLayer* ip, Packet* packet, const IpSend* send) noexcept nogil:
     """Send a transport's packet or train: out, in fragments, or back to ourselves."""
-    cdef uint32_t size = packet_total(packet)
+    cdef bint v6 = not addr_is_v4(&send.destination)
+    cdef uint32_t size = header_length_of(v6) + packet_total(packet)
     cdef uint32_t mtu
     cdef bint fits
     if not is_sendable(send):
         packet_drop(ip.context, packet, Counter.IP_DROP_NO_ROUTE)
         return -ENETUNREACH
-    size += header_length_of(not addr_is_v4(&send.destination))
-    if size > PACKET_MAX:
+    if size > <uint32_t>LENGTH_MAX + (IPV6_HEADER_LENGTH if v6 else 0):
         packet_drop(ip.context, packet, Counter.IP_DROP_TOO_BIG)
         return -EMSGSIZE
     if ip_is_local(ip, &send.destination):
