@@ -102,9 +102,11 @@ cdef int64_t checked(int64_t code) except -1:
     return code
 
 
-cdef Packet* packet_of(Context* context, bytes data):
+cdef Packet* packet_of(Context* context, bytes data) except NULL:
     """A packet whose bytes end where its memory ends, so that a sanitizer sees who reads on."""
     cdef Packet* packet = packet_new(&context.slab, len(data))
+    if packet == NULL:
+        raise MemoryError
     packet.data = packet_buffer(packet) + packet.capacity - len(data)
     memcpy(packet.data, <const uint8_t*>data, len(data))
     packet.length = len(data)
@@ -135,7 +137,8 @@ cdef class IpHost:
         self.context.mtu = mtu
         self.context.max_train = max_train
         self.context.secret = [seed, 1]
-        assert ip_init(&self.ip, &self.context) == 0
+        if ip_init(&self.ip, &self.context) < 0:
+            raise MemoryError
         for network in networks:
             self.add_network(network)
         for address in exclude:
@@ -143,15 +146,16 @@ cdef class IpHost:
 
     def __dealloc__(self):
         self.close()
-        memory.packet_slab_release(&self.context.slab)
 
     def close(self):
         """Release everything; return how many packets and deadlines are still held by somebody."""
-        ip_release(&self.ip)
+        if self.ip.context != NULL:
+            ip_release(&self.ip)
         memory.packet_queue_release(&self.context.slab, &self.context.tx)
         memory.packet_queue_release(&self.context.slab, &self.context.loop)
         left = self.context.slab.live + self.context.deadlines.registered
         deadline_queue_release(&self.context.deadlines)
+        memory.packet_slab_release(&self.context.slab)
         return left
 
     # Networks and policy
@@ -236,6 +240,10 @@ cdef class IpHost:
         """Those that are not 0, by name."""
         return {name: n for name, n in zip(NAMES, self.context.counters, strict=True) if n}
 
+    def slab_release(self):
+        """Give back the memory of free packets, so that the next packet allocates."""
+        memory.packet_slab_release(&self.context.slab)
+
     @property
     def reassembling(self):
         return self.ip.fragments.count
@@ -305,6 +313,8 @@ cdef class IpHost:
         """Send as a transport would; return 0 or a negative errno. See transmit and loop."""
         cdef IpSend send
         cdef Packet* packet = ip_packet_new(&self.ip, len(payload))
+        if packet == NULL:
+            raise MemoryError
         memset(&send, 0, sizeof(IpSend))
         send.source = to_addr(source)
         send.destination = to_addr(destination)

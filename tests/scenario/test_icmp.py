@@ -185,6 +185,17 @@ def test_two_of_our_addresses_ping_each_other(host, family):
     assert host.transmit() == []
 
 
+@both
+def test_two_of_our_addresses_tell_each_other_of_closed_ports(host, family):
+    host.send(family.second, family.ours, UDP, bytes(udp(b"hello")))
+    got, error = host.loop(answer="port unreachable")
+    assert got.to == "udp"
+    assert (error.local, error.remote, error.kind) == (
+        family.second, family.ours, ip.PORT_UNREACHABLE,
+    )  # fmt: skip
+    assert error.transport == bytes(udp(b"hello"))
+
+
 # Errors that we send
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import struct
 import sys
 
 from native.deadline import Node
 from native.deadline import Queue as DeadlineQueue
 from native.flow import Key, Table
 from native.interval import Intervals
+from native.ip import CSUM_PARTIAL, DONT, DROP, IpHost
 from native.packet import Queue, Slab
 from native.ring import ByteRing
 from native.udp import Host
@@ -121,10 +123,10 @@ def packet(heap):
     slab.release()
 
 
-def out_of_memory(call, *arguments):
+def out_of_memory(call, *arguments, **named):
     """Whether a call fails for want of memory."""
     try:
-        call(*arguments)
+        call(*arguments, **named)
     except MemoryError:
         return True
     except OSError as error:
@@ -159,6 +161,78 @@ def udp(heap):
     client.disconnect()
     client.close()
     host.close()
+
+
+def ip(heap):
+    def attempt(call, *arguments, **named):
+        """Fail each allocation of a call in turn, until it makes no more; how many there were."""
+        for nth in range(1, 200):
+            heap.fails_at(nth)
+            if not out_of_memory(call, *arguments, **named):
+                heap.fails_at(0)
+                return nth - 1
+        raise AssertionError(f"{call} never ends")
+
+    heap.fails_at(1)
+    assert out_of_memory(IpHost)
+    heap.fails_at(0)
+    host = IpHost()
+    assert attempt(host.add_network, "10.3.0.0/24") == 1
+    assert host.is_local("10.3.0.9")
+    assert attempt(host.exclude, "10.3.0.1") == 1
+    assert attempt(host.policy, "10.3.0.7/32", DROP) == 3
+    assert host.policy_find("10.3.0.7", 6, 80) == (DROP, 0)
+    heap.fails_at(1)
+    assert host.path_mtu_lower("10.3.0.5", "192.0.2.7", 1400) == 0
+    heap.fails_at(2)
+    assert host.path_mtu_lower("10.3.0.5", "192.0.2.7", 1400) == 0
+    assert host.path_mtu_lower("10.3.0.5", "192.0.2.7", 1400) == 1
+
+    def send(destination, size, **named):
+        sent = host.send("10.3.0.5", destination, 17, bytes(size), discover=DONT, **named)
+        if sent < 0:
+            raise OSError(-sent, "")
+
+    # The packet, and its fragments: all or none leave.
+    for named in ({}, {"borrowed": bytes(3000)}, {"csum": CSUM_PARTIAL, "csum_offset": 6}):
+        assert attempt(send, "192.0.2.7", 3000, **named) > 0
+        assert sum(len(sent.data) - 20 for sent in host.transmit()) in (3000, 6000)
+        host.slab_release()
+    assert attempt(send, "10.3.0.6", 8, borrowed=bytes(4000)) == 2
+    assert host.looped()
+    assert host.counters["out_of_memory"] > 0
+    ip_input(heap, host)
+    assert host.close() == 0
+
+
+def ip_input(heap, host):
+    """Fragments, echo and errors: what there is no memory for is lost, and may come again."""
+
+    def v4(protocol, data, more=0, offset=0):
+        header = struct.pack(
+            "!BBHHHBBH8B", 0x45, 0, 20 + len(data), 1, more << 13 | offset // 8, 64, protocol, 0,
+            192, 0, 2, 7, 10, 3, 0, 5,
+        )  # fmt: skip
+        total = sum(struct.unpack("!10H", header))
+        total = (total & 0xFFFF) + (total >> 16)
+        return header[:10] + struct.pack("!H", ~total & 0xFFFF) + header[12:] + data
+
+    pieces = [v4(17, bytes(1400), 1, 0), v4(17, bytes(1400), 1, 1400), v4(17, bytes(8), 0, 2800)]
+    for nth in range(1, 20):
+        host.slab_release()
+        heap.fails_at(nth)
+        for piece in pieces:
+            out_of_memory(host.receive, piece)
+        heap.fails_at(0)
+        host.advance(31)
+        host.transmit()
+        assert (host.live, host.reassembling) == (0, 0)
+    assert [host.receive(piece) for piece in pieces][-1].to == "udp"
+    host.slab_release()
+    heap.fails_at(2)
+    assert host.receive(v4(99, b"unknown")) is None
+    heap.fails_at(0)
+    assert host.transmit() == []
 
 
 def main(library: str, structure: str) -> None:

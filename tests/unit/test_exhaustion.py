@@ -95,7 +95,9 @@ def heap(tmp_path_factory):
     return library
 
 
-@pytest.mark.parametrize("structure", ["ring", "interval", "flow", "deadline", "packet", "udp"])
+@pytest.mark.parametrize(
+    "structure", ["ring", "interval", "flow", "deadline", "packet", "udp", "ip"]
+)
 def test_a_failing_malloc_changes_nothing_and_nothing_leaks(heap, structure):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
