@@ -259,6 +259,12 @@ def test_a_train_arrives_whole_if_the_socket_wants_it(host, family):
     assert (len(single.data), single.gso_size) == (1000, 0)
 
 
+def test_a_train_without_a_size_is_one_datagram(host, family):
+    socket = bound(host, family, family.ours)
+    receive_train(host, family, b"abc", 0)
+    assert drain(socket) == [b"abc"]
+
+
 def test_a_full_queue_drops_the_newest(host, family):
     """A bound on everything that a peer can grow: design.md section 2.5."""
     socket = bound(host, family, family.ours)

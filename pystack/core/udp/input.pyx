@@ -2,7 +2,7 @@
 # Called by: stack.
 # RFCs: 768, 1122 section 4.1, 8200 section 8.1, 792, 4443.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memset
 from pystack.core.context cimport Context, count, endpoint_ready, packet_drop
 from pystack.core.counters cimport (
@@ -25,8 +25,6 @@ from pystack.core.ip.layer cimport (
     POLICY_ACCEPT,
     POLICY_DROP,
     POLICY_MIRROR,
-    PROTOCOL_ICMP,
-    PROTOCOL_ICMPV6,
     PROTOCOL_UDP,
     IcmpError,
     IpView,
@@ -48,7 +46,6 @@ from pystack.core.udp.receive cimport datagram_deliver, datagram_deliver_train
 from pystack.core.udp.table cimport table_find_bound, table_find_connected
 from pystack.core.wire.bytes cimport load16
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
-from pystack.core.wire.icmp cimport ICMP4_ECHO, ICMP6_ECHO
 from pystack.core.wire.udp cimport UDP_HEADER_LENGTH, UDP_TOO_SHORT, UdpHeader, udp_parse
 
 cdef enum:
@@ -197,24 +194,20 @@ cdef void echo_input(UdpLayer* udp, IpView* view) noexcept nogil:
     datagram_deliver(context, socket, packet, &info)
 
 
-cdef bint flow_of_error(const IcmpError* error, FlowKey* flow) noexcept nogil:
+cdef void flow_of_error(const IcmpError* error, FlowKey* flow) noexcept nogil:
     """The key of a socket connected to whom the offending packet went to.
 
-    False if it can't have come from a socket: not UDP and no echo request.
+    IP has seen to it that the packet was UDP or an echo request, and that 8 bytes are quoted.
     """
-    cdef const uint8_t* quoted = error.transport
     memset(flow, 0, sizeof(FlowKey))
     flow.local = error.local
     flow.remote = error.remote
     flow.protocol = error.protocol
     if error.protocol == PROTOCOL_UDP:
-        flow.local_port = load16(quoted)
-        flow.remote_port = load16(quoted + 2)
-        return True
-    flow.local_port = load16(quoted + ICMP_IDENTIFIER_OFFSET)
-    if error.protocol == PROTOCOL_ICMP:
-        return quoted[0] == ICMP4_ECHO
-    return error.protocol == PROTOCOL_ICMPV6 and quoted[0] == ICMP6_ECHO
+        flow.local_port = load16(error.transport)
+        flow.remote_port = load16(error.transport + 2)
+    else:
+        flow.local_port = load16(error.transport + ICMP_IDENTIFIER_OFFSET)
 
 
 cdef bint error_is_reported(const Datagram* socket, const IcmpError* error) noexcept nogil:
@@ -231,11 +224,11 @@ cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
     """Tell the socket that sent the offending packet; believe Packet Too Big if there is one."""
     cdef Context* context = udp.ip.context
     cdef FlowKey flow
-    cdef Datagram* socket = NULL
-    if flow_of_error(error, &flow):
-        socket = table_find_connected(udp, &flow)
-        if socket == NULL:
-            socket = table_find_bound(udp, &flow)
+    cdef Datagram* socket
+    flow_of_error(error, &flow)
+    socket = table_find_connected(udp, &flow)
+    if socket == NULL:
+        socket = table_find_bound(udp, &flow)
     if socket == NULL:
         count(context, ICMP_DROP_ERROR_NOT_OURS)
         return
