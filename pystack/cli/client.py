@@ -32,7 +32,7 @@ from pystack.cli.options import (
 from pystack.cli.subnet import check_system, running_subnet
 
 if TYPE_CHECKING:
-    from pystack import Stack
+    from pystack.stack import Stack
 
 F = TypeVar("F", bound=Callable[..., Any])
 

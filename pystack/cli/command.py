@@ -6,6 +6,7 @@ RFCs: none.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ class Commands(click.Group):
 
 def outcome(command: Callable[[], Any]) -> int:
     """Run a command; say what went wrong, if anything; return the exit status."""
+    logging.getLogger("pystack").addHandler(logging.NullHandler())  # we say ourselves what fails
     try:
         return command() or 0
     except click.exceptions.NoArgsIsHelpError as help_wanted:

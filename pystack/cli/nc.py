@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,7 @@ from pystack.cli.options import PORT_RANGE, Address
 if TYPE_CHECKING:
     from pystack.socket import Socket
 
+Name = tuple[Any, ...]  # of a socket
 STDIN = 0
 CHUNK = 256 * 1024
 DATAGRAM = 16 * 1024  # of stdin, in one datagram
@@ -69,8 +70,11 @@ def nc(
         options = listening(address, options)
     with client_for(address, options) as client:
         opened = accepted if listen else connected
-        with opened(client, address, port, kind, wait, verbose) as peer:
-            Pump(peer, kind, wait).run()
+        with opened(client, address, port, kind, wait, verbose) as (made, peer):
+            pump = Pump(made, kind, wait)
+            pump.run()
+            if pump.problem is not None:
+                raise failure(peer, pump.problem)
     return 0
 
 
@@ -89,7 +93,7 @@ def say(verbose: bool, text: str) -> None:
 @contextmanager
 def connected(
     client: Client, host: Address, port: int, kind: int, wait: float | None, verbose: bool
-) -> Iterator[Socket]:
+) -> Iterator[tuple[Socket, Name]]:
     """A socket from the virtual host to another."""
     with client.stack.socket(client.family, kind) as made:
         made.bind((str(client.source), 0))
@@ -98,15 +102,15 @@ def connected(
             with signals.interruptible():
                 made.connect((str(host), port))
         except OSError as problem:
-            raise unreachable(host, port, problem) from None
+            raise failure((str(host), port), problem) from None
         say(verbose, f"{client.source} port {made.getsockname()[1]} to {host} port {port}")
-        yield made
+        yield made, (str(host), port)
 
 
 @contextmanager
 def accepted(
     client: Client, host: Address, port: int, kind: int, wait: float | None, verbose: bool
-) -> Iterator[Socket]:
+) -> Iterator[tuple[Socket, Name]]:
     """A socket to the first who comes."""
     with client.stack.socket(client.family, kind) as waiting:
         waiting.bind((str(host), port))
@@ -123,10 +127,10 @@ def accepted(
             waiting.close()  # whoever comes now is refused
         with made:
             say(verbose, f"{peer[0]} port {peer[1]} to {host} port {port}")
-            yield made
+            yield made, peer
 
 
-def first_of(waiting: Socket, kind: int) -> tuple[Socket, tuple[str, int]]:
+def first_of(waiting: Socket, kind: int) -> tuple[Socket, Name]:
     """Accept a connection, or connect to the sender of a datagram, which stays to be received."""
     if kind == socket.SOCK_STREAM:
         made, peer = waiting.accept()
@@ -136,9 +140,9 @@ def first_of(waiting: Socket, kind: int) -> tuple[Socket, tuple[str, int]]:
     return waiting, peer[:2]
 
 
-def unreachable(host: Address, port: int, problem: OSError) -> Failure:
-    text = "timed out" if isinstance(problem, TimeoutError) else problem.strerror or str(problem)
-    return Failure(f"{host} port {port}: {text[:1].lower()}{text[1:]}")
+def failure(peer: Name, problem: OSError) -> Failure:
+    text = problem.strerror or str(problem)
+    return Failure(f"{peer[0]} port {peer[1]}: {text[:1].lower()}{text[1:]}")
 
 
 class Pump:
@@ -148,7 +152,7 @@ class Pump:
         self.peer = peer
         self.kind = kind
         self.idle_limit = wait
-        self.problem: OSError | None = None  # of the sending thread
+        self.problem: OSError | None = None  # of the socket, the first
         self.sender = threading.Thread(target=self.send_all, name="stdin", daemon=True)
 
     def run(self) -> None:
@@ -158,11 +162,9 @@ class Pump:
         self.sender.start()
         with signals.interruptible():
             self.receive_all()
-            if not sys.stdin.isatty():
+            if self.problem is None and not sys.stdin.isatty():
                 self.sender.join()
-        if self.problem is not None:
-            raise self.problem
-        if not udp:
+        if not udp and self.problem is None:
             self.peer.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_SECONDS)
             )
@@ -176,6 +178,9 @@ class Pump:
                 if self.idle_limit is not None or not self.sender.is_alive():
                     return
                 continue
+            except OSError as problem:
+                self.problem = self.problem or problem
+                return
             if not data and self.kind == socket.SOCK_STREAM:
                 return
             sys.stdout.buffer.write(data)
@@ -190,4 +195,4 @@ class Pump:
             if stream:
                 self.peer.shutdown(socket.SHUT_WR)
         except OSError as problem:
-            self.problem = problem
+            self.problem = self.problem or problem

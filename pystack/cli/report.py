@@ -109,7 +109,7 @@ def traffic_text(before: Sample, after: Sample) -> str:
         f"out {with_unit(rate.packets_out, 'packets/s')} {with_unit(rate.bits_out, 'bit/s')}",
         counted(after.pings - before.pings, "ping"),
         counted(after.opened - before.opened, "new connection"),
-        counted(len(after.connections), "open"),
+        f"{len(after.connections):,} open",
     ]
     dropped = sum(after.drops.values()) - sum(before.drops.values())
     if dropped:

@@ -17,7 +17,7 @@ from pystack.cli.options import SubnetOptions, subnet_options
 from pystack.cli.subnet import check_system, running_subnet
 
 if TYPE_CHECKING:
-    from pystack import TunDevice
+    from pystack.device.tun import TunDevice
 
 NOT_FOUND = 127  # a shell's status for a command that does not exist
 NOT_EXECUTABLE = 126
@@ -46,7 +46,7 @@ def run_command(subnet: SubnetOptions, command: list[str], say_ready: bool) -> i
     from pystack.device.namespace import spawn_in_namespace
 
     def make_tun() -> TunDevice:
-        from pystack import TunDevice
+        from pystack.device.tun import TunDevice
 
         device = TunDevice(subnet.device, mtu=subnet.mtu, host_addresses=subnet.host_addresses)
         device.configure(subnet.networks)

@@ -6,6 +6,7 @@ RFCs: none.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -13,6 +14,7 @@ from contextlib import suppress
 import click
 
 from pystack.cli import signals
+from pystack.cli.failure import Failure
 from pystack.cli.options import SubnetOptions, subnet_options
 from pystack.cli.report import Json, Report, Sample, Text, look
 from pystack.cli.subnet import Subnet, check_system, running_subnet
@@ -58,12 +60,23 @@ def watch(subnet: Subnet, report: Report) -> None:
         report.ready(subnet)
         while True:
             signals.sleep(SAMPLE_SECONDS)
-            report.sample(look(subnet))
+            report.sample(check(subnet))
+            subnet.recorder.flush()
     except signals.Stop:
         report.last = look(subnet)
         raise
     finally:
         report.close()
+
+
+def check(subnet: Subnet) -> Sample:
+    """A look at the subnet; a failure if its device is gone."""
+    try:
+        return look(subnet)
+    except OSError as problem:
+        if problem.errno == errno.ENETDOWN:
+            raise Failure(f"interface {subnet.device.name} is gone, somebody removed it") from None
+        raise
 
 
 def report_for(first: Sample, json: bool, verbose: bool, quiet: bool) -> Report:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-asked_by = 0  # the signal that asked us to stop, 0 if none did
+asked_by = 0  # the first signal that asked us to stop, 0 if none did
+_pending = False  # and nobody has acted upon it yet
 _interruptible = False
 
 
@@ -29,16 +30,20 @@ def install() -> None:
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    global asked_by, _interruptible
-    asked_by = asked_by or number
+    global asked_by, _pending
+    if asked_by:  # what ends now is not interrupted again
+        return
+    asked_by = number
+    _pending = True
     if _interruptible:
-        _interruptible = False  # once: what ends now is not interrupted again
-        raise Stop
+        check()
 
 
 def check() -> None:
-    """Raise Stop if somebody asked for it."""
-    if asked_by:
+    """Raise Stop if somebody asked for it, once."""
+    global _pending
+    if _pending:
+        _pending = False
         raise Stop
 
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from pystack.cli import signals
 from pystack.cli.failure import USAGE, Failure
 from pystack.cli.options import Address, SubnetOptions, address_in
+from pystack.cli.recording import Recorder
 
 if TYPE_CHECKING:
-    from pystack import Stack, TunDevice
+    from pystack.device.tun import TunDevice
+    from pystack.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Subnet:
     options: SubnetOptions
     stack: Stack
     device: TunDevice
+    recorder: Recorder
 
     @property
     def host_addresses(self) -> tuple[Address, ...]:
@@ -61,8 +64,9 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
 
     Whatever goes wrong, and whoever asks to stop, nothing of it is left behind.
     """
-    from pystack import PcapWriter, Stack, TunDevice
+    from pystack.device.tun import TunDevice
     from pystack.services import start
+    from pystack.stack import Stack
 
     with ExitStack() as ending:
         signals.check()
@@ -71,6 +75,8 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
         )
         ending.callback(device.close)
         signals.check()
+        recorder = Recorder()
+        ending.callback(recorder.close)  # after the stack, which says goodbye
         stack = ending.enter_context(Stack(*options.networks, device=device))
         if options.mirror:
             for network in options.networks:
@@ -83,9 +89,7 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
             if running is not None:
                 ending.callback(running.close)
         if options.pcap is not None:
-            with signals.interruptible():  # a pipe, perhaps, that nobody reads yet
-                writer = ending.enter_context(PcapWriter(options.pcap))
-            stack.capture(writer)
-            ending.callback(stack.capture, None)
+            recorder.open(options.pcap, name=device.name)
+            stack.capture(recorder)
         signals.check()
-        yield Subnet(options, stack, device)
+        yield Subnet(options, stack, device, recorder)

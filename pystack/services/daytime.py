@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from socket import SHUT_RDWR, SHUT_WR
+from socket import SHUT_WR
 from socketserver import BaseRequestHandler
 from typing import TYPE_CHECKING
 
-from pystack.services.server import VirtualServer, datagrams
+from pystack.services.server import ANCILLARY, VirtualServer, datagrams
 
 if TYPE_CHECKING:
     from pystack.services import Running
@@ -51,12 +51,10 @@ class Datagrams:
     def run(self) -> None:
         with suppress(OSError):
             while True:
-                _, client = self.socket.recvfrom(0)
-                self.socket.sendto(daytime(), client)
+                _, arrival, _, client = self.socket.recvmsg(0, ANCILLARY)
+                self.socket.sendmsg([daytime()], arrival, 0, client)
 
     def close(self) -> None:
-        with suppress(OSError):
-            self.socket.shutdown(SHUT_RDWR)
         self.socket.close()
         self.thread.join()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from ipaddress import IPv6Address, ip_address
-from socket import AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM
+from socket import AF_INET6, IPPROTO_IPV6, IPV6_RECVPKTINFO, IPV6_V6ONLY, SOCK_DGRAM
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pystack.stack import Stack
 
 BACKLOG = 1024
+ANCILLARY = 128  # bytes, for what recvmsg says
 STOP_LATENCY = 0.1  # seconds: how often serve_forever looks whether it shall end
 
 
@@ -26,10 +27,14 @@ def listen(stack: Stack, port: int) -> Socket:
 
 
 def datagrams(stack: Stack, port: int) -> Socket:
-    """A UDP socket at every address."""
+    """A UDP socket at every address.
+
+    What recvmsg says about a datagram's destination makes it the source of sendmsg.
+    """
     socket = stack.socket(AF_INET6, SOCK_DGRAM)
     try:
         socket.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+        socket.setsockopt(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
         socket.bind(("::", port))
     except BaseException:
         socket.close()

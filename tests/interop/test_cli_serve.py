@@ -397,3 +397,18 @@ def test_without_permission_it_says_what_works_without(namespace):
     assert ended.stderr.startswith("pystack: cannot ")
     assert ended.stderr.count("\n") == 1
     assert interfaces(namespace) == ["lo"]
+
+
+def test_a_capture_whose_reader_goes_away_ends_and_the_stack_goes_on(namespace, tmp_path):
+    pipe = tmp_path / "capture"
+    os.mkfifo(pipe)
+    with serving(namespace, "--net", "10.3.0.0/24", "--pcap", str(pipe), ready=False) as server:
+        with open(pipe, "rb") as reader:
+            assert "answers on pystack0" in server.line()
+            assert reader.read(4) == b"\n\r\r\n"
+        namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
+        told = server.process.stderr.readline()
+        assert told == f"pystack: the capture {pipe} ends here: Broken pipe\n"
+        namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
+        ended = server.stop()
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -313,22 +313,21 @@ def test_a_fault_of_ours_shows_no_traceback(monkeypatch):
 # Signals.
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    monkeypatch.setattr(signals, "asked_by", 0)
-    monkeypatch.setattr(signals, "_interruptible", False)
+@pytest.fixture(autouse=True)
+def _nobody_asked(monkeypatch):
+    for name, value in (("asked_by", 0), ("_pending", False), ("_interruptible", False)):
+        monkeypatch.setattr(signals, name, value)
 
 
-@pytest.mark.usefixtures("asked")
 def test_a_signal_waits_until_the_command_may_be_interrupted():
     signals._note(15, None)
     with pytest.raises(signals.Stop), signals.interruptible():
         pytest.fail("it was asked to stop before")
 
 
-@pytest.mark.usefixtures("asked")
 def test_a_signal_interrupts_once():
     with pytest.raises(signals.Stop), signals.interruptible():
         signals._note(2, None)
-    signals._note(15, None)
+    with signals.interruptible():
+        signals._note(15, None)
     assert signals.asked_by == 2
