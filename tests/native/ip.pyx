@@ -189,9 +189,9 @@ cdef class IpHost:
         self, text, int action, int protocol=0, int first=0, int last=65535, uint32_t token=0
     ):
         network = ip_network(text)
-        self.policy_prefix(
-            str(network.network_address), prefix_length(network), action, protocol, first, last, token
-        )
+        address = str(network.network_address)
+        length = prefix_length(network)
+        self.policy_prefix(address, length, action, protocol, first, last, token)
 
     def policy_prefix(
         self, address, int length, int action, int protocol=0, int first=0, int last=65535,

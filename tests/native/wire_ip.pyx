@@ -1,4 +1,4 @@
-# pystack.core.wire.ipv4, ipv6 and icmp for Python tests: each call sees its bytes and nothing behind them.
+# pystack.core.wire.ipv4, ipv6 and icmp for Python tests: each call sees just its bytes.
 # Called by: tests/unit/test_wire_ip.py.
 # RFCs: none.
 
@@ -154,7 +154,7 @@ def fragment_read(data):
 
 
 def options6(data):
-    """The action of a hop-by-hop or destination header, and where the option is that asks for it."""
+    """The action of a hop-by-hop or destination header, and where the option is that asks."""
     cdef Exact exact = Exact(data)
     cdef uint32_t at = 0
     action = <int>ipv6_check_options(exact.at, exact.length, &at)

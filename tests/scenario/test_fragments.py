@@ -409,6 +409,18 @@ def test_the_error_quotes_fragment_0_as_it_came(host):
         assert read_icmp(sent.data).data == first
 
 
+def test_an_error_quotes_the_packet_as_it_came_or_not_at_all(host):
+    """A header longer than a packet's headroom is not kept; half of it would be a lie."""
+    extensions = [
+        (DESTINATION, options_header(bytes(100))),
+        (FRAGMENT, fragment_header(1, 0, True)),
+    ]
+    host.receive(packet(IPV6, UDP, datagram(64)[:32], extensions=extensions))
+    host.advance(61)
+    assert host.transmit() == []
+    assert host.counters["ip_drop_fragment_timeout"] == 1
+
+
 def test_datagrams_expire_each_in_its_time(host):
     """No timer is left armed in the past."""
     for id in range(3):
