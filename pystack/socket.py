@@ -11,6 +11,7 @@ import os
 import socket
 import warnings
 from collections.abc import Iterable
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from pystack import sockopt
@@ -158,7 +159,7 @@ class Socket(socket.socket):
 
     def settimeout(self, value: float | None, /) -> None:
         if value is not None:
-            value = float(value)
+            value = value if isinstance(value, float) else float(index(value))
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
         self._timeout = value

@@ -109,8 +109,10 @@ cdef int turn(Engine engine, const Told* told, Batch* batch, int filled) noexcep
         return code
     if filled < 0:
         engine.fail(-filled)
-    else:
-        batch_input(batch, engine, filled, engine.core.context.now)
+        code = -engine.failure
+        engine.unlock()
+        return code
+    batch_input(batch, engine, filled, engine.core.context.now)
     core_advance(engine.core, engine.core.context.now)
     if engine.device is not None:
         batch_refill(batch, engine)

@@ -44,7 +44,7 @@ cdef class Engine:
 
     # the drivers
     cdef Sleeper sleeper
-    cdef object thread          # of the thread driver; None
+    cdef readonly object thread # of the thread driver; None
     cdef int64_t wakes_at       # with the lock: when its sleep will end at the latest; before all time while it is awake
     cdef uint64_t calls         # with the lock: how often sockets were used
     cdef size_t lent            # with the lock: packets that the driver holds to read into

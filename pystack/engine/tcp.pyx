@@ -10,7 +10,7 @@ from cpython.buffer cimport (
 )
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.errno cimport EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, ENOMEM, ENOTCONN
+from libc.errno cimport EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, ENOMEM, ENOTCONN, EPIPE
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
@@ -285,6 +285,8 @@ cdef class TcpHandle(Handle):
             else:
                 break
         self.leave()
+        if count == -ENOTCONN:
+            return -EPIPE       # as Linux says it
         return <int64_t>done if count >= 0 else count
 
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1:

@@ -1,0 +1,233 @@
+"""Datagram sockets: what the kernel's do, ours do."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+import pytest
+
+import pystack
+
+DGRAM = socket.SOCK_DGRAM
+
+
+@pytest.fixture
+def sockets(world):
+    """The caller's socket, bound, and the server's."""
+    client = world.fresh(DGRAM)
+    client.bind((world.client_host, 0))
+    return client, world.bound(DGRAM)
+
+
+def test_datagrams_keep_their_edges_and_name_their_sender(sockets):
+    client, server = sockets
+    for data in (b"one", b"", b"three"):
+        assert client.sendto(data, server.getsockname()) == len(data)
+    assert server.recvfrom(100) == (b"one", client.getsockname())
+    assert server.recv(100) == b""
+    buffer = bytearray(10)
+    assert server.recvfrom_into(buffer) == (5, client.getsockname())
+    assert buffer[:5] == b"three"
+
+
+def test_both_families_work_alike(world6):
+    client, server = world6.fresh(DGRAM), world6.bound(DGRAM)
+    client.bind((world6.client_host, 0))
+    client.sendto(b"hello", server.getsockname())
+    assert server.recvfrom(100) == (b"hello", client.getsockname())
+
+
+def test_what_does_not_fit_is_cut_off(sockets):
+    client, server = sockets
+    for _ in range(3):
+        client.sendto(b"hello", server.getsockname())
+    assert server.recv(3) == b"hel"
+    assert server.recv_into(bytearray(3)) == 3
+    data, _, flags, _ = server.recvmsg(3)
+    assert (data, flags) == (b"hel", socket.MSG_TRUNC)
+    client.sendto(b"whole", server.getsockname())
+    assert server.recvmsg(5)[2] == 0
+
+
+def test_receiving_nothing_takes_a_datagram(sockets):
+    client, server = sockets
+    client.sendto(b"first", server.getsockname())
+    client.sendto(b"second", server.getsockname())
+    assert server.recvfrom(0) == (b"", client.getsockname())
+    assert server.recv(100) == b"second"
+
+
+def test_a_peeked_datagram_stays(sockets):
+    client, server = sockets
+    client.sendto(b"hello", server.getsockname())
+    assert server.recvfrom(2, socket.MSG_PEEK) == (b"he", client.getsockname())
+    assert server.recv(100) == b"hello"
+
+
+def test_a_connected_socket_hears_its_peer_only(world, sockets):
+    client, server = sockets
+    server.connect(client.getsockname())
+    assert server.getpeername() == client.getsockname()
+    stranger = world.fresh(DGRAM)
+    stranger.sendto(b"stranger", server.getsockname())
+    client.connect(server.getsockname())
+    assert client.send(b"friend") == 6
+    assert server.recv(100) == b"friend"
+    assert server.sendmsg([b"an", b"swer"]) == 6
+    assert client.recvmsg(100)[0] == b"answer"
+
+
+def test_a_closed_port_is_told_to_a_connected_socket(world, sockets):
+    client, server = sockets
+    name = server.getsockname()
+    server.close()
+    client.connect(name)
+    client.send(b"anybody?")
+    with pytest.raises(ConnectionRefusedError):
+        client.recv(100)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda one: one.send(b"x"), errno.EDESTADDRREQ),
+        (lambda one: one.getpeername(), errno.ENOTCONN),
+        (lambda one: one.listen(), errno.EOPNOTSUPP),
+        (lambda one: one.accept(), errno.EOPNOTSUPP),
+        (lambda one: one.sendto(bytes(65508), ("127.0.0.1", 9)), errno.EMSGSIZE),
+        (lambda one: one.shutdown(socket.SHUT_RDWR), errno.ENOTCONN),
+    ],
+    ids=["send", "getpeername", "listen", "accept", "sendto", "shutdown"],
+)
+def test_a_fresh_socket_cannot(world, call, code):
+    one = world.fresh(DGRAM)
+    one.settimeout(None)
+    with pytest.raises(OSError) as caught:
+        call(one)
+    assert caught.value.errno == code
+
+
+def test_timeouts_are_those_of_sockets(world):
+    one = world.bound(DGRAM)
+    one.settimeout(0.001)
+    with pytest.raises(TimeoutError, match="^timed out$"):
+        one.recv(1)
+    one.settimeout(0)
+    with pytest.raises(BlockingIOError) as caught:
+        one.recvfrom(1)
+    assert caught.value.errno == errno.EAGAIN
+
+
+def test_sendto_takes_flags_in_the_middle(sockets):
+    client, server = sockets
+    assert client.sendto(b"x", 0, server.getsockname()) == 1
+    assert server.recv(1) == b"x"
+    with pytest.raises(TypeError):
+        client.sendto(b"x")
+    with pytest.raises(TypeError):
+        client.sendto(b"x", 0, server.getsockname(), 1)
+
+
+def test_the_longest_datagram_arrives(sockets):
+    client, server = sockets
+    data = bytes(range(256)) * 256
+    assert client.sendto(data[:65507], server.getsockname()) == 65507
+    assert server.recv(65536) == data[:65507]
+
+
+def test_a_wildcard_socket_answers_from_the_address_that_was_called(pair):
+    """IP_PKTINFO, as ip(7)."""
+    with pair.near.socket(type=DGRAM) as server, pair.far.socket(type=DGRAM) as client:
+        client.settimeout(5)
+        server.settimeout(5)
+        server.bind(("", 53))
+        server.setsockopt(socket.IPPROTO_IP, pystack.IP_PKTINFO, 1)
+        client.sendto(b"who?", ("10.1.0.200", 53))
+        data, messages, _, peer = server.recvmsg(100, 100)
+        [(level, kind, info)] = messages
+        assert (data, level, kind) == (b"who?", socket.IPPROTO_IP, pystack.IP_PKTINFO)
+        assert struct.unpack("i4s4s", info)[1] == socket.inet_aton("10.1.0.200")
+        server.sendmsg([b"me"], messages, 0, peer)
+        assert client.recvfrom(100) == (b"me", ("10.1.0.200", 53))
+
+
+def test_control_messages_of_both_families_tell_what_was_asked_for(pair):
+    v6 = socket.IPPROTO_IPV6
+    with (
+        pair.near.socket(socket.AF_INET6, DGRAM) as server,
+        pair.far.socket(socket.AF_INET6, DGRAM) as client,
+    ):
+        server.settimeout(5)
+        server.bind(("fd01::7", 53))
+        for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS):
+            assert server.getsockopt(v6, option) == 0
+            server.setsockopt(v6, option, 1)
+            assert server.getsockopt(v6, option) == 1
+        client.setsockopt(v6, socket.IPV6_UNICAST_HOPS, 9)
+        client.setsockopt(v6, socket.IPV6_TCLASS, 0x28)
+        client.sendto(b"x", server.getsockname())
+        _, messages, flags, _ = server.recvmsg(1, 200)
+        assert flags == 0
+        assert {(level, kind): value for level, kind, value in messages} == {
+            (v6, socket.IPV6_PKTINFO): socket.inet_pton(socket.AF_INET6, "fd01::7") + bytes(4),
+            (v6, socket.IPV6_HOPLIMIT): struct.pack("i", 9),
+            (v6, socket.IPV6_TCLASS): struct.pack("i", 0x28),
+        }
+        client.sendto(b"x", server.getsockname())
+        _, messages, flags, _ = server.recvmsg(1, socket.CMSG_SPACE(20))
+        assert len(messages) == 1
+        assert flags == socket.MSG_CTRUNC
+
+
+def test_an_unknown_control_message_is_refused(pair):
+    with pair.near.socket(type=DGRAM) as one:
+        with pytest.raises(OSError) as caught:
+            one.sendmsg([b"x"], [(socket.IPPROTO_IP, 999, b"")], 0, ("10.2.0.1", 9))
+        assert caught.value.errno == errno.EINVAL
+
+
+def test_a_train_is_cut_and_received_piece_by_piece_or_whole(pair):
+    """UDP_SEGMENT and UDP_GRO, as udp(7)."""
+    with pair.near.socket(type=DGRAM) as server, pair.far.socket(type=DGRAM) as client:
+        server.settimeout(5)
+        server.bind(("10.1.0.5", 9))
+        client.setsockopt(socket.IPPROTO_UDP, pystack.UDP_SEGMENT, 1000)
+        assert client.sendto(bytes(2500), ("10.1.0.5", 9)) == 2500
+        assert [len(server.recv(5000)) for _ in range(3)] == [1000, 1000, 500]
+        server.setsockopt(socket.IPPROTO_UDP, pystack.UDP_GRO, 1)
+        one_time = [(socket.IPPROTO_UDP, pystack.UDP_SEGMENT, struct.pack("H", 800))]
+        assert client.sendmsg([bytes(2400)], one_time, 0, ("10.1.0.5", 9)) == 2400
+        data, messages, _, _ = server.recvmsg(5000, 100)
+        assert len(data) == 2400
+        assert messages == [(socket.IPPROTO_UDP, pystack.UDP_GRO, struct.pack("i", 800))]
+
+
+@pytest.mark.parametrize(
+    ("family", "protocol", "kinds", "host"),
+    [
+        (socket.AF_INET, socket.IPPROTO_ICMP, (8, 0), "10.1.0.9"),
+        (socket.AF_INET6, socket.IPPROTO_ICMPV6, (128, 129), "fd01::9"),
+    ],
+)
+def test_an_echo_socket_pings(pair, family, protocol, kinds, host):
+    with pair.far.socket(family, DGRAM, protocol) as pinger:
+        pinger.settimeout(5)
+        assert pinger.proto == protocol
+        pinger.sendto(struct.pack("!BBHHH", kinds[0], 0, 0, 0, 7) + b"payload", (host, 0))
+        reply, peer = pinger.recvfrom(2000)
+        assert reply[0] == kinds[1]
+        assert reply[6:] == b"\0\7payload"
+        assert peer[0] == host
+
+
+def test_a_shut_socket_ends_who_waits_for_it(stack_world, in_thread):
+    one = stack_world.bound(DGRAM)
+    one.settimeout(None)
+    waiting = in_thread(one.recv, 1)
+    with pytest.raises(OSError) as caught:
+        one.shutdown(socket.SHUT_RD)
+    assert caught.value.errno == errno.ENOTCONN
+    assert waiting.result() == b""

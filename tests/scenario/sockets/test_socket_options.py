@@ -1,0 +1,151 @@
+"""Socket options: the kernel's numbers, defaults and errors."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+
+import pytest
+
+import pystack
+
+DGRAM = socket.SOCK_DGRAM
+TCP, IP, IPV6 = socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
+SOL = socket.SOL_SOCKET
+
+
+@pytest.mark.parametrize(
+    ("level", "option", "value"),
+    [
+        (SOL, "SO_REUSEADDR", 1),
+        (SOL, "SO_KEEPALIVE", 1),
+        (SOL, "SO_OOBINLINE", 1),
+        (TCP, "TCP_NODELAY", 1),
+        (TCP, "TCP_CORK", 1),
+        (TCP, "TCP_KEEPIDLE", 77),
+        (TCP, "TCP_KEEPINTVL", 7),
+        (TCP, "TCP_KEEPCNT", 3),
+        (TCP, "TCP_SYNCNT", 2),
+        (TCP, "TCP_USER_TIMEOUT", 12345),
+        (IP, "IP_TTL", 33),
+        (IP, "IP_TOS", 0x10),
+        (IP, "IP_MTU_DISCOVER", 2),
+    ],
+)
+def test_what_is_set_is_got(world, level, option, value):
+    with world.fresh() as one:
+        number = getattr(pystack, option)
+        one.setsockopt(level, number, value)
+        assert one.getsockopt(level, number) == value
+        assert one.getsockopt(level, number, 4) in (struct.pack("i", value), bytes([value & 255]))
+        one.setsockopt(level, number, struct.pack("i", value))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("IPV6_UNICAST_HOPS", 33), ("IPV6_TCLASS", 0x10), ("IPV6_V6ONLY", 1), ("IPV6_MTU_DISCOVER", 2)],
+)
+def test_what_is_set_is_got_of_ipv6(world6, option, value):
+    with world6.fresh() as one:
+        number = getattr(pystack, option)
+        one.setsockopt(IPV6, number, value)
+        assert one.getsockopt(IPV6, number) == value
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, DGRAM])
+def test_a_socket_tells_what_it_is(world, kind):
+    with world.fresh(kind) as one:
+        assert one.getsockopt(SOL, socket.SO_TYPE) == kind
+        assert one.getsockopt(SOL, socket.SO_ERROR) == 0
+        assert one.getsockopt(SOL, socket.SO_ACCEPTCONN) == 0
+        assert one.getsockopt(SOL, socket.SO_DOMAIN) == socket.AF_INET
+        assert one.getsockopt(SOL, socket.SO_PROTOCOL) == (TCP if kind != DGRAM else 17)
+        assert one.getsockopt(SOL, socket.SO_RCVBUF) > 0
+        assert one.getsockopt(SOL, socket.SO_SNDBUF) > 0
+
+
+def test_a_listener_says_so(world):
+    with world.listener() as listener:
+        assert listener.getsockopt(SOL, socket.SO_ACCEPTCONN) == 1
+
+
+def test_linger_is_a_struct(world):
+    with world.fresh() as one:
+        assert one.getsockopt(SOL, socket.SO_LINGER, 8) == struct.pack("ii", 0, 0)
+        one.setsockopt(SOL, socket.SO_LINGER, struct.pack("ii", 1, 5))
+        assert one.getsockopt(SOL, socket.SO_LINGER, 8) == struct.pack("ii", 1, 5)
+        one.setsockopt(SOL, socket.SO_LINGER, struct.pack("ii", 0, 5))
+        assert one.getsockopt(SOL, socket.SO_LINGER, 8)[:4] == struct.pack("i", 0)
+        for value in (1, b"", b"1234"):
+            with pytest.raises(OSError) as caught:
+                one.setsockopt(SOL, socket.SO_LINGER, value)
+            assert caught.value.errno == errno.EINVAL
+
+
+def test_a_receive_buffer_can_be_chosen(world):
+    for kind in (socket.SOCK_STREAM, DGRAM):
+        with world.fresh(kind) as one:
+            one.setsockopt(SOL, socket.SO_RCVBUF, 50_000)
+            assert one.getsockopt(SOL, socket.SO_RCVBUF) >= 50_000
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, DGRAM])
+@pytest.mark.parametrize(("level", "option"), [(SOL, 9999), (TCP, 9999), (IP, 9999), (9999, 1), (IPV6, 9999)])
+def test_an_unknown_option_is_refused(world, kind, level, option):
+    with world.fresh(kind) as one:
+        for call in (lambda: one.getsockopt(level, option), lambda: one.setsockopt(level, option, 1)):
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+
+
+@pytest.mark.parametrize(
+    ("level", "option", "value"),
+    [
+        (IP, "IP_TTL", 256),
+        (IP, "IP_TTL", 0),
+        (TCP, "TCP_KEEPIDLE", 0),
+        (TCP, "TCP_KEEPCNT", 1000),
+        (IP, "IP_MTU_DISCOVER", 77),
+    ],
+)
+def test_a_value_out_of_range_is_refused(world, level, option, value):
+    with world.fresh() as one:
+        with pytest.raises(OSError) as caught:
+            one.setsockopt(level, getattr(pystack, option), value)
+        assert caught.value.errno == errno.EINVAL
+
+
+def test_v6only_is_decided_before_bind(world6):
+    with world6.bound() as one:
+        with pytest.raises(OSError) as caught:
+            one.setsockopt(IPV6, socket.IPV6_V6ONLY, 1)
+        assert caught.value.errno == errno.EINVAL
+
+
+def test_a_connected_socket_knows_its_path_mtu(world):
+    client, _ = world.connected()
+    assert client.getsockopt(IP, pystack.IP_MTU) >= 576
+    with world.fresh() as one:
+        with pytest.raises(OSError) as caught:
+            one.getsockopt(IP, pystack.IP_MTU)
+        assert caught.value.errno == errno.ENOTCONN
+
+
+def test_an_accepted_connection_inherits(world):
+    with world.listener() as listener, world.fresh() as client:
+        listener.setsockopt(TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(SOL, socket.SO_KEEPALIVE, 1)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+        with server:
+            assert server.getsockopt(TCP, socket.TCP_NODELAY) == 1
+            assert server.getsockopt(SOL, socket.SO_KEEPALIVE) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="numbers of Linux")
+def test_constants_that_python_lacks_are_linux_s():
+    assert (pystack.UDP_SEGMENT, pystack.UDP_GRO, pystack.IP_PKTINFO) == (103, 104, 8)
+    assert (pystack.IP_MTU_DISCOVER, pystack.IP_MTU) == (10, 14)

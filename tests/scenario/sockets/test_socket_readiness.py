@@ -1,0 +1,198 @@
+"""fileno(): a descriptor on which select, poll, epoll, selectors and asyncio can wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import selectors
+import socket
+
+import pytest
+
+SELECTORS = [
+    getattr(selectors, name)
+    for name in ("SelectSelector", "PollSelector", "EpollSelector", "KqueueSelector")
+    if hasattr(selectors, name)
+]
+
+
+def readable(one: socket.socket, timeout: float = 0) -> bool:
+    return bool(select.select([one], [], [], timeout)[0])
+
+
+def writable(one: socket.socket, timeout: float = 0) -> bool:
+    return bool(select.select([], [one], [], timeout)[1])
+
+
+def fill(one: socket.socket) -> int:
+    """Send until nothing more is taken; how much was."""
+    sent = 0
+    one.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sent += one.send(bytes(1 << 16))
+    return sent
+
+
+def test_a_connection_is_readable_while_there_is_data(world):
+    client, server = world.connected()
+    assert not readable(server)
+    client.sendall(b"12")
+    assert readable(server, 5)
+    server.recv(1)
+    assert readable(server)
+    server.recv(1)
+    assert not readable(server)
+    client.sendall(b"3")
+    assert readable(server, 5)
+    server.recv(1)
+    client.close()
+    assert readable(server, 5)
+    assert server.recv(1) == b""
+
+
+def test_a_connection_is_writable_while_there_is_room(world, in_thread):
+    client, server = world.connected()
+    assert writable(client)
+    sent = fill(client)
+    assert not writable(client)
+    waiting = in_thread(writable, client, 20)
+    server.settimeout(20)
+    while sent:
+        sent -= len(server.recv(1 << 20))
+    assert waiting.result() is True
+
+
+def test_room_is_seen_though_the_last_send_found_all_it_wanted(stack_world):
+    """No send was refused; who looks at the fd waits for room all the same."""
+    client, server = stack_world.connected()
+    room = fill(client)
+    client, server = stack_world.connected()
+    assert client.fileno() >= 0
+    client.sendall(bytes(room))
+    received = 0
+    while received < room:
+        received += len(server.recv(1 << 20))
+    assert writable(client, 20)
+
+
+def test_a_listener_is_readable_while_somebody_waits(world):
+    with world.listener() as listener:
+        assert not readable(listener)
+        clients = [world.fresh() for _ in range(2)]
+        for client in clients:
+            client.connect(listener.getsockname())
+        for _ in clients:
+            assert readable(listener, 5)
+            listener.accept()[0].close()
+        assert not readable(listener)
+
+
+def test_a_datagram_socket_is_always_writable(world):
+    client, server = world.fresh(socket.SOCK_DGRAM), world.bound(socket.SOCK_DGRAM)
+    assert writable(client)
+    assert not readable(server)
+    client.sendto(b"x", server.getsockname())
+    assert readable(server, 5)
+    server.recv(1)
+    assert not readable(server)
+
+
+def test_an_error_makes_ready(world):
+    with world.bound() as taken, world.fresh() as client:
+        client.setblocking(False)
+        client.connect_ex(taken.getsockname())
+        assert writable(client, 5)
+        assert readable(client, 5)
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_selectors_tell_reading_from_writing(world, selector):
+    client, server = world.connected()
+    with selector() as watching:
+        watching.register(server, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        [(_, events)] = watching.select(5)
+        assert events == selectors.EVENT_WRITE
+        client.sendall(b"x")
+        watching.modify(server, selectors.EVENT_READ)
+        [(_, events)] = watching.select(5)
+        assert events == selectors.EVENT_READ
+        server.recv(1)
+        assert watching.select(0) == []
+        fill(server)
+        watching.modify(server, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        assert watching.select(0) == []
+        watching.unregister(server)
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll")
+def test_edges_are_edges(world):
+    """EPOLLET: told once for each arrival."""
+    client, server = world.connected()
+    with select.epoll() as watching:
+        watching.register(server, select.EPOLLIN | select.EPOLLET)
+        assert watching.poll(0) == []
+        client.sendall(b"x")
+        assert watching.poll(5) == [(server.fileno(), select.EPOLLIN)]
+        assert watching.poll(0) == []
+
+
+def test_the_descriptor_is_the_same_until_the_end(stack_world):
+    client, _ = stack_world.connected()
+    fd = client.fileno()
+    assert client.fileno() == fd
+    client.close()
+    assert client.fileno() == -1
+    with pytest.raises(OSError):
+        os.fstat(fd)
+
+
+def test_a_descriptor_given_up_is_replaced(stack_world):
+    """An SSLSocket, for one, closes the number that it has been given, even when detach fails."""
+    client, server = stack_world.connected()
+    given = client.fileno()
+    with pytest.raises(OSError):
+        client.detach()
+    os.close(given)
+    assert not readable(client)
+    server.sendall(b"x")
+    assert readable(client, 5)
+
+
+def test_a_closed_stack_makes_ready(stack_world):
+    client, _ = stack_world.connected()
+    fd = client.fileno()
+    stack_world.pair.far.close()
+    assert select.select([fd], [fd], [], 0) == ([fd], [fd], [])
+
+
+def test_asyncio_s_socket_calls_work(world):
+    """loop.sock_*, server and client in one loop."""
+
+    async def serve(loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        server, _ = await loop.sock_accept(listener)
+        with server:
+            while data := await loop.sock_recv(server, 1 << 16):
+                await loop.sock_sendall(server, data)
+
+    async def main() -> bytes:
+        loop = asyncio.get_running_loop()
+        with world.listener() as listener, world.fresh() as client:
+            listener.setblocking(False)
+            client.setblocking(False)
+            serving = asyncio.ensure_future(serve(loop, listener))
+            await loop.sock_connect(client, listener.getsockname())
+            sending = asyncio.ensure_future(loop.sock_sendall(client, data))
+            received = bytearray()
+            while len(received) < len(data):
+                buffer = bytearray(1 << 16)
+                received += buffer[: await loop.sock_recv_into(client, buffer)]
+            await sending
+            client.shutdown(socket.SHUT_WR)
+            await serving
+            return bytes(received)
+
+    data = bytes(range(256)) * 10_000
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == data
