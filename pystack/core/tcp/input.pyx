@@ -223,6 +223,7 @@ cdef void segment_arrives(
         return
     if not sequence_is_acceptable(tcp, tcb, &seg):
         return
+    timestamp_take(tcp, tcb, &seg, &options)
     if not reset_step(tcp, tcb, &seg):
         return
     if not syn_step(tcp, tcb, &seg):
@@ -253,22 +254,26 @@ cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* s
 
 cdef bint timestamp_is_good(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
-    """PAWS (RFC 7323 section 5.3), and the update of TS.Recent (section 4.3)."""
-    cdef bint old
-    if not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP:
+    """PAWS: a segment with an older timestamp is itself old (RFC 7323 section 5.3 R1)."""
+    if (not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
+            or not seq_lt(options.ts_val, tcb.ts_recent)
+            or tcp.context.now - tcb.ts_recent_at >= PAWS_IDLE):
         return True
-    old = seq_lt(options.ts_val, tcb.ts_recent)
-    if old and not seg.flags & TCP_RST and tcp.context.now - tcb.ts_recent_at < PAWS_IDLE:
-        count(tcp.context, Counter.TCP_DROP_PAWS)
-        if seg.length and seq_le(seg.seq + seg.length, tcb.rcv_nxt):
-            duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
-        acknowledge_out_of_window(tcp, tcb, seg)
-        return False
-    if (not old or tcp.context.now - tcb.ts_recent_at >= PAWS_IDLE) and (
-            seq_le(seg.seq, tcb.last_ack_sent) and not seg.flags & TCP_RST):
-        tcb.ts_recent = options.ts_val
-        tcb.ts_recent_at = tcp.context.now
-    return True
+    count(tcp.context, Counter.TCP_DROP_PAWS)
+    if seg.length and seq_le(seg.seq + seg.length, tcb.rcv_nxt):
+        duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+    acknowledge_out_of_window(tcp, tcb, seg)
+    return False
+
+
+cdef void timestamp_take(
+        TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
+    """TS.Recent is what the segment that our next ACK answers has said (RFC 7323 section 4.3)."""
+    if (not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
+            or seq_gt(seg.seq, tcb.last_ack_sent)):
+        return
+    tcb.ts_recent = options.ts_val
+    tcb.ts_recent_at = tcp.context.now
 
 
 cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -442,22 +447,32 @@ cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nog
         send_reset(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
         return
-    if not text_input(tcp, tcb, seg) and tcb.ack_now:
+    if text_input(tcp, tcb, seg):
+        if tcb.fin_ahead and tcb.fin_at == tcb.rcv_nxt:
+            fin_reached(tcp, tcb)
+    elif tcb.ack_now:
         # RFC 5681 section 4.2: each segment beyond a hole draws a duplicate ACK of its own; a peer
-        # without SACK counts
-        # them. All other ACKs wait for the end of the batch.
+        # without SACK counts them. All other ACKs wait for the end of the batch.
         send_ack(tcp, tcb)
 
 
 cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Eighth, check the FIN bit; one that is beyond a hole waits for its retransmission."""
-    if seg.seq + seg.length != tcb.rcv_nxt:
-        tcb.ack_now = True
-        tcb_output_later(tcp, tcb)
-        return
+    """Eighth, check the FIN bit; one that is beyond a hole is remembered until the hole is filled."""
     if tcb.fin_received:
         return
+    tcb.ack_now = True
+    tcb_output_later(tcp, tcb)
+    if seg.seq + seg.length == tcb.rcv_nxt:
+        fin_reached(tcp, tcb)
+        return
+    tcb.fin_ahead = True
+    tcb.fin_at = seg.seq + seg.length
+
+
+cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The peer's FIN is next: the stream ends here."""
     tcb.fin_received = True
+    tcb.fin_ahead = False
     tcb.rcv_nxt += 1
     tcb.ack_now = True
     tcb_output_later(tcp, tcb)

@@ -185,6 +185,7 @@ cdef struct Tcb:
     uint32_t duplicate_start    # D-SACK to report, with duplicate_pending (RFC 2883)
     uint32_t duplicate_end
     uint32_t ack_segment        # size of a full segment as the peer sends them
+    uint32_t fin_at             # of a FIN beyond a hole, with fin_ahead
     uint32_t unacked_bytes      # received in order since the last ACK we sent
     int64_t ts_recent_at
 
@@ -223,6 +224,7 @@ cdef struct Tcb:
     uint8_t fin_queued          # application has closed its direction
     uint8_t fin_sent            # snd_nxt is beyond the FIN
     uint8_t fin_received
+    uint8_t fin_ahead
     uint8_t shut_read           # shutdown(SHUT_RD): what arrives is acknowledged and discarded
     uint8_t held                # somebody will tcp_close it: the application, or a native service
     uint8_t interactive         # data goes both ways: delay ACKs (Linux's ping-pong mode)
