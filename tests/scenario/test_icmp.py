@@ -428,6 +428,9 @@ def test_extensions_are_no_part_of_what_is_quoted(host, family, kind, word):
     extension = b"\x20\0\0\0" + b"\0\x08\1\1abcd"
     got = host.receive(error(family, kind, 0, word, quoted, padding + extension))
     assert got.transport == b"12345678" * 3
+    long = ours(family, data=bytes(600))[:128]
+    got = host.receive(error(family, kind, 0, word, long, extension))
+    assert got.transport == long[family.header_length :]
 
 
 def test_ipv6_fragments_of_ours_are_recognised(host):

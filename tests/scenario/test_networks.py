@@ -41,7 +41,7 @@ def test_the_hosts_of_a_network_are_ours(network, ours, not_ours):
 )
 def test_ipv4_membership_is_that_of_the_standard_library(base, length, offset):
     network = ip_network((base, length), strict=False)
-    if network.is_multicast or network.network_address.is_loopback:
+    if network.network_address.is_multicast or network.network_address.is_loopback:
         return
     host = ip.IpHost(str(network))
     address = network[offset % network.num_addresses]
