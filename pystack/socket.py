@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pystack.stack import Stack
 
-PROTOCOLS = {
+PROTOCOLS: dict[tuple[int, int], tuple[int, ...]] = {
     (socket.AF_INET, socket.SOCK_STREAM): (6,),
     (socket.AF_INET6, socket.SOCK_STREAM): (6,),
     (socket.AF_INET, socket.SOCK_DGRAM): (17, 1),  # 1: ICMP echo, as Linux's ping sockets
@@ -49,7 +49,9 @@ class Socket(socket.socket):
 
     __slots__ = ("_asked", "_family", "_handle", "_proto", "_stack", "_timeout", "_type")
 
-    _handle: Any  # TcpHandle or DatagramHandle
+    _handle: Handle
+    _timeout: float | None
+    _asked: set[tuple[int, int]]  # kinds of control messages
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class Socket(socket.socket):
         kind = type & ~TYPE_FLAGS
         if family not in (socket.AF_INET, socket.AF_INET6):
             raise fault(errno.EAFNOSUPPORT)
-        protocols = PROTOCOLS.get((socket.AddressFamily(family), kind))  # type: ignore[call-overload]
+        protocols = PROTOCOLS.get((family, kind))
         if protocols is None:
             raise fault(getattr(errno, "ESOCKTNOSUPPORT", errno.EPROTONOSUPPORT))
         if proto and proto not in protocols:
@@ -86,8 +88,8 @@ class Socket(socket.socket):
         self._family = socket.AddressFamily(family)
         self._type = socket.SocketKind(kind)
         self._proto = proto
-        self._timeout: float | None = stack.initial_timeout
-        self._asked: set[tuple[int, int]] = set()
+        self._timeout = stack.initial_timeout
+        self._asked = set()
 
     def __repr__(self) -> str:
         text = f"<{type(self).__module__}.{type(self).__qualname__}"
@@ -130,7 +132,7 @@ class Socket(socket.socket):
 
         Only to wait on: nothing that is read from it or written to it has a meaning.
         """
-        return -1 if self._closed else self._handle.fileno()  # type: ignore[no-any-return]
+        return -1 if self._closed else self._handle.fileno()
 
     def detach(self) -> int:
         """Refused: data does not flow through a descriptor that could be given away."""
@@ -151,7 +153,7 @@ class Socket(socket.socket):
     # Timeouts.
 
     @property
-    def timeout(self) -> float | None:  # type: ignore[override]
+    def timeout(self) -> float | None:
         return self._timeout
 
     def gettimeout(self) -> float | None:
@@ -229,10 +231,10 @@ class Socket(socket.socket):
     # Receiving.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        return self._handle.recv(bufsize, flags, self._timeout)  # type: ignore[no-any-return]
+        return self._handle.recv(bufsize, flags, self._timeout)
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        return self._handle.recv_into(buffer, nbytes, flags, self._timeout)  # type: ignore[no-any-return]
+        return self._handle.recv_into(buffer, nbytes, flags, self._timeout)
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """As recv, with the sender; of a stream that is None."""
@@ -286,12 +288,12 @@ class Socket(socket.socket):
     # Sending.
 
     def send(self, data: Buffer, flags: int = 0, /) -> int:
-        return self._handle.send(data, flags, self._timeout)  # type: ignore[no-any-return]
+        return self._handle.send(data, flags, self._timeout)
 
     def sendall(self, data: Buffer, flags: int = 0, /) -> None:
         self._handle.sendall(data, flags, self._timeout)
 
-    def sendto(self, data: Buffer, *arguments: Any) -> int:  # type: ignore[override]
+    def sendto(self, data: Buffer, *arguments: Any) -> int:
         """sendto(data, address), sendto(data, flags, address)."""
         if not 1 <= len(arguments) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments) + 1} given)")
@@ -328,11 +330,12 @@ class Socket(socket.socket):
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """By send: os.sendfile would write to a descriptor that leads nowhere."""
-        return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined, no-any-return]
+        sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
+        return sent
 
     # Options.
 
-    def setsockopt(  # type: ignore[override]
+    def setsockopt(
         self, level: int, option: int, value: int | Buffer | None, optlen: int | None = None, /
     ) -> None:
         """An option with the number that this system has for it; ENOPROTOOPT for an unknown one."""

@@ -139,7 +139,7 @@ def fitting(messages: list[ControlMessage], room: int) -> tuple[list[ControlMess
 
 
 def send_options(messages: Iterable[tuple[int, int, Any]]) -> tuple[bytes | None, int | None]:
-    """(source address, size of pieces) that sendmsg's control messages say; ValueError for others."""
+    """(source address, size of pieces) as sendmsg is told; ValueError for other messages."""
     source, segment = None, None
     for level, kind, data in messages:
         value = bytes(data)

@@ -35,9 +35,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pystack.addresses import MAPPED, SocketAddress, plain
 from pystack.device.base import Device
-from pystack.engine import caller, thread
+from pystack.engine import caller, network, snapshot, thread
 from pystack.engine.engine import Engine
-from pystack.engine.snapshot import connections
 from pystack.socket import Socket
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Stack:
         seed: int | bytes | None = None,
         now: int | None = None,
     ) -> None:
-        """networks: all their addresses are the stack's, those aside that the device's other side has.
+        """networks: all their addresses are the stack's but those of the device's other side.
 
         device: carries its packets, and is closed with the stack.
         driver: "thread" (by default, with a device) or "caller" (without).
@@ -117,15 +116,15 @@ class Stack:
             raise
 
     def _set_up(self, device: Device | None, sources: list[Address]) -> None:
-        for network in self.networks:
-            self.engine.add_network(*prefix_of(network))
+        for one in self.networks:
+            network.add(self.engine, *prefix_of(one))
         if device is not None:
             self.engine.attach()
             device.configure(self.networks)
             for local in device.local_addresses:
-                self.engine.exclude(packed(local))
+                network.exclude(self.engine, packed(local))
         for source in sources:
-            if not self.engine.set_source(packed(source)):
+            if not network.set_source(self.engine, packed(source)):
                 raise ValueError(f"address {source} is not one of the stack's own")
         if self.driver == "thread":
             thread.start(self.engine)
@@ -172,9 +171,7 @@ class Stack:
         """Of new sockets. Those of a stack that its caller turns would wait for themselves."""
         return getdefaulttimeout() if self.driver == "thread" else 0.0
 
-    def socket(
-        self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0
-    ) -> Socket:
+    def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> Socket:
         """As socket.socket."""
         return Socket(self, family, type, proto)
 
@@ -246,19 +243,19 @@ class Stack:
         action: accept, refuse, drop, mirror. protocol: tcp, udp, icmp; None: all.
         ports: one, or the first and the last; None: all.
         """
-        network = parse_network(prefix)
+        of = parse_network(prefix)
         if action not in POLICIES:
             raise ValueError(f"action {action!r}: not one of {', '.join(POLICIES)}")
         number = 0
         if protocol is not None:
-            by_name = {**PROTOCOLS, "icmp": ICMP[network.version]}
+            by_name = {**PROTOCOLS, "icmp": ICMP[of.version]}
             if protocol not in by_name:
                 raise ValueError(f"protocol {protocol!r}: not one of {', '.join(by_name)}")
             number = by_name[protocol]
         first, last = (ports, ports) if isinstance(ports, int) else ports or (0, 0xFFFF)
         if not 0 <= first <= last <= 0xFFFF:
             raise ValueError(f"ports {ports!r}: not within 0 and 65535, or not in order")
-        self.engine.set_policy(*prefix_of(network), POLICIES[action], number, first, last)
+        network.set_policy(self.engine, *prefix_of(of), POLICIES[action], number, first, last)
 
     def serve(self, service: str, protocol: str, port: int) -> None:
         """Let the stack itself answer a port at every address: echo, discard or chargen."""
@@ -266,7 +263,7 @@ class Stack:
             raise ValueError(f"service {service!r}: not one of {', '.join(SERVICES)}")
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol {protocol!r}: not one of {', '.join(PROTOCOLS)}")
-        self.engine.serve(SERVICES[service], PROTOCOLS[protocol], port)
+        network.serve(self.engine, SERVICES[service], PROTOCOLS[protocol], port)
 
     # What it does.
 
@@ -277,8 +274,8 @@ class Stack:
     def connections(self, limit: int = 1000) -> list[Connection]:
         """Up to `limit` of its TCP connections, in no order."""
         return [
-            Connection((plain(here), port), (plain(there), there_port), *rest)
-            for here, port, there, there_port, *rest in connections(self.engine, limit)
+            Connection((plain(one[0]), one[1]), (plain(one[2]), one[3]), *one[4:])
+            for one in snapshot.connections(self.engine, limit)
         ]
 
     def capture(self, writer: PacketWriter | None) -> None:
@@ -344,7 +341,7 @@ def parse_networks(given: Iterable[str | Network]) -> tuple[Network, ...]:
         raise ValueError("a stack needs a network, such as '10.3.0.0/24'")
     for i, one in enumerate(networks):
         for other in networks[:i]:
-            if one.version == other.version and one.overlaps(other):  # type: ignore[arg-type]
+            if one.version == other.version and one.overlaps(other):
                 raise ValueError(f"networks {other} and {one} overlap")
     return networks
 

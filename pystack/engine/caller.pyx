@@ -1,4 +1,4 @@
-# The caller driver: a stack that is turned by its user's own loop, with packets as bytes and perhaps with the user's time.
+# The caller driver: a stack turned by its user's own loop, perhaps in the user's own time.
 # Called by: pystack.stack.
 # RFCs: none.
 
@@ -42,9 +42,10 @@ cdef Told told_from(object now) except *:
 
 
 cdef int enter_at(Engine engine, const Told* told) noexcept nogil:
-    """Begin a call of the core at a time of the caller; from the first one on time is the caller's alone.
+    """Begin a call of the core, perhaps at a time that the caller tells: 0 or a negative code.
 
-    If that begins before what the clock has said so far, the core's time goes on from there.
+    Once told, time is the caller's alone. If it begins before what the clock has said so far, the
+    core's time goes on from there.
     """
     cdef int64_t now
     cdef int code = engine.lock()
@@ -152,7 +153,7 @@ def poll(Engine engine, now):
 
 
 def deadline(Engine engine):
-    """When poll wants to be called at the latest, ns of the caller's time or else of the clock; or None."""
+    """When poll wants to be called at the latest, in ns of the caller's time or the clock's."""
     cdef int64_t when = NEVER
     cdef int code
     with nogil:

@@ -1,4 +1,4 @@
-# Capture: shows every packet that comes and goes to a Python object, as it would be on a wire: trains cut, checksums in full.
+# Capture: shows every packet to a Python object as on a wire: trains cut, checksums in full.
 # Called by: engine, with the stack's lock held.
 # RFCs: none.
 

@@ -1,4 +1,4 @@
-# The clock of the real-time drivers: nanoseconds that never go back (on POSIX those of time.monotonic_ns).
+# The clock of the drivers: nanoseconds that never go back (on POSIX time.monotonic_ns()).
 # Called by: engine/. The core never reads it: it is told the time.
 # RFCs: none.
 

@@ -119,7 +119,7 @@ cdef class DatagramHandle(Handle):
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until, DatagramInfo* info
     ) noexcept nogil:
-        """Copy the oldest datagram, as far as it fits; return its whole length, or a negative code."""
+        """Copy the oldest datagram, as far as it fits; its whole length, or a negative code."""
         cdef Datagram* socket
         cdef Packet* packet
         cdef int64_t count
@@ -156,7 +156,10 @@ cdef class DatagramHandle(Handle):
         return count
 
     def recvmsg(self, Py_ssize_t length, int flags, timeout):
-        """(data, address, port, whole length, (own address, size of a train's pieces, TTL, TOS))."""
+        """(data, address, port, whole length, (own address, size of pieces, TTL, TOS)).
+
+        size of pieces: of a train that is delivered whole (UDP_GRO), else 0.
+        """
         cdef int64_t until = until_from(timeout)
         cdef int64_t count
         cdef DatagramInfo info
@@ -178,7 +181,7 @@ cdef class DatagramHandle(Handle):
         )
 
     def recvmsg_into(self, buffer, Py_ssize_t length, int flags, timeout):
-        """As recvmsg, with the count of bytes in the buffer for the data; length 0: all of the buffer."""
+        """As recvmsg, with the count of bytes in the buffer for data; length 0: all of it."""
         cdef int64_t until = until_from(timeout)
         cdef int64_t count
         cdef DatagramInfo info
@@ -227,7 +230,9 @@ cdef class DatagramHandle(Handle):
         self.leave()
         return count
 
-    def sendto(self, data, int flags, bytes address, uint16_t port, bytes source=None, segment=None):
+    def sendto(
+        self, data, int flags, bytes address, uint16_t port, bytes source=None, segment=None
+    ):
         """Send one datagram; address: None for the connected one.
 
         source: the address of ours to send from. segment: the size of the pieces to cut the data

@@ -1,9 +1,9 @@
-# Doorbell: a real fd that is readable and writable when a socket of the stack is, for select, poll, epoll and asyncio.
+# Doorbell: a real fd that is readable and writable when a socket of the stack is.
 # Called by: owner (shows), endpoint (opens, closes).
 # RFCs: none.
 
-# A pair of connected AF_UNIX sockets: `outer` is readable when `inner` has sent something, and not writable while
-# its send buffer is full. Nothing else shows both; an eventfd is always one of them.
+# A pair of connected AF_UNIX sockets: `outer` is readable when `inner` has sent something, and not
+# writable while its own send buffer is full. Nothing else shows both: an eventfd is always either.
 ctypedef struct Doorbell:
     int outer                   # what fileno() returns; -1: nobody has asked
     int inner

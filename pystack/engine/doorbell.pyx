@@ -1,4 +1,4 @@
-# Doorbell: a real fd that is readable and writable when a socket of the stack is, for select, poll, epoll and asyncio.
+# Doorbell: a real fd that is readable and writable when a socket of the stack is.
 # Called by: owner (shows), endpoint (opens, closes).
 # RFCs: none.
 
@@ -53,7 +53,7 @@ cdef enum:
 
 
 cdef int doorbell_open(Doorbell* bell) except -1:
-    """Make the pair, neither readable nor yet made unwritable. OSError where there is no AF_UNIX."""
+    """Make the pair, writable and not readable. OSError where there is no AF_UNIX."""
     if not hasattr(socket, "AF_UNIX") or not hasattr(socket, "MSG_DONTWAIT"):
         raise OSError(errno.EOPNOTSUPP, "pystack: sockets have no fileno() on this system")
     outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-# Handle: one socket as Python holds it: what connections, listeners and datagram sockets have in common.
+# Handle: a socket as Python holds it: what streams, listeners and datagram sockets share.
 # Called by: tcp and datagram, which extend it; pystack.socket.
 # RFCs: none; socket(7), ip(7), ipv6(7).
 
@@ -15,8 +15,8 @@ cdef class Handle:
     # Begin a call: 0, or a negative code (EBADF when closed), without the lock then.
     cdef int enter(self) noexcept nogil
     cdef void leave(self) noexcept nogil
-    # From within a call: give the lock back until one of the events or `until`. 0: in the call again,
-    # try again; negative (EAGAIN, TIMED_OUT, RAISED, EBADF, ...): the call is over, without the lock.
+    # From within a call: sleep without the lock until one of the events, or `until`. 0: in the call
+    # again, look again; negative (EAGAIN, TIMED_OUT, RAISED, EBADF, ...): out of the call.
     cdef int wait(self, int events, int64_t until) noexcept nogil
     cdef void release(self, bint abort) noexcept nogil
     # Linux's numbers.

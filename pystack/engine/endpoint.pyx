@@ -1,4 +1,4 @@
-# Handle: one socket as Python holds it: what connections, listeners and datagram sockets have in common.
+# Handle: a socket as Python holds it: what streams, listeners and datagram sockets share.
 # Called by: tcp and datagram, which extend it; pystack.socket.
 # RFCs: none; socket(7), ip(7), ipv6(7).
 
@@ -56,7 +56,7 @@ cdef bytes addr_bytes(const Addr* address):
 
 
 cdef int sleep(PyThread_type_lock lock, int64_t until) noexcept nogil:
-    """Sleep until a waiter's lock is released: 0; TIMED_OUT; RAISED if a signal's handler says so."""
+    """Sleep until a waiter's lock is released: 0; TIMED_OUT; RAISED by the handler of a signal."""
     cdef PyLockStatus status
     cdef int64_t left = NEVER
     cdef int raised = 0
@@ -76,7 +76,10 @@ cdef int sleep(PyThread_type_lock lock, int64_t until) noexcept nogil:
 
 
 cdef class Handle:
-    """A socket of an engine. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; timeouts seconds or None."""
+    """A socket of an engine.
+
+    Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; timeouts are seconds, None for ever.
+    """
 
     def __cinit__(self, Engine engine, *args):
         self.engine = engine
@@ -99,7 +102,7 @@ cdef class Handle:
         self.engine.leave(&self.owner)
 
     cdef int wait(self, int events, int64_t until) noexcept nogil:
-        """Sleep outside of the lock; the waiter is registered under the same hold that found nothing."""
+        """Sleep without the lock; the waiter was registered under the hold that found nothing."""
         cdef Waiter waiter
         cdef int code
         if until == AT_ONCE:
@@ -202,7 +205,7 @@ cdef class Handle:
         return ready
 
     def fileno(self):
-        """An fd that is readable and writable when the socket is, made when first asked for; -1: closed."""
+        """An fd that is readable and writable when the socket is; -1: closed."""
         cdef int code
         if self.owner.endpoint == NULL:
             return -1

@@ -1,9 +1,9 @@
-# Engine: one stack in one process: its core, its lock, its device, its clock, and the sockets that somebody holds.
+# Engine: one stack in one process: core, lock, device, clock, and the sockets that are held.
 # Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
 # RFCs: none.
 #
-# Who waits for the lock must not hold the GIL; who has the lock may take the GIL (Python devices, captures). Python
-# code that runs inside the lock and calls the same stack gets EDEADLK.
+# Who waits for the lock must not hold the GIL; who has the lock may take the GIL (Python devices,
+# captures). Python code that runs inside the lock and calls the same stack gets EDEADLK.
 
 from libc.stdint cimport int64_t, uint64_t
 from pystack.core.endpoint cimport Endpoint
@@ -27,7 +27,7 @@ cdef class Engine:
 
     # with the lock
     cdef Core* core             # NULL once closed
-    cdef readonly Device device # None: packets come and go by hand
+    cdef readonly Device device     # None: packets come and go by hand
     cdef Capture capture        # None: nobody looks
     cdef Owner* owners          # the sockets that are held
     cdef int failure            # errno of all further calls; 0 while all is well
@@ -35,7 +35,7 @@ cdef class Engine:
     cdef Endpoint** buried      # to be closed before the lock is given back
     cdef size_t buried_count
     cdef size_t buried_room
-    cdef Addr source[2]         # address for sockets that are not bound: IPv4, IPv6; unspecified: the core chooses
+    cdef Addr source[2]         # of sockets that are not bound: IPv4, IPv6; unspecified: any
 
     # time, with the lock
     cdef bint told              # by the caller, not by the clock
@@ -44,8 +44,8 @@ cdef class Engine:
 
     # the drivers
     cdef Sleeper sleeper
-    cdef readonly object thread # of the thread driver; None
-    cdef int64_t wakes_at       # with the lock: when its sleep will end at the latest; before all time while it is awake
+    cdef readonly object thread     # of the thread driver; None
+    cdef int64_t wakes_at       # with the lock: when its sleep ends by itself; AWAKE
     cdef uint64_t calls         # with the lock: how often sockets were used
     cdef size_t lent            # with the lock: packets that the driver holds to read into
     cdef bint stopping          # with the lock

@@ -1,16 +1,13 @@
-# Engine: one stack in one process: its core, its lock, its device, its clock, and the sockets that somebody holds.
+# Engine: one stack in one process: core, lock, device, clock, and the sockets that are held.
 # Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
 # RFCs: none.
 
 from libc.errno cimport EBADF, ENETDOWN
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from pystack.core.counters cimport COUNTER_COUNT
 from pystack.core.endpoint cimport ENDPOINT_TCP, Endpoint
-from pystack.core.ip.layer cimport PolicyAction
-from pystack.core.ip.networks cimport ip_add_network, ip_exclude_address, ip_is_local
-from pystack.core.ip.policy cimport policy_set
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
@@ -30,7 +27,6 @@ from pystack.core.stack cimport (
     core_free,
     core_input,
     core_new,
-    core_serve,
     core_take_ready,
     core_take_tx,
 )
@@ -38,7 +34,7 @@ from pystack.core.tcp.calls cimport tcp_abort, tcp_close
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.udp.datagram cimport datagram_close
 from pystack.core.udp.layer cimport Datagram
-from pystack.core.wire.address cimport addr_any, addr_is_v4, addr_load16
+from pystack.core.wire.address cimport addr_any, addr_load16
 from pystack.device.base cimport Device
 from pystack.device.segmentation cimport packet_segment
 from pystack.engine.capture cimport Capture
@@ -71,7 +67,7 @@ import weakref
 from pystack.core.counters import NAMES
 
 cdef enum:
-    OUTBOUND_LIMIT = 16 << 20   # bytes of buffers that wait to be fetched; beyond it packets are lost
+    OUTBOUND_LIMIT = 16 << 20   # bytes of buffers that wait to be fetched; the rest is lost
 
 logger = logging.getLogger("pystack")
 engines = weakref.WeakSet()     # all that are open
@@ -84,7 +80,7 @@ def close_all():
 
 
 def forget_all():
-    """In a forked child: the driver's threads stayed in the parent, with their locks perhaps taken."""
+    """In a forked child: the threads stayed in the parent, locks are perhaps taken for ever."""
     cdef Engine engine
     for engine in list(engines):
         engine.foreign = True
@@ -120,9 +116,11 @@ cdef Addr addr_from(bytes address) except *:
 
 
 cdef class Engine:
-    """The compiled part of pystack.Stack; addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d."""
+    """The compiled part of pystack.Stack."""
 
-    def __cinit__(self, Device device, uint32_t mtu, uint64_t seed_high, uint64_t seed_low, now=None):
+    def __cinit__(
+        self, Device device, uint32_t mtu, uint64_t seed_high, uint64_t seed_low, now=None
+    ):
         """now: time is the caller's, and begins here; None: the clock's."""
         cdef CoreConfig config
         self.device = device
@@ -217,7 +215,7 @@ cdef class Engine:
     cdef void flush(self) noexcept nogil:
         """Hand what the core wants to send to the device, and tell owners what has happened.
 
-        Under the lock, since what packets have borrowed is theirs only until the core is next entered.
+        Under the lock: what packets have borrowed is theirs until the core is entered again.
         """
         cdef PacketQueue queue
         cdef Packet* packet
@@ -296,8 +294,8 @@ cdef class Engine:
     cdef void bury_owner(self, Owner* owner) noexcept nogil:
         """Close what an owner holds as soon as the lock is given back.
 
-        For a socket that the garbage collector finds while this thread is in a device's Python code:
-        the packets that are being sent may still borrow its bytes.
+        For a socket that the garbage collector finds while this thread runs Python code of a
+        device: the packets that are being sent may still borrow its bytes.
         """
         cdef Endpoint* endpoint = owner.endpoint
         cdef Endpoint** larger = self.buried
@@ -354,8 +352,8 @@ cdef class Engine:
     def close(self):
         """Reset all connections, end the driver, close the device. Closing again does nothing.
 
-        By Python code that the stack itself calls (a device's, or a finalizer that runs there) it is
-        begun; the driver completes it.
+        Python code that the stack itself calls (a device's, or a finalizer that runs there) only
+        begins it; the driver completes it.
         """
         if self.foreign:
             return
@@ -374,7 +372,7 @@ cdef class Engine:
                 self.finish()
 
     cdef int driver_ended(self) except -1:
-        """The driver's thread is about to end: complete what close() began there, if no one else does."""
+        """At the end of the driver's thread: complete what close() began there."""
         self.log_gone()
         if self.stopping and self.closing.acquire(blocking=False):
             try:
@@ -427,67 +425,7 @@ cdef class Engine:
     def closed(self):
         return self.failure == EBADF
 
-    # What pystack.Stack is made of.
-
-    def add_network(self, bytes prefix, int length):
-        """A network whose addresses all answer; length: 0 to 128."""
-        cdef Addr addr = addr_from(prefix)
-        cdef int code
-        with nogil:
-            code = self.enter()
-            if code == 0:
-                code = ip_add_network(&self.core.ip, &addr, length)
-                self.leave(NULL)
-        check(code)
-
-    def exclude(self, bytes address):
-        """An address of a network that somebody else has."""
-        cdef Addr addr = addr_from(address)
-        cdef int code
-        with nogil:
-            code = self.enter()
-            if code == 0:
-                code = ip_exclude_address(&self.core.ip, &addr)
-                self.leave(NULL)
-        check(code)
-
-    def set_source(self, bytes address):
-        """The address of sockets of its family that connect or send without being bound."""
-        cdef Addr addr = addr_from(address)
-        cdef bint known = False
-        cdef int code
-        with nogil:
-            code = self.enter()
-            if code == 0:
-                known = ip_is_local(&self.core.ip, &addr)
-                if known:
-                    self.source[0 if addr_is_v4(&addr) else 1] = addr
-                self.leave(NULL)
-        check(code)
-        return known
-
-    def set_policy(self, bytes prefix, int length, int action, uint8_t protocol,
-                   uint16_t first_port, uint16_t last_port):
-        """See pystack.core.ip.policy; protocol 0: all."""
-        cdef Addr addr = addr_from(prefix)
-        cdef int code
-        with nogil:
-            code = self.enter()
-            if code == 0:
-                code = policy_set(&self.core.ip, &addr, length, protocol, first_port, last_port,
-                                  <PolicyAction>action, 0)
-                self.leave(NULL)
-        check(code)
-
-    def serve(self, int service, int protocol, int port):
-        """Let the core itself answer a port at every address."""
-        cdef int code
-        with nogil:
-            code = self.enter()
-            if code == 0:
-                code = core_serve(self.core, service, protocol, port)
-                self.leave(NULL)
-        check(code)
+    # What it tells.
 
     cdef dict read_counters(self):
         cdef uint64_t[<int>COUNTER_COUNT] values
@@ -521,7 +459,7 @@ cdef class Engine:
         return live
 
     def set_capture(self, writer):
-        """Show every packet to writer.write(packet, time_ns, outbound) from now on; None: to nobody.
+        """Show every packet from now on to writer.write(packet, time_ns, outbound); None: nobody.
 
         time_ns: since 1970, or in the caller's time if that is told.
         """

@@ -1,4 +1,4 @@
-# Errors: the one place where the negative codes of the core and of the engine become Python exceptions.
+# Errors: the one place where negative codes become Python exceptions.
 # Called by: whatever in engine/ Python calls.
 # RFCs: none.
 

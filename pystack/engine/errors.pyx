@@ -1,4 +1,4 @@
-# Errors: the one place where the negative codes of the core and of the engine become Python exceptions.
+# Errors: the one place where negative codes become Python exceptions.
 # Called by: whatever in engine/ Python calls.
 # RFCs: none.
 
@@ -19,9 +19,13 @@ cdef dict TEXTS = {
     ENETDOWN: "pystack: the stack's device is gone",
 }
 
+cdef str FORKED_TEXT = (
+    "pystack: this stack stayed in the parent process; make one after the fork"
+)
+
 
 cdef int check(int64_t code) except -1:
-    """Raise what a code means: OSError's kin as a kernel socket would, or what a signal handler raised."""
+    """Raise what a code means: as a kernel socket would, or what a signal's handler has raised."""
     if code >= 0:
         return 0
     if code == RAISED:
@@ -31,5 +35,5 @@ cdef int check(int64_t code) except -1:
     if code == BACKWARDS:
         raise ValueError("pystack: now is before the time that the stack was told last")
     if code == FORKED:
-        raise OSError(EBADF, "pystack: this stack stayed in the parent process; make one after the fork")
+        raise OSError(EBADF, FORKED_TEXT)
     raise OSError(-code, TEXTS.get(-code) or os.strerror(<int>-code))

@@ -1,4 +1,4 @@
-# Socket options by Linux's numbers on every operating system: those of IP and of datagrams; TCP's are tcp/settings'.
+# Socket options by Linux's numbers, on every system: IP's and datagrams'; TCP's are in tcp/.
 # Called by: endpoint.
 # RFCs: 3493, 3542; socket(7), ip(7), ipv6(7), udp(7).
 
@@ -20,5 +20,9 @@ cdef enum:
     SO_DOMAIN = 39
 
 # 0, or -ENOPROTOOPT, -EINVAL.
-cdef int option_set(Core* core, Endpoint* endpoint, int level, int option, int64_t value) noexcept nogil
-cdef int option_get(Core* core, Endpoint* endpoint, int level, int option, int64_t* value) noexcept nogil
+cdef int option_set(
+    Core* core, Endpoint* endpoint, int level, int option, int64_t value
+) noexcept nogil
+cdef int option_get(
+    Core* core, Endpoint* endpoint, int level, int option, int64_t* value
+) noexcept nogil

@@ -1,4 +1,4 @@
-# Owner: what the engine knows of a socket that somebody holds: its endpoint in the core, and who waits for it.
+# Owner: what the engine knows of a socket that is held: its endpoint, and who waits for it.
 # Called by: engine (wakes), endpoint (waits). Everything with the stack's lock held.
 # RFCs: none.
 

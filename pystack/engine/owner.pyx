@@ -1,4 +1,4 @@
-# Owner: what the engine knows of a socket that somebody holds: its endpoint in the core, and who waits for it.
+# Owner: what the engine knows of a socket that is held: its endpoint, and who waits for it.
 # Called by: engine (wakes), endpoint (waits). Everything with the stack's lock held.
 # RFCs: none.
 
@@ -58,7 +58,7 @@ cdef void owner_show(Owner* owner) noexcept nogil:
 
 
 cdef void wake(Owner* owner, int events) noexcept nogil:
-    """Wake the waiters for any of the events, all of them: what one leaves undone another may do."""
+    """Wake all who wait for any of the events: what one leaves, another may take."""
     cdef Waiter** at = &owner.waiters
     cdef Waiter* waiter = at[0]
     while waiter != NULL:

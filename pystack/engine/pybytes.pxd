@@ -1,4 +1,4 @@
-# Bytes objects that are filled before anyone else sees them, and cut to what was filled without a copy.
+# Bytes objects that are filled before anyone else sees them, then cut to size without a copy.
 # Called by: tcp, datagram.
 # RFCs: none.
 
@@ -7,7 +7,8 @@ from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport uint8_t
 
 cdef extern from "Python.h":
-    PyObject* unfilled_bytes "PyBytes_FromStringAndSize" (const char* source, Py_ssize_t size) except NULL
+    PyObject* unfilled_bytes "PyBytes_FromStringAndSize" (
+        const char* source, Py_ssize_t size) except NULL
     uint8_t* bytes_start "(uint8_t*)PyBytes_AS_STRING" (PyObject* string) nogil
     int resize_bytes "_PyBytes_Resize" (PyObject** string, Py_ssize_t size) except -1
 

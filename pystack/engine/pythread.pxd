@@ -14,7 +14,8 @@ cdef extern from "pythread.h" nogil:
     PyThread_type_lock PyThread_allocate_lock()
     void PyThread_free_lock(PyThread_type_lock lock)
     int PyThread_acquire_lock(PyThread_type_lock lock, int wait)
-    PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interruptible)
+    PyLockStatus PyThread_acquire_lock_timed(
+        PyThread_type_lock lock, long long microseconds, int interruptible)
     void PyThread_release_lock(PyThread_type_lock lock)
     unsigned long PyThread_get_thread_ident()
 
@@ -22,8 +23,10 @@ cdef enum:
     LONGEST_WAIT_US = 3_600_000_000     # within what every platform's timed wait can take
 
 
-cdef inline PyLockStatus lock_wait(PyThread_type_lock lock, long long nanoseconds, bint interruptible) noexcept nogil:
-    """Wait for a lock up to a time, rounded up to microseconds; perhaps shorter: look at the clock again."""
+cdef inline PyLockStatus lock_wait(
+    PyThread_type_lock lock, long long nanoseconds, bint interruptible
+) noexcept nogil:
+    """Wait for a lock, rounded up to microseconds; perhaps shorter: look at the clock again."""
     cdef long long microseconds
     if nanoseconds <= 0:
         microseconds = 0

@@ -1,4 +1,4 @@
-# Sleeper: how a driver's thread sleeps until its device has input, a time has come, or somebody wakes it.
+# Sleeper: how a driver's thread sleeps until there is input, a time has come, or it is woken.
 # Called by: thread (sleeps), engine and devices (wake).
 # RFCs: none.
 
@@ -14,12 +14,14 @@ ctypedef struct Sleeper:
 
 # 0, or -1 when out of memory.
 cdef int sleeper_open(Sleeper* sleeper) noexcept nogil
-# Before the first sleep: sleep on fds, which the sleeper closes; they are an eventfd twice, or the ends of a pipe.
+# Before the first sleep: sleep on fds, which the sleeper closes; they are an eventfd twice, or the
+# ends of a pipe.
 cdef void sleeper_use_fds(Sleeper* sleeper, int wake_read, int wake_write) noexcept nogil
 # After the last sleep.
 cdef void sleeper_close_fds(Sleeper* sleeper) noexcept nogil
 cdef void sleeper_release(Sleeper* sleeper) noexcept nogil
 # From any thread, with or without any lock; ends the sleep that goes on, or the next.
 cdef void sleeper_wake(Sleeper* sleeper) noexcept nogil
-# Up to `duration` ns; fd: end when it is readable (-1: none; ignored without wake fds). -1: fd is closed.
+# Up to `duration` ns, or until fd is readable (-1: none; without wake fds it is not looked at).
+# -1: fd is closed.
 cdef int sleeper_sleep(Sleeper* sleeper, int fd, int64_t duration) noexcept nogil

@@ -1,4 +1,4 @@
-# Sleeper: how a driver's thread sleeps until its device has input, a time has come, or somebody wakes it.
+# Sleeper: how a driver's thread sleeps until there is input, a time has come, or it is woken.
 # Called by: thread (sleeps), engine and devices (wake).
 # RFCs: none.
 
@@ -21,7 +21,7 @@ cdef extern from *:
     #include <poll.h>
     #include <stdint.h>
     #include <unistd.h>
-    /* Wait for input on either fd (-1: none). 1: `wake` has some; 0: it has none; -1: fd is closed. */
+    /* Wait for input on either fd (-1: none). 1: `wake` has some; 0: not; -1: fd is closed. */
     static int pystack_poll(int fd, int wake, int milliseconds)
     {
         struct pollfd watched[2] = {{wake, POLLIN, 0}, {fd, POLLIN, 0}};
@@ -45,7 +45,11 @@ cdef extern from *:
     }
     static void pystack_close(int fd) { close(fd); }
     #else
-    static int pystack_poll(int fd, int wake, int milliseconds) { (void)fd, (void)wake, (void)milliseconds; return 0; }
+    static int pystack_poll(int fd, int wake, int milliseconds)
+    {
+        (void)fd, (void)wake, (void)milliseconds;
+        return 0;
+    }
     static void pystack_ring(int fd) { (void)fd; }
     static void pystack_unring(int fd) { (void)fd; }
     static void pystack_close(int fd) { (void)fd; }

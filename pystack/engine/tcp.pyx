@@ -204,7 +204,8 @@ cdef class TcpHandle(Handle):
         if count < 0:
             return count
         while True:
-            count = tcp_receive(&self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
+            count = tcp_receive(
+                &self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
             if count > 0:
                 done += count
             if count == 0 or done == length or (done and not all_of_it):
@@ -323,17 +324,19 @@ cdef class TcpHandle(Handle):
         check(code)
 
     cdef int linger(self, bint may_wait) noexcept nogil:
-        """With SO_LINGER, wait as long as it says for the peer to acknowledge everything (socket(7)).
+        """With SO_LINGER, wait as long as it says until the peer has everything (socket(7)).
 
         Not if unread data makes the close a reset, nor if the socket does not block.
         """
         cdef Tcb* tcb
+        cdef bint lingers
         cdef int64_t until
         cdef int code = self.enter()
         if code < 0:
             return 0
         tcb = self.tcb()
-        if may_wait and tcb.settings.linger and tcb.settings.linger_s and not tcb.receive_ring.length:
+        lingers = may_wait and tcb.settings.linger and tcb.settings.linger_s
+        if lingers and not tcb.receive_ring.length:
             until = clock_ns() + <int64_t>tcb.settings.linger_s * 1_000_000_000
             if tcp_shutdown(&self.engine.core.tcp, tcb, SHUT_WR) == 0:
                 while not tcp_drained(tcb):

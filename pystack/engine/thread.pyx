@@ -1,5 +1,5 @@
-# The thread driver: a loop without the GIL that moves packets between a device and the core, and fires deadlines.
-# Called by: pystack.stack, which starts it; it ends when the engine is closed or its device is gone.
+# The thread driver: moves packets between device and core, fires deadlines; without the GIL.
+# Called by: pystack.stack, which starts it; it ends with the engine or the device.
 # RFCs: none.
 
 from libc.errno cimport EBADF
@@ -110,7 +110,7 @@ def start(Engine engine):
 
 
 def wake_fds():
-    """The ends by which a sleeping driver is woken: an eventfd twice, or a pipe where there is none."""
+    """The ends by which a driver is woken: an eventfd twice, or a pipe where there is none."""
     if hasattr(os, "eventfd"):
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         return fd, fd

@@ -39,7 +39,9 @@ class World:
         self.family = family
         self.pair = pair
         v6 = family == socket.AF_INET6
-        self.host = ("::1" if v6 else "127.0.0.1") if pair is None else "fd01::5" if v6 else "10.1.0.5"
+        self.host = (
+            ("::1" if v6 else "127.0.0.1") if pair is None else "fd01::5" if v6 else "10.1.0.5"
+        )
         self.client_host = self.host if pair is None else "fd02::9" if v6 else "10.2.0.9"
         self.any = "::" if v6 else "0.0.0.0"
         # An address that nobody here has.
@@ -136,4 +138,3 @@ class Call:
 @pytest.fixture
 def in_thread() -> type[Call]:
     return Call
-

@@ -61,7 +61,9 @@ class Wire:
             assert self.step(), "nothing will ever happen again"
 
 
-def connect(wire: Wire, host: str = "10.1.0.5") -> tuple[socket.socket, socket.socket, socket.socket]:
+def connect(
+    wire: Wire, host: str = "10.1.0.5"
+) -> tuple[socket.socket, socket.socket, socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = wire.one.create_server((host, 80), family=family)
     client = wire.other.socket(family)

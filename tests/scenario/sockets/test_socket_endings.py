@@ -38,7 +38,9 @@ def blocked_calls(world):
 
 
 @pytest.mark.parametrize("how", ["socket", "stack"])
-@pytest.mark.parametrize("which", range(5), ids=["recv", "sendall", "accept", "recvfrom", "connect"])
+@pytest.mark.parametrize(
+    "which", range(5), ids=["recv", "sendall", "accept", "recvfrom", "connect"]
+)
 def test_closing_ends_blocked_calls(stack_world, in_thread, how, which):
     one, function = list(blocked_calls(stack_world))[which]
     one.settimeout(None)
@@ -321,6 +323,8 @@ def test_a_forked_child_is_refused_and_does_no_harm():
         client.sendall(b"x")
         print(server.recv(1))
         """)
-    refusal = f"{errno.EBADF} pystack: this stack stayed in the parent process; make one after the fork\n"
+    refusal = (
+        f"{errno.EBADF} pystack: this stack stayed in the parent process; make one after the fork\n"
+    )
     assert done.stdout == 3 * refusal + "b'x'\n"
     assert done.returncode == 0

@@ -45,7 +45,12 @@ def test_what_is_set_is_got(world, level, option, value):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("IPV6_UNICAST_HOPS", 33), ("IPV6_TCLASS", 0x10), ("IPV6_V6ONLY", 1), ("IPV6_MTU_DISCOVER", 2)],
+    [
+        ("IPV6_UNICAST_HOPS", 33),
+        ("IPV6_TCLASS", 0x10),
+        ("IPV6_V6ONLY", 1),
+        ("IPV6_MTU_DISCOVER", 2),
+    ],
 )
 def test_what_is_set_is_got_of_ipv6(world6, option, value):
     with world6.fresh() as one:
@@ -92,10 +97,15 @@ def test_a_receive_buffer_can_be_chosen(world):
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, DGRAM])
-@pytest.mark.parametrize(("level", "option"), [(SOL, 9999), (TCP, 9999), (IP, 9999), (9999, 1), (IPV6, 9999)])
+@pytest.mark.parametrize(
+    ("level", "option"), [(SOL, 9999), (TCP, 9999), (IP, 9999), (9999, 1), (IPV6, 9999)]
+)
 def test_an_unknown_option_is_refused(world, kind, level, option):
     with world.fresh(kind) as one:
-        for call in (lambda: one.getsockopt(level, option), lambda: one.setsockopt(level, option, 1)):
+        for call in (
+            lambda: one.getsockopt(level, option),
+            lambda: one.setsockopt(level, option, 1),
+        ):
             with pytest.raises(OSError) as caught:
                 call()
             assert caught.value.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP)

@@ -238,7 +238,11 @@ def test_nothing_blocks_when_not_blocking(world):
     with world.listener() as listener:
         client.setblocking(False)
         listener.setblocking(False)
-        for call in (lambda: client.recv(1), lambda: client.recv_into(bytearray(1)), listener.accept):
+        for call in (
+            lambda: client.recv(1),
+            lambda: client.recv_into(bytearray(1)),
+            listener.accept,
+        ):
             with pytest.raises(BlockingIOError) as caught:
                 call()
             assert caught.value.errno == errno.EAGAIN
@@ -392,7 +396,14 @@ def test_only_an_own_address_can_be_bound(world):
 @pytest.mark.parametrize("call", ["bind", "connect", "connect_ex"])
 def test_an_address_is_a_pair_of_text_and_port(world, call):
     with world.fresh() as one:
-        for address in ("127.0.0.1", None, ("127.0.0.1",), ("127.0.0.1", 1, 2), ("127.0.0.1", "http"), (1, 1)):
+        for address in (
+            "127.0.0.1",
+            None,
+            ("127.0.0.1",),
+            ("127.0.0.1", 1, 2),
+            ("127.0.0.1", "http"),
+            (1, 1),
+        ):
             with pytest.raises(TypeError):
                 getattr(one, call)(address)
         for port in (-1, 65536):

@@ -142,7 +142,9 @@ def test_many_stacks_live_side_by_side():
 # Policy and services.
 
 
-@pytest.mark.parametrize(("protocol", "kind"), [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+@pytest.mark.parametrize(
+    ("protocol", "kind"), [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)]
+)
 @pytest.mark.parametrize("host", ["10.1.0.5", "fd01::5"])
 def test_services_of_the_core_answer_at_every_address(pair, protocol, kind, host):
     pair.near.serve("echo", protocol, 7)
@@ -193,7 +195,9 @@ def test_a_service_is_checked(pair):
 
 
 def test_create_server_says_which_address_it_could_not_have(pair):
-    with pytest.raises(OSError, match=r"while attempting to bind on address \('192\.0\.2\.1', 80\)"):
+    with pytest.raises(
+        OSError, match=r"while attempting to bind on address \('192\.0\.2\.1', 80\)"
+    ):
         pair.near.create_server(("192.0.2.1", 80))
     with pytest.raises(ValueError, match="SO_REUSEPORT"):
         pair.near.create_server(("", 80), reuse_port=True)

@@ -1,0 +1,65 @@
+"""import pystack: quick, on any system, and with everything at hand when it is asked for."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import pystack
+
+HEAVY = {"click", "rich", "pyroute2", "asyncio", "hashlib", "ssl"}
+
+
+def loaded_by(program: str) -> set[str]:
+    """The modules that a program loads into a fresh interpreter."""
+    program = f"import sys; before = set(sys.modules); {program}; print(*set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_pystack_loads_nothing_else():
+    loaded = loaded_by("import pystack")
+    assert {name for name in loaded if name.startswith("pystack")} == {"pystack"}
+    assert not loaded & {"socket", "logging", "threading", "ipaddress", "typing"}
+
+
+def test_a_stack_loads_nothing_heavy():
+    assert not loaded_by("import pystack; pystack.Stack; pystack.PipeDevice") & HEAVY
+
+
+def test_every_public_name_is_there():
+    assert dir(pystack) == pystack.__all__
+    for name in pystack.__all__:
+        assert getattr(pystack, name) is not None
+    assert issubclass(pystack.PipeDevice, pystack.Device)
+
+
+def test_the_constants_of_socket_are_pystack_s_too():
+    for name in ("AF_INET", "AF_INET6", "SOCK_STREAM", "SOL_SOCKET", "SO_REUSEADDR", "SHUT_RD",
+                 "TCP_NODELAY", "IPPROTO_TCP", "MSG_PEEK"):  # fmt: skip
+        assert getattr(pystack, name) == getattr(socket, name)
+    assert pystack.UDP_SEGMENT == 103
+
+
+@pytest.mark.parametrize("name", ["nothing", "SO_NOTHING", "socketpair", "gethostbyname"])
+def test_nothing_else_is_there(name):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+        getattr(pystack, name)
+
+
+def test_without_linux_a_tun_device_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pystack.device.tun", None)
+    monkeypatch.delitem(vars(pystack), "TunDevice", raising=False)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(
+        OSError, match=r"for Linux, not for darwin; subclass pystack\.Device"
+    ) as caught:
+        pystack.TunDevice("tun0")
+    assert caught.value.errno == errno.EOPNOTSUPP
+    monkeypatch.delitem(vars(pystack), "TunDevice")
