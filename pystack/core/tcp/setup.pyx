@@ -95,17 +95,18 @@ cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
 
 cdef void tcp_release(TcpLayer* tcp) noexcept nogil:
     """What is still held was leaked by its holder: its memory is freed all the same."""
-    cdef Tcb* tcb = first_bound(tcp)
-    while tcb != NULL:
-        tcb.held = False
-        tcb_bury(tcp, tcb)
-        tcp_reap(tcp)
-        tcb = first_bound(tcp)
-    tcb = first_connection(tcp)
+    # Connections first: those not yet accepted are in the queues of their listeners.
+    cdef Tcb* tcb = first_connection(tcp)
     while tcb != NULL:
         tcb.held = False
         tcb_finish(tcp, tcb, 0)
         tcb = first_connection(tcp)
     tcp_reap(tcp)
+    tcb = first_bound(tcp)
+    while tcb != NULL:
+        tcb.held = False
+        tcb_bury(tcp, tcb)
+        tcp_reap(tcp)
+        tcb = first_bound(tcp)
     flow_table_release(&tcp.connections)
     flow_table_release(&tcp.bound)
