@@ -3,6 +3,7 @@
 # Called by: input.
 # RFCs: 9293 section 3.10.7.4, 5961 section 5, 7323 section 4, 2018, 2883.
 
+from libc.stdint cimport uint32_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
@@ -10,5 +11,6 @@ from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 # be owed).
 cdef bint ack_input(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil
+cdef uint32_t segment_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil
 cdef bint fin_is_acked(const Tcb* tcb) noexcept nogil
 cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil

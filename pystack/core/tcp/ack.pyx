@@ -17,8 +17,8 @@ from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
 from pystack.core.tcp.scoreboard cimport sent_acknowledge, sent_sack
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_rearm
 from pystack.core.wire.tcp cimport (
-    TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le,
-    seq_lt,
+    TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TCP_SYN, TcpOptions, TcpSegment, seq_ge, seq_gt,
+    seq_le, seq_lt,
 )
 
 
@@ -86,11 +86,16 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* optio
         endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
 
 
+cdef uint32_t segment_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """SEG.WND in bytes; that of a SYN is never scaled (RFC 7323 section 2.2)."""
+    return seg.window if seg.flags & TCP_SYN else <uint32_t>seg.window << tcb.snd_scale
+
+
 cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """Take over the peer's window if the segment is not older than the last one; True if it
     changed.
     """
-    cdef uint32_t window = <uint32_t>seg.window << tcb.snd_scale
+    cdef uint32_t window = segment_window(tcb, seg)
     cdef bint changed
     if not (seq_lt(tcb.snd_wl1, seg.seq)
             or (tcb.snd_wl1 == seg.seq and seq_le(tcb.snd_wl2, seg.ack))):

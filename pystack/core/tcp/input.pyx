@@ -14,7 +14,7 @@ from pystack.core.ip.layer cimport (
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
-from pystack.core.tcp.ack cimport ack_input, fin_is_acked
+from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.layer cimport (
@@ -213,6 +213,7 @@ cdef void segment_arrives(
     """The steps in their order; each returns False when the segment is done with."""
     cdef TcpSegment seg = received[0]
     cdef TcpOptions options
+    cdef bint crossing = is_crossing_syn_ack(tcb, received)
     tcp_parse_options(&seg, &options)
     if is_retransmitted_syn(tcb, &seg):
         # The peer has not seen our SYN-ACK: RFC 9293 would send a bare ACK, Linux the SYN-ACK once
@@ -221,20 +222,29 @@ cdef void segment_arrives(
         return
     if not timestamp_is_good(tcp, tcb, &seg, &options):
         return
-    if not sequence_is_acceptable(tcp, tcb, &seg):
+    if not crossing and not sequence_is_acceptable(tcp, tcb, &seg):
         return
     timestamp_take(tcp, tcb, &seg, &options)
     if not reset_step(tcp, tcb, &seg):
         return
-    if not syn_step(tcp, tcb, &seg):
+    if not crossing and not syn_step(tcp, tcb, &seg):
         return
     tcb.last_received_at = tcp.context.now
     if not ack_step(tcp, tcb, view, &seg, &options):
         return
     if tcb.state == STATE_CLOSED:
         return
+    if crossing:
+        seg.seq += 1
+        seg.flags &= ~TCP_SYN
     trim(tcp, tcb, &seg)
     later_steps(tcp, tcb, &seg)
+
+
+cdef bint is_crossing_syn_ack(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Simultaneous open: the peer's SYN-ACK repeats the SYN that we know (RFC 9293 figure 8)."""
+    return (tcb.state == STATE_SYN_RECEIVED and not tcb.passive and seg.seq == tcb.irs
+            and seg.flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN | TCP_ACK)
 
 
 cdef bint is_retransmitted_syn(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -246,7 +256,7 @@ cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* s
     """RFC 9293: an unacceptable segment draws an ACK. Bare ones are limited, so that two stacks
     cannot loop.
     """
-    if seg.length and not seg.flags & TCP_SYN:
+    if (seg.length or seg.flags & TCP_FIN) and not seg.flags & TCP_SYN:
         send_ack(tcp, tcb)
     else:
         challenge_ack(tcp, tcb)
@@ -276,22 +286,30 @@ cdef void timestamp_take(
     tcb.ts_recent_at = tcp.context.now
 
 
-cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """First, check sequence number: does any of it lie in the window? (RFC 9293 section 3.4, table
-    6)
-    """
+cdef bint is_in_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Does any of it lie in the window? (RFC 9293 section 3.4, table 6)"""
     cdef uint32_t length = segment_length(seg)
     cdef uint32_t edge = seq_max(tcb.rcv_edge, tcb.rcv_nxt)
-    # As Linux: an empty segment may be as old as our last ACK (reordering), and a segment that
-    # starts at the edge is
-    # let in, so that the ACK of a zero-window probe counts; trim() takes its text.
-    cdef uint32_t least = tcb.last_ack_sent if length == 0 else tcb.rcv_nxt + 1
-    if seq_ge(seg.seq + length, least) and seq_le(seg.seq, edge):
+    if seg.flags & TCP_RST:
+        return seg.seq == tcb.rcv_nxt or (seq_gt(seg.seq, tcb.rcv_nxt) and seq_lt(seg.seq, edge))
+    if length == 0:
+        # As Linux: it may be as old as our last ACK (reordering), and lie at the edge (the peer has
+        # filled the window).
+        return seq_ge(seg.seq, tcb.last_ack_sent) and seq_le(seg.seq, edge)
+    # What begins at a closed window is let in for its ACK; trim() takes its text.
+    return seq_gt(seg.seq + length, tcb.rcv_nxt) and (
+        seq_lt(seg.seq, edge) or seg.seq == tcb.rcv_nxt)
+
+
+cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """First, check sequence number."""
+    if is_in_window(tcb, seg):
         return True
     if seg.flags & TCP_RST:
         count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
         return False
-    if tcb.state == STATE_TIME_WAIT and seg.flags & TCP_FIN:
+    if (tcb.state == STATE_TIME_WAIT and seg.flags & TCP_FIN
+            and seg.seq + segment_length(seg) == tcb.rcv_nxt):
         # The peer has not seen our last ACK: start 2 MSL anew (RFC 9293, TIME-WAIT in step eight).
         enter_time_wait(tcp, tcb)
     count(tcp.context, Counter.TCP_DROP_OUT_OF_WINDOW)
@@ -331,8 +349,9 @@ cdef bint syn_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogi
     """
     if not seg.flags & TCP_SYN:
         return True
-    if tcb.state == STATE_SYN_RECEIVED and not tcb.passive and seg.seq == tcb.irs:
-        return True         # simultaneous open: the SYN-ACK repeats the peer's SYN
+    if tcb.state == STATE_SYN_RECEIVED and tcb.passive:
+        tcb_finish(tcp, tcb, 0)         # RFC 9293: "return this connection to the LISTEN state"
+        return False
     challenge_ack(tcp, tcb)
     return False
 
@@ -367,7 +386,7 @@ cdef bint become_established(
     tcb.rtt.backoff = 0
     tcb.retransmit_at = DEADLINE_NEVER
     tcb.snd_una = tcb.snd_nxt
-    tcb.snd_wnd = <uint32_t>seg.window << tcb.snd_scale
+    tcb.snd_wnd = segment_window(tcb, seg)
     tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
     tcb.snd_wl1 = seg.seq
     tcb.snd_wl2 = seg.ack
