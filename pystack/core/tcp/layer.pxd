@@ -198,6 +198,7 @@ cdef struct Tcb:
     int64_t ack_at              # delayed ACK
     int64_t other_at            # TIME-WAIT, FIN-WAIT-2, keepalive, user timeout, linger
     int64_t last_received_at    # for keepalive
+    int64_t last_text_at        # for delayed ACKs: who answers text with text is interactive
     # when the oldest outstanding data was first left without progress (R2, user timeout)
     int64_t first_unacked_at
     int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)

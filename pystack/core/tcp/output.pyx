@@ -354,7 +354,7 @@ cdef bint send_new(
     tcb.fin_sent = fin
     if length % mss:
         tcb.snd_small = end
-    if tcp.context.now - tcb.last_received_at < tcp.config.delayed_ack:
+    if length and tcp.context.now - tcb.last_text_at < tcp.config.delayed_ack:
         tcb.interactive = True
     send_data(tcp, tcb, end - length - (1 if fin else 0), length, fin, mss)
     tcb.snd_nxt = end

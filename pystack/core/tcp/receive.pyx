@@ -111,6 +111,7 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
         ring_extend(&tcb.receive_ring, seg.length)
     tcb.rcv_nxt += seg.length
     tcb.unacked_bytes += seg.length
+    tcb.last_text_at = tcp.context.now
     if full > tcb.ack_segment:
         tcb.ack_segment = min(full, tcb.smss)
     count_many(tcp.context, Counter.TCP_BYTES_IN, seg.length)

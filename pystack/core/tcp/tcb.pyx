@@ -69,6 +69,7 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = DEADLINE_NEVER
     tcb.rtt.rto = tcp.config.rto_initial
     tcb.last_challenge_at = -tcp.config.challenge_period
+    tcb.last_text_at = -tcp.config.delayed_ack
     settings_default(tcp, &tcb.settings)
     tcp.connection_count += 1
     return tcb
