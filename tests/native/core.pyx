@@ -22,7 +22,7 @@ from pystack.core.tcp.calls cimport (
     tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_listen, tcp_open, tcp_poll,
     tcp_receive, tcp_send, tcp_shutdown,
 )
-from pystack.core.tcp.layer cimport Tcb
+from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.lookup cimport connection_find
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
 from pystack.core.wire.address cimport Addr, addr_load16, addr_v4
@@ -55,6 +55,16 @@ cdef check(int64_t result):
     return result
 
 
+cdef TcpConfig configured(TcpConfig config, dict changes) except *:
+    """A configuration with some fields changed, by the names of tcp/layer.pxd."""
+    cdef dict fields = config
+    unknown = set(changes) - set(fields)
+    if unknown:
+        raise TypeError(f"TcpConfig has no {unknown}")
+    fields.update(changes)
+    return fields
+
+
 cdef class Host:
     """One stack. Times in ns; start at 1 s, so that a zero never looks like a time."""
 
@@ -69,8 +79,7 @@ cdef class Host:
         config.seed[0], config.seed[1] = seed
         config.mtu = mtu
         config.max_train = max_train
-        for name, value in tcp.items():
-            self.configure(&config, name, value)
+        config.tcp = configured(config.tcp, tcp)
         self.core = core_new(&config, self.now)
         if self.core == NULL:
             raise MemoryError
@@ -79,34 +88,6 @@ cdef class Host:
             prefix = to_addr(str(net.network_address))
             check(ip_add_network(
                 &self.core.ip, &prefix, net.prefixlen + (96 if net.version == 4 else 0)))
-
-    cdef configure(self, CoreConfig* config, name, value):
-        if name == "receive_buffer":
-            config.tcp.receive_buffer = value
-        elif name == "send_buffer":
-            config.tcp.send_buffer = value
-        elif name == "timestamps":
-            config.tcp.timestamps = value
-        elif name == "sack":
-            config.tcp.sack = value
-        elif name == "window_scaling":
-            config.tcp.window_scaling = value
-        elif name == "max_syn_queue":
-            config.tcp.max_syn_queue = value
-        elif name == "syn_cookies":
-            config.tcp.syn_cookies = value
-        elif name == "max_time_wait":
-            config.tcp.max_time_wait = value
-        elif name == "max_out_of_order":
-            config.tcp.max_out_of_order = value
-        elif name == "initial_window":
-            config.tcp.initial_window = value
-        elif name == "challenge_limit":
-            config.tcp.challenge_limit = value
-        elif name == "slow_start_after_idle":
-            config.tcp.slow_start_after_idle = value
-        else:
-            raise TypeError(name)
 
     def __dealloc__(self):
         self.free()

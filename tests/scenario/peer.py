@@ -1,148 +1,77 @@
 """The other end of a TCP connection, in a test's hands: segments in, segments out, time set.
 
 A Peer speaks with one Host (tests/native/core). Its words are those of RFC 9293: flags are letters
-(S A F R P U E C), sequence numbers of either side are relative to that side's ISN.
+(S A F R P U E C), sequence numbers of either side are relative to that side's ISN: the first byte
+of data is 1.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import struct
-from dataclasses import dataclass, field
-
-import dpkt
+from scenario.tcp_wire import (
+    FLAGS,
+    IPV4,
+    MODULUS,
+    Segment,
+    icmp_error,
+    ip_packet,
+    letters,
+    option_bytes,
+    parse_options,
+    parse_packet,
+    tcp_bytes,
+)
 
 MS = 1_000_000
 SECOND = 1_000_000_000
-FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32, "E": 64, "C": 128}
+PLAIN = {"mss": 1000}
+FULL = {"mss": 1000, "sack_ok": True, "ts": True, "wscale": 7}
+TIMESTAMPS = {"mss": 1000, "ts": True}
+SACK = {"mss": 1000, "sack_ok": True}
 
-
-@dataclass
-class Segment:
-    """What came out of the host."""
-
-    flags: str
-    seq: int
-    ack: int
-    window: int
-    data: bytes
-    options: dict[str, object] = field(default_factory=dict)
-    urgent: int = 0
-    raw: bytes = b""
-
-
-def letters(bits: int) -> str:
-    return "".join(name for name, bit in FLAGS.items() if bits & bit)
-
-
-def checksum(data: bytes) -> int:
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def ip_packet(source: str, destination: str, protocol: int, payload: bytes, ttl: int = 64) -> bytes:
-    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
-    if src.version == 4:
-        header = struct.pack(
-            "!BBHHHBBH4s4s",
-            0x45,
-            0,
-            20 + len(payload),
-            0,
-            0x4000,
-            ttl,
-            protocol,
-            0,
-            src.packed,
-            dst.packed,
-        )
-        return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
-    return (
-        struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl)
-        + src.packed
-        + dst.packed
-        + payload
-    )
-
-
-def pseudo(source: str, destination: str, protocol: int, length: int) -> bytes:
-    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
-    if src.version == 4:
-        return src.packed + dst.packed + struct.pack("!BBH", 0, protocol, length)
-    return src.packed + dst.packed + struct.pack("!IHBB", length, 0, 0, protocol)
-
-
-def option_bytes(options: dict[str, object]) -> bytes:
-    out = b""
-    for name, value in options.items():
-        if name == "mss":
-            out += struct.pack("!BBH", 2, 4, value)
-        elif name == "wscale":
-            out += struct.pack("!BBB", 3, 3, value)
-        elif name == "sack_ok":
-            out += b"\x04\x02"
-        elif name == "ts":
-            out += struct.pack("!BBII", 8, 10, *(v & 0xFFFFFFFF for v in value))  # type: ignore[attr-defined]
-        elif name == "sack":
-            blocks = list(value)  # type: ignore[call-overload]
-            out += struct.pack("!BB", 5, 2 + 8 * len(blocks))
-            out += b"".join(struct.pack("!II", a & 0xFFFFFFFF, b & 0xFFFFFFFF) for a, b in blocks)
-        elif name == "raw":
-            out += value  # type: ignore[operator]
-        else:
-            raise ValueError(name)
-    return out + b"\x01" * (-len(out) % 4)
-
-
-def parse_options(raw: bytes) -> dict[str, object]:
-    names = {2: "mss", 3: "wscale", 4: "sack_ok", 5: "sack", 8: "ts"}
-    out: dict[str, object] = {}
-    for kind, value in dpkt.tcp.parse_opts(raw):
-        name = names.get(kind)
-        if name == "mss":
-            out[name] = struct.unpack("!H", value)[0]
-        elif name == "wscale":
-            out[name] = value[0]
-        elif name == "sack_ok":
-            out[name] = True
-        elif name == "ts":
-            out[name] = struct.unpack("!II", value)
-        elif name == "sack":
-            words = struct.unpack(f"!{len(value) // 4}I", value)
-            out[name] = list(zip(words[::2], words[1::2], strict=True))
-    return out
+# Kind and code of the ICMP errors, of IPv4 and of IPv6.
+ERRORS = {
+    "network unreachable": ((3, 0), (1, 0)),
+    "host unreachable": ((3, 1), (1, 3)),
+    "port unreachable": ((3, 3), (1, 4)),
+    "prohibited": ((3, 13), (1, 1)),
+    "too big": ((3, 4), (2, 0)),
+    "time exceeded": ((11, 0), (3, 0)),
+    "quench": ((4, 0), (4, 0)),
+}
 
 
 class Peer:
     """One remote endpoint. `iss` is ours, `irs` the host's ISN once it has been seen."""
 
     def __init__(
-        self,
-        host,
-        *,
-        local="10.0.0.1",
-        remote="192.0.2.1",
-        local_port=80,
-        port=40000,
-        iss=1_000_000,
-        options=None,
+        self, host, family=IPV4, *, port=40000, local_port=80, iss=1_000_000, options=None
     ):
         self.host = host
-        self.local, self.local_port = local, local_port
-        self.remote, self.port = remote, port
+        self.family = family
+        self.local, self.local_port = family.ours, local_port
+        self.remote, self.port = family.theirs, port
         self.iss = iss
         self.irs: int | None = None
+        self.options = dict(PLAIN if options is None else options)
         self.timestamps = False
         self.ts_val = 5000
         self.ts_recent = 0
-        self.options = {"mss": 1460} if options is None else options
-        self.pending: list[Segment] = []
+        self.window = 65535
         self.snd_nxt = 0  # relative to iss
         self.rcv_nxt = 0  # relative to irs
+        self.pending: list[Segment] = []
+        self.others: list[bytes] = []  # packets to nobody we know
+        self.peers = [self]  # all on this host
+        self.listener = self.socket = None
+
+    def sibling(self, port: int, family=None, **fields: object) -> Peer:
+        """Another endpoint that speaks with the same host."""
+        fields = {"local_port": self.local_port, "options": self.options} | fields
+        other = Peer(self.host, family or self.family, port=port, **fields)  # type: ignore[arg-type]
+        other.peers, other.others = self.peers, self.others
+        other.listener = self.listener
+        self.peers.append(other)
+        return other
 
     # --- out of the peer, into the host
 
@@ -152,140 +81,184 @@ class Peer:
         seq: int | None = None,
         ack: int | None = None,
         data: bytes = b"",
-        window: int = 65535,
+        *,
+        window: int | None = None,
         options: dict[str, object] | None = None,
+        sack: list[tuple[int, int]] | None = None,
         urgent: int = 0,
+        offset: int | None = None,
         gso_size: int = 0,
-        raw_ack: int | None = None,
+        bad_checksum: bool = False,
     ) -> None:
-        """Send a segment; seq defaults to snd_nxt, ack to rcv_nxt; agreed timestamps are added."""
+        """Send a segment; seq is snd_nxt unless given, ack (with A) rcv_nxt; agreed timestamps."""
         seq = self.snd_nxt if seq is None else seq
-        bits = sum(FLAGS[f] for f in flags)
         options = dict(options or {})
         if self.timestamps and "ts" not in options and "R" not in flags:
             options["ts"] = (self.ts_val, self.ts_recent)
-        opts = option_bytes({k: v for k, v in options.items() if v is not None})
-        ack_number = 0
-        if bits & 16:
-            ack_number = (self.irs or 0) + (self.rcv_nxt if ack is None else ack)
-        if raw_ack is not None:
-            ack_number = raw_ack
-        segment = (
-            struct.pack(
-                "!HHIIBBHHH",
-                self.port,
-                self.local_port,
-                (self.iss + seq) & 0xFFFFFFFF,
-                ack_number & 0xFFFFFFFF,
-                (20 + len(opts)) // 4 << 4,
-                bits,
-                window,
-                0,
-                urgent,
-            )
-            + opts
-            + data
+        irs = self.irs or 0
+        if sack:
+            options["sack"] = [(irs + start, irs + end) for start, end in sack]
+        segment = tcp_bytes(
+            (self.remote, self.port),
+            (self.local, self.local_port),
+            self.iss + seq,
+            irs + (self.rcv_nxt if ack is None else ack) if "A" in flags else 0,
+            sum(FLAGS[flag] for flag in flags),
+            self.window if window is None else window,
+            option_bytes(options),
+            data,
+            urgent,
+            offset,
         )
-        total = checksum(pseudo(self.remote, self.local, 6, len(segment)) + segment)
-        segment = segment[:16] + struct.pack("!H", total) + segment[18:]
+        if bad_checksum:
+            segment = segment[:16] + bytes([segment[16] ^ 1]) + segment[17:]
         self.snd_nxt = max(self.snd_nxt, seq + len(data) + ("S" in flags) + ("F" in flags))
         self.host.input(ip_packet(self.remote, self.local, 6, segment), gso_size)
+
+    def error(self, name: str, about: Segment, *, mtu: int = 0, quote: int = 8) -> None:
+        """An ICMP error about a packet that the host has sent, from a router in between."""
+        kind, code = ERRORS[name][self.family.v6]
+        reporter = "2001:db8::ffff" if self.family.v6 else "192.0.2.254"
+        self.host.input(icmp_error(reporter, self.local, kind, code, mtu, about.raw, quote))
 
     # --- out of the host, into the peer
 
     def collect(self) -> list[Segment]:
+        """What the host has sent until now. Nothing may be left that is due at once, for ever."""
         for packet in self.host.take():
-            segment = self.parse(packet)
-            if segment is not None:
-                self.pending.append(segment)
+            self.deliver(packet)
+        deadline = self.host.deadline
+        assert deadline is None or deadline > self.host.now, "a timer in the past"
         return self.pending
 
-    def parse(self, packet: bytes) -> Segment | None:
-        if packet[0] >> 4 == 4:
-            ip = dpkt.ip.IP(packet)
-            destination = str(ipaddress.IPv4Address(ip.dst))
-        else:
-            ip = dpkt.ip6.IP6(packet)
-            destination = str(ipaddress.IPv6Address(ip.dst))
-        tcp = ip.data
-        if (
-            not isinstance(tcp, dpkt.tcp.TCP)
-            or tcp.dport != self.port
-            or destination != self.remote
-        ):
-            return None
-        raw = bytes(packet[20:] if packet[0] >> 4 == 4 else packet[40:])
-        assert checksum(pseudo(self.local, self.remote, 6, len(raw)) + raw) == 0, "bad checksum"
+    def deliver(self, packet: bytes) -> None:
+        source, destination, tcp, raw = parse_packet(packet)
+        for peer in self.peers:
+            if destination == (peer.remote, peer.port) and source[0] == peer.local:
+                peer.pending.append(peer.read(tcp, raw, packet))
+                return
+        self.others.append(packet)
+
+    def read(self, tcp, raw: bytes, packet: bytes) -> Segment:
         options = parse_options(tcp.opts)
-        if tcp.flags & 2:
+        if tcp.flags & FLAGS["S"]:
             self.irs = tcp.seq
         if "ts" in options:
             self.ts_recent = options["ts"][0]  # type: ignore[index]
-        base = self.irs or 0
+        if "sack" in options:
+            options["sack"] = [
+                ((start - self.iss) % MODULUS, (end - self.iss) % MODULUS)
+                for start, end in options["sack"]  # type: ignore[attr-defined]
+            ]
         segment = Segment(
             letters(tcp.flags),
-            (tcp.seq - base) & 0xFFFFFFFF,
-            (tcp.ack - self.iss) & 0xFFFFFFFF,
+            (tcp.seq - (self.irs or 0)) % MODULUS,
+            (tcp.ack - self.iss) % MODULUS,
             tcp.win,
             bytes(tcp.data),
             options,
             tcp.urp,
+            self.host.now,
             packet,
         )
-        if not tcp.flags & 4:
-            end = segment.seq + len(segment.data) + bool(tcp.flags & 2) + bool(tcp.flags & 1)
-            if end < 1 << 31:
-                self.rcv_nxt = max(self.rcv_nxt, end)
+        end = segment.end + ("S" in segment.flags) + ("F" in segment.flags)
+        if "R" not in segment.flags and end < MODULUS // 2:
+            self.rcv_nxt = max(self.rcv_nxt, end)
         return segment
 
     def expect(self, flags: str, **fields: object) -> Segment:
-        """The next segment that the host sends; its flags (without P) and the given fields must agree."""
+        """The next segment that the host sent; flags (but for P) and given fields must agree."""
         self.collect()
         assert self.pending, f"nothing was sent, expected {flags} {fields}"
         segment = self.pending.pop(0)
-        shown = (
-            f"got {segment.flags} {segment.seq}:{segment.seq + len(segment.data)} ack {segment.ack}"
-        )
-        assert set(segment.flags) - {"P"} == set(flags) - {"P"}, f"{shown}, expected {flags}"
+        assert set(segment.flags) - {"P"} == set(flags) - {"P"}, f"{segment}, expected {flags}"
         for name, value in fields.items():
-            if name == "length":
-                assert len(segment.data) == value, f"{shown}, expected length {value}"
-            else:
-                assert getattr(segment, name) == value, f"{shown}, expected {name}={value}"
+            assert getattr(segment, name) == value, f"{segment}, expected {name}={value}"
         return segment
+
+    def expect_data(self, *ranges: tuple[int, int]) -> list[Segment]:
+        """Exactly these stretches of the host's stream, in this order, each in one segment."""
+        segments = self.drop()
+        assert [(s.seq, s.end) for s in segments] == list(ranges), [str(s) for s in segments]
+        return segments
 
     def expect_nothing(self) -> None:
         self.collect()
         assert not self.pending, f"unexpected {self.pending[0]}"
 
     def drop(self) -> list[Segment]:
-        """Whatever the host has sent, unseen."""
+        """Whatever the host has sent; the peer has it or not, as the test goes on to say."""
         self.collect()
         dropped, self.pending = self.pending, []
         return dropped
 
+    # --- time
+
+    def advance(self, ns: int) -> None:
+        """Let time pass, with a stop at every deadline of the host, as a driver would."""
+        end = self.host.now + ns
+        self.collect()
+        while self.host.deadline is not None and self.host.deadline <= end:
+            self.host.advance(self.host.deadline - self.host.now)
+            self.collect()
+        self.host.advance(end - self.host.now)
+        self.collect()
+
     # --- common beginnings
 
-    def handshake(self, **fields: object) -> None:
-        """Peer opens to a listener on the host, up to ESTABLISHED."""
+    def syn_options(self) -> dict[str, object]:
+        options = dict(self.options)
+        if options.get("ts") is True:
+            options["ts"] = (self.ts_val, self.ts_recent)
+        return options
+
+    def open(self, **fields: object) -> Segment:
+        """The peer's SYN to a listener, and the host's answer."""
         self.inject("S", seq=0, options=self.syn_options(), **fields)  # type: ignore[arg-type]
         answer = self.expect("SA", ack=1)
         self.timestamps = "ts" in answer.options
-        self.inject("A", **fields)  # type: ignore[arg-type]
+        return answer
+
+    def handshake(self, rtt: int = 0, **fields: object) -> None:
+        """The peer opens to a listener, up to ESTABLISHED."""
+        self.open(**fields)
+        self.advance(rtt)
+        self.inject("A")
         self.expect_nothing()
 
-    def syn_options(self) -> dict[str, object]:
-        return dict(self.options)
-
-    def answer_syn(self, **fields: object) -> Segment:
+    def answer_syn(self, rtt: int = 0, **fields: object) -> Segment:
         """The host opens: take its SYN, answer SYN-ACK, take the ACK."""
-        syn = self.expect("S")
-        self.port_of_host(syn)
+        syn = self.expect_syn()
+        self.advance(rtt)
         self.inject("SA", seq=0, ack=1, options=self.syn_options(), **fields)  # type: ignore[arg-type]
         self.timestamps = "ts" in self.options and "ts" in syn.options
         self.expect("A", ack=1)
         return syn
 
-    def port_of_host(self, segment: Segment) -> None:
-        header = 20 if segment.raw[0] >> 4 == 4 else 40
-        self.local_port = struct.unpack("!H", segment.raw[header : header + 2])[0]
+    def expect_syn(self) -> Segment:
+        """The host's SYN, from whatever port."""
+        syn = self.expect("S")
+        at = self.family.header
+        self.local_port = int.from_bytes(syn.raw[at : at + 2], "big")
+        return syn
+
+    def send(self, size: int, *, ack: bool = True) -> bytes:
+        """Data from the host's application, and the peer's ACK of what then came out of it."""
+        data = bytes(i % 251 for i in range(size))
+        self.socket.send(data)
+        self.collect()
+        if ack:
+            self.drop()
+            self.inject("A")
+        return data
+
+    @property
+    def state(self) -> str:
+        """Of the connection with this peer, whoever holds it."""
+        tcb = self.host.find(self.local, self.local_port, self.remote, self.port)
+        return "CLOSED" if tcb is None else tcb.state
+
+    @property
+    def tcb(self):
+        """A look at the host's TCB, held or not; valid until the host is next entered."""
+        return self.host.find(self.local, self.local_port, self.remote, self.port)
