@@ -172,6 +172,8 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
         return -EALREADY
     if tcb.state != STATE_CLOSED:
         return -EINVAL if tcb.state == STATE_LISTEN else -EISCONN
+    if tcb.smss:
+        return -EISCONN         # as Linux: once was; only an open that failed may be repeated
     if not family_fits(tcb, address):
         return -ENETUNREACH if tcb.v6 else -EAFNOSUPPORT
     if addr_is_any(address) or addr_is_multicast(address):
@@ -190,6 +192,10 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
 
 
 cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    # What an attempt that failed may have left.
+    tcb.retransmits = tcb.rtt.backoff = 0
+    tcb.rcv_nxt = 0
+    tcb.soft_error = 0
     tcb.timestamps_ok = tcp.config.timestamps
     tcb.sack_ok = tcp.config.sack
     tcb.rcv_scale_offered = tcp.config.window_scaling
