@@ -6,25 +6,25 @@ RFCs: none.
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
 
-from pystack.cli import signals
-
-
-def main() -> NoReturn:
+def main() -> None:
     """Run the command; exit with its status."""
-    try:
+    try:  # what is imported here is imported late, so that Ctrl-C ends it without a traceback
+        from pystack.cli import signals
+
         signals.install()
         from pystack.cli.command import pystack
 
-        pystack.main(prog_name="pystack")
+        try:
+            pystack.main(prog_name="pystack")
+        except signals.Stop:
+            exit_stopped(signals.asked_by)
     except KeyboardInterrupt:  # before the handlers were there
-        sys.exit(stopped_status(2))
-    except signals.Stop:
-        sys.exit(stopped_status(signals.asked_by))
+        exit_stopped(2)
 
 
-def stopped_status(number: int) -> int:
-    """To end `serve` is no failure, however early."""
-    return 0 if sys.argv[1:2] == ["serve"] else 128 + number
+def exit_stopped(number: int) -> None:
+    """Exit as one whom a signal has ended; to end `serve` is no failure, however early."""
+    import sys
+
+    sys.exit(0 if sys.argv[1:2] == ["serve"] else 128 + number)
