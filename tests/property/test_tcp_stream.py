@@ -97,7 +97,8 @@ def check(client: Side, server: Side, wire: Wire) -> None:
     assert (client.error, server.error) == (None, None)
     assert bytes(server.received) == client.data
     assert bytes(client.received) == server.data
-    for host in wire.hosts:
+    for host, data in zip(wire.hosts, (server.data, client.data), strict=True):
+        assert host.counters.get("tcp_bytes_in", 0) == len(data)  # however they came
         assert host.connections == 0
         assert host.live_packets == 0
         assert host.deadline is None

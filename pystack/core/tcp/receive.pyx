@@ -70,12 +70,13 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     return False
 
 
-cdef void absorb(Tcb* tcb) noexcept nogil:
+cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The hole at rcv_nxt is filled: what lies behind it is in order now."""
     cdef const Interval* interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if interval != NULL:
         if not tcb.shut_read:
             ring_extend(&tcb.receive_ring, interval.end - tcb.rcv_nxt)
+        count_many(tcp.context, Counter.TCP_BYTES_IN, interval.end - tcb.rcv_nxt)
         tcb.rcv_nxt = interval.end
     interval_remove_below(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if tcb.busy.out_of_order.count == 0:
@@ -116,7 +117,7 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
         tcb.ack_segment = min(full, tcb.smss)
     count_many(tcp.context, Counter.TCP_BYTES_IN, seg.length)
     if holes_exist(tcb):
-        absorb(tcb)
+        absorb(tcp, tcb)
     owe_ack(tcp, tcb)
     endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
     return True
