@@ -84,6 +84,7 @@ def test_within_a_prefix_the_newest_rule_decides(host):
 def test_families_are_apart(host):
     """A short IPv6 prefix covers ::ffff:0:0/96, where IPv4 is held, in form only."""
     host.policy("::/0", ip.DROP)
+    assert host.policy_find("10.3.0.9", TCP, 80)[0] == ip.ACCEPT
     host.policy("0.0.0.0/0", ip.REFUSE)
     assert host.policy_find("10.3.0.9", TCP, 80)[0] == ip.REFUSE
     assert host.policy_find("fd03::9", TCP, 80)[0] == ip.DROP

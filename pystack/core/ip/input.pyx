@@ -128,7 +128,6 @@ cdef IpVerdict ip_input(
     cdef bint v6 = packet.length > 0 and packet.data[0] >> 4 == 6
     if not (ipv6_accept(ip, packet, view) if v6 else ipv4_accept(ip, packet, view)):
         return IP_TAKEN
-    packet.control[0] = 0           # what the loop queue noted
     if policy_takes_whole(ip, view):
         return IP_TAKEN
     if not (ipv6_open(ip, view) if v6 else ipv4_open(ip, view)):
