@@ -1,11 +1,12 @@
-"""Two stacks joined by a wire in memory, and beside them the kernel's loopback: the same claims hold of both."""
+"""Two stacks joined by a wire in memory; beside them the kernel's loopback, for the same claims."""
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -39,10 +40,10 @@ class World:
         self.family = family
         self.pair = pair
         v6 = family == socket.AF_INET6
-        self.host = (
-            ("::1" if v6 else "127.0.0.1") if pair is None else "fd01::5" if v6 else "10.1.0.5"
-        )
-        self.client_host = self.host if pair is None else "fd02::9" if v6 else "10.2.0.9"
+        self.host = self.client_host = "::1" if v6 else "127.0.0.1"
+        if pair is not None:
+            self.host = "fd01::5" if v6 else "10.1.0.5"
+            self.client_host = "fd02::9" if v6 else "10.2.0.9"
         self.any = "::" if v6 else "0.0.0.0"
         # An address that nobody here has.
         self.foreign = "2001:db8::1" if v6 else "203.0.113.1"
@@ -62,6 +63,19 @@ class World:
         made = self.fresh(kind, near=True)
         made.bind((self.host if host is None else host, 0))
         return made
+
+    def full(self) -> tuple[socket.socket, socket.socket, int]:
+        """Both ends of a connection whose caller has sent all that it can, and how much."""
+        client, server = self.connected()
+        client.setblocking(False)
+        sent = 0
+        # Full is what stays so: the other end's buffer fills a little later.
+        while select.select([], [client], [], 0.1)[1]:
+            with suppress(BlockingIOError):
+                while True:
+                    sent += client.send(bytes(1 << 16))
+        client.settimeout(PATIENCE)
+        return client, server, sent
 
     def listener(self, backlog: int = 16) -> socket.socket:
         made = self.bound()

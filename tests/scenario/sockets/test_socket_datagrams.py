@@ -113,7 +113,7 @@ def test_a_fresh_socket_cannot(world, call, code):
 def test_timeouts_are_those_of_sockets(world):
     one = world.bound(DGRAM)
     one.settimeout(0.001)
-    with pytest.raises(TimeoutError, match="^timed out$"):
+    with pytest.raises(TimeoutError, match=r"^timed out$"):
         one.recv(1)
     one.settimeout(0)
     with pytest.raises(BlockingIOError) as caught:

@@ -9,6 +9,7 @@ import pickle
 import select
 import socket
 import struct
+from contextlib import suppress
 
 import pytest
 
@@ -160,9 +161,13 @@ def test_dontwait_does_not_wait(world):
     with pytest.raises(BlockingIOError) as caught:
         server.recv(1, socket.MSG_DONTWAIT)
     assert caught.value.errno == errno.EAGAIN
-    with pytest.raises(BlockingIOError):
+
+    def flood():
         while True:
             client.send(bytes(1 << 16), socket.MSG_DONTWAIT)
+
+    with pytest.raises(BlockingIOError):
+        flood()
 
 
 def test_files_read_and_write(world):
@@ -205,15 +210,14 @@ def test_sendfile_sends_a_file(world, tmp_path):
 def test_a_timeout_is_a_timeouterror_without_errno(world):
     client, _ = world.connected()
     client.settimeout(0.001)
-    with pytest.raises(TimeoutError, match="^timed out$") as caught:
+    with pytest.raises(TimeoutError, match=r"^timed out$") as caught:
         client.recv(1)
     assert caught.value.errno is None
-    with pytest.raises(TimeoutError, match="^timed out$"):
-        while True:
-            client.sendall(bytes(1 << 20))
+    with pytest.raises(TimeoutError, match=r"^timed out$"):
+        client.sendall(bytes(1 << 26))
     with world.listener() as listener:
         listener.settimeout(0.001)
-        with pytest.raises(TimeoutError, match="^timed out$"):
+        with pytest.raises(TimeoutError, match=r"^timed out$"):
             listener.accept()
 
 
@@ -267,10 +271,10 @@ def test_a_connect_to_nowhere_times_out(stack_world):
         client.settimeout(0.001)
         # The far stack's own network, which drops by policy: nothing ever answers.
         stack_world.pair.near.set_policy("10.1.0.66", "drop")
-        with pytest.raises(TimeoutError, match="^timed out$"):
+        with pytest.raises(TimeoutError, match=r"^timed out$"):
             client.connect(("10.1.0.66", 1))
+        client.setblocking(False)
         with pytest.raises(BlockingIOError) as caught:
-            client.setblocking(False)
             client.connect(("10.1.0.66", 1))
         assert caught.value.errno == errno.EALREADY
 
@@ -323,9 +327,10 @@ def test_sending_to_a_peer_that_has_gone_breaks_the_pipe(world):
     client, server = world.connected()
     server.close()
     assert client.recv(1) == b""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        client.sendall(bytes(1 << 24))
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
-        while True:
-            client.sendall(bytes(1 << 16))
+        client.sendall(b"x")
 
 
 def test_shutdown_ends_one_direction(world):
@@ -446,9 +451,9 @@ def test_a_closed_socket_is_closed(world):
 def test_a_socket_left_open_is_warned_about_and_closed(world):
     client, server = world.connected()
     world.ending.pop_all()
+    gc.collect()
     with pytest.warns(ResourceWarning, match="unclosed"):
         del client
-        gc.collect()
     assert server.recv(1) == b""
     server.close()
 
