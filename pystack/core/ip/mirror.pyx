@@ -20,11 +20,16 @@ cdef enum:
 cdef void addresses_swap(uint8_t* header, bint v6) noexcept nogil:
     """Source becomes destination; every checksum over both stays right."""
     cdef uint8_t[16] kept
-    cdef uint32_t size = 16 if v6 else 4
     cdef uint8_t* source = header + (SOURCE6_AT if v6 else SOURCE4_AT)
-    memcpy(kept, source, size)
-    memcpy(source, source + size, size)
-    memcpy(source + size, kept, size)
+    # Sizes that the compiler knows: a move each, no call.
+    if v6:
+        memcpy(kept, source, 16)
+        memcpy(source, source + 16, 16)
+        memcpy(source + 16, kept, 16)
+    else:
+        memcpy(kept, source, 4)
+        memcpy(source, source + 4, 4)
+        memcpy(source + 4, kept, 4)
 
 
 cdef uint8_t* error4_find(const Packet* packet) noexcept nogil:
