@@ -73,7 +73,6 @@ cdef class Host:
 
     def __cinit__(self, *networks, seed=(1, 2), mtu=1500, max_train=65535, **tcp):
         cdef CoreConfig config
-        cdef Addr prefix
         self.now = 1_000_000_000
         core_default_config(&config)
         config.seed[0], config.seed[1] = seed
@@ -84,10 +83,13 @@ cdef class Host:
         if self.core == NULL:
             raise MemoryError
         for network in networks:
-            net = ipaddress.ip_network(network)
-            prefix = to_addr(str(net.network_address))
-            check(ip_add_network(
-                &self.core.ip, &prefix, net.prefixlen + (96 if net.version == 4 else 0)))
+            self.add_network(network)
+
+    def add_network(self, network):
+        net = ipaddress.ip_network(network)
+        cdef Addr prefix = to_addr(str(net.network_address))
+        check(ip_add_network(
+            &self.core.ip, &prefix, net.prefixlen + (96 if net.version == 4 else 0)))
 
     def __dealloc__(self):
         self.free()

@@ -204,6 +204,12 @@ class Peer:
         self.host.advance(end - self.host.now)
         self.collect()
 
+    def step(self) -> None:
+        """On to the host's next deadline."""
+        self.collect()
+        self.host.advance(self.host.deadline - self.host.now)
+        self.collect()
+
     # --- common beginnings
 
     def syn_options(self) -> dict[str, object]:

@@ -529,8 +529,8 @@ def test_an_ephemeral_port_is_not_one_that_somebody_listens_at():
 def test_a_four_tuple_in_use_is_refused():
     peer = connected()
     second = peer.host.tcp()
+    second.bind(peer.local, peer.local_port)
     with pytest.raises(CallError) as error:
-        second.bind(peer.local, peer.local_port)
         second.connect(peer.remote, peer.port)
     assert error.value.errno == errno.EADDRNOTAVAIL
 

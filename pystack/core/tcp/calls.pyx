@@ -320,13 +320,16 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb_finish(tcp, tcb, 0)
     elif tcb.state == STATE_SYN_SENT:
         tcb_finish(tcp, tcb, 0)
-    elif tcb.settings.linger and tcb.settings.linger_s == 0 or (
-            tcb.receive_ring.length and tcb.state != STATE_TIME_WAIT):
-        tcb.held = True
+    elif tcb.settings.linger and tcb.settings.linger_s == 0:
         tcp_abort(tcp, tcb)
+    elif tcb.receive_ring.length and tcb.state != STATE_TIME_WAIT:
+        send_reset(tcp, tcb)
+        count(tcp.context, Counter.TCP_CONNECTIONS_RESET)
+        tcb_finish(tcp, tcb, 0)
     else:
         # What arrives from now on is answered with RST (input: text_step), so that nobody sends to
         # a closed socket.
+        discard_received(tcb)
         queue_fin(tcp, tcb)
         tcb.other_at = tcb.other_at if tcb.state == STATE_TIME_WAIT else DEADLINE_NEVER
         fin_wait_2_timer(tcp, tcb)

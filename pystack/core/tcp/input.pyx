@@ -479,13 +479,14 @@ cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogi
     """Eighth, check the FIN bit; one that is beyond a hole is remembered until the hole is filled."""
     if tcb.fin_received:
         return
-    tcb.ack_now = True
-    tcb_output_later(tcp, tcb)
     if seg.seq + seg.length == tcb.rcv_nxt:
         fin_reached(tcp, tcb)
         return
     tcb.fin_ahead = True
     tcb.fin_at = seg.seq + seg.length
+    if seg.length == 0:         # otherwise its text has drawn an ACK already
+        tcb.ack_now = True
+        tcb_output_later(tcp, tcb)
 
 
 cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

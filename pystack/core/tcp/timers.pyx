@@ -35,6 +35,10 @@ cdef bint user_timeout_is_over(const TcpLayer* tcp, const Tcb* tcb) noexcept nog
 cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """R2 of RFC 1122 section 4.2.3.5; the user timeout, if there is one, decides alone (RFC 5482).
     """
+    # As Linux: answers to window probes do not keep an orphan alive for ever.
+    if not tcb.held and tcb.listener == NULL and tcb.probing and (
+            tcb.rtt.backoff >= tcp.config.orphan_retries):
+        return True
     if tcb.settings.user_timeout_ms and tcb.held:
         return user_timeout_is_over(tcp, tcb)
     return tcb.retransmits >= (tcp.config.retries if tcb.held or tcb.listener != NULL
