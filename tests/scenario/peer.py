@@ -258,6 +258,17 @@ class Peer:
             self.inject("A")
         return data
 
+    def fill(self) -> None:
+        """Text up to the edge of the host's window, until that is closed."""
+        while True:
+            tcb = self.tcb
+            window = (tcb.rcv_edge - tcb.rcv_nxt) % MODULUS
+            if window == 0:
+                break
+            self.inject("A", data=bytes(min(window, 1000)))
+            self.advance(50 * MS)
+        assert self.drop()[-1].window == 0
+
     @property
     def state(self) -> str:
         """Of the connection with this peer, whoever holds it."""

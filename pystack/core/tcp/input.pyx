@@ -9,7 +9,7 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_HANGUP, READY_READ, READY_WRITE
 from pystack.core.ip.input cimport ip_mirror
 from pystack.core.ip.layer cimport (
-    POLICY_DROP, POLICY_MIRROR, POLICY_REFUSE, PROTOCOL_TCP, IpView, PolicyAction,
+    POLICY_ACCEPT, POLICY_DROP, POLICY_MIRROR, POLICY_REFUSE, PROTOCOL_TCP, IpView, PolicyAction,
 )
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
@@ -69,20 +69,18 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
     tcb = connection_find(
         tcp, &view.destination, seg.destination_port, &view.source, seg.source_port)
     if tcb == NULL:
-        if not unknown_input(tcp, view, &seg, NULL):
+        if not unknown_input(tcp, view, &seg):
             return
     elif tcb.state == STATE_SYN_SENT:
         syn_sent_input(tcp, tcb, view, &seg)
-    elif tcb.state == STATE_TIME_WAIT and is_reopening(tcb, &seg):
+    elif tcb.state == STATE_TIME_WAIT and is_reopening(tcp, tcb, &seg):
         reopen(tcp, tcb, view, &seg)
-        return
     else:
         segment_arrives(tcp, tcb, view, &seg)
     packet_free(&tcp.context.slab, view.packet)
 
 
-cdef bint unknown_input(
-        TcpLayer* tcp, IpView* view, const TcpSegment* seg, const Tcb* after) noexcept nogil:
+cdef bint unknown_input(TcpLayer* tcp, IpView* view, const TcpSegment* seg) noexcept nogil:
     """No connection: the policy, then a listener, then refusal. False: the packet has been taken.
     """
     cdef uint32_t token
@@ -101,32 +99,41 @@ cdef bint unknown_input(
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         send_reset_for(tcp, view, seg)
         return True
-    tcb = listen_input(tcp, listener, view, seg, after)
+    tcb = listen_input(tcp, listener, view, seg, NULL)
     if tcb != NULL:
         segment_arrives(tcp, tcb, view, seg)
     return True
 
 
-cdef bint is_reopening(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """May this SYN replace a connection in TIME-WAIT? (RFC 6191 section 2, RFC 1122 section
-    4.2.2.13)
-    """
+cdef bint is_reopening(
+        const TcpLayer* tcp, const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """May this SYN replace a connection in TIME-WAIT? (RFC 6191 section 2)"""
     cdef TcpOptions options
+    cdef bint timestamps
     if seg.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) != TCP_SYN:
         return False
     tcp_parse_options(seg, &options)
-    if tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP:
-        if options.ts_val != tcb.ts_recent:
-            return seq_gt(options.ts_val, tcb.ts_recent)
+    timestamps = tcp.config.timestamps and options.present & TCP_OPT_TIMESTAMP
+    if timestamps and not tcb.timestamps_ok:
+        return True
+    if timestamps and options.ts_val != tcb.ts_recent:
+        return seq_gt(options.ts_val, tcb.ts_recent)
     return seq_gt(seg.seq, tcb.rcv_nxt)
 
 
 cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
-    """The old connection ends; the SYN goes to whoever listens. Takes view.packet."""
+    """The old connection ends and the SYN goes to whoever listens; if nobody does, the old one
+    stays and answers it.
+    """
+    cdef uint32_t token
+    cdef Tcb* listener = listener_find(tcp, &view.destination, seg.destination_port)
+    if listener == NULL or POLICY_ACCEPT != policy_find(
+            tcp.ip, &view.destination, PROTOCOL_TCP, seg.destination_port, &token):
+        segment_arrives(tcp, tcb, view, seg)
+        return
     count(tcp.context, Counter.TCP_TIME_WAIT_REUSED)
     tcb_finish(tcp, tcb, 0)
-    if unknown_input(tcp, view, seg, tcb):
-        packet_free(&tcp.context.slab, view.packet)
+    listen_input(tcp, listener, view, seg, tcb)
 
 
 # --- SYN-SENT: RFC 9293 section 3.10.7.3
@@ -476,7 +483,7 @@ cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nog
 
 
 cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Eighth, check the FIN bit; one that is beyond a hole is remembered until the hole is filled."""
+    """Eighth, check the FIN bit; one beyond a hole is remembered until the hole is filled."""
     if tcb.fin_received:
         return
     if seg.seq + seg.length == tcb.rcv_nxt:
