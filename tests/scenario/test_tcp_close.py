@@ -351,6 +351,20 @@ def test_an_orphan_does_not_wait_for_ever_at_a_closed_window():
     assert peer.host.connections == 1
 
 
+def test_an_orphan_does_not_repeat_for_ever_what_a_closing_window_left_outside():
+    peer = accepted()
+    peer.socket.send(b"x" * 1000)
+    peer.socket.close()
+    repeated = 0
+    while peer.state != "CLOSED":
+        peer.drop()
+        peer.inject("A", ack=1, window=0)
+        peer.step()
+        repeated += 1
+        assert repeated < 30
+    assert peer.host.connections == 1
+
+
 def test_an_orphan_delivers_what_was_written():
     peer = accepted()
     peer.socket.send(b"x" * 3000)

@@ -112,11 +112,14 @@ cdef void probing_input(Tcb* tcb) noexcept nogil:
     """Something answered: probes go on only while the window stays too small (RFC 9293 section
     3.8.6.1).
     """
+    # RFC 9293 sections 3.8.6 (SHLD-17) and 3.8.6.1 (MUST-37): whoever answers may keep its window
+    # closed, even one that had been open.
+    if tcb.snd_wnd == 0:
+        tcb.retransmits = 0
+        return
     if not tcb.probing:
         return
     tcb.retransmits = 0
-    if tcb.snd_wnd == 0:
-        return
     tcb.probing = False
     tcb.rtt.backoff = 0
     tcb.retransmit_at = DEADLINE_NEVER

@@ -13,13 +13,11 @@ from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
     STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
-from pystack.core.tcp.output cimport (
-    send_probe, send_reset, send_syn, tcp_output, tcp_output_forced,
-)
+from pystack.core.tcp.output cimport send_probe, send_reset, send_syn
 from pystack.core.tcp.recovery cimport recovery_timeout
 from pystack.core.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pystack.core.tcp.tcb cimport (
-    tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_rearm,
+    tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_output_later, tcb_rearm,
 )
 from pystack.core.wire.tcp cimport seq_gt
 
@@ -35,8 +33,8 @@ cdef bint user_timeout_is_over(const TcpLayer* tcp, const Tcb* tcb) noexcept nog
 cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """R2 of RFC 1122 section 4.2.3.5; the user timeout, if there is one, decides alone (RFC 5482).
     """
-    # As Linux: answers to window probes do not keep an orphan alive for ever.
-    if not tcb.held and tcb.listener == NULL and tcb.probing and (
+    # As Linux: a peer that answers but never opens its window does not keep an orphan for ever.
+    if not tcb.held and tcb.listener == NULL and tcb.snd_wnd == 0 and (
             tcb.rtt.backoff >= tcp.config.orphan_retries):
         return True
     if tcb.settings.user_timeout_ms and tcb.held:
@@ -87,14 +85,15 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     rtt_back_off(&tcb.rtt)
     recovery_timeout(tcp, tcb)
     restart(tcp, tcb)
-    tcp_output(tcp, tcb)
+    tcb_output_later(tcp, tcb)
 
 
 cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The zero-window probe; or the override for data that cork or a silly window has held back."""
     if seq_gt(tcb.snd_una + tcb.snd_wnd, tcb.snd_nxt):
         tcb.probing = False
-        tcp_output_forced(tcp, tcb)
+        tcb.output_forced = True
+        tcb_output_later(tcp, tcb)
         return
     if give_up(tcp, tcb) or user_timeout_is_over(tcp, tcb):
         send_reset(tcp, tcb)
@@ -145,7 +144,7 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.ack_at = DEADLINE_NEVER
         tcb.ack_now = True
         count(tcp.context, Counter.TCP_DELAYED_ACKS)
-        tcp_output(tcp, tcb)
+        tcb_output_later(tcp, tcb)
     if tcb.retransmit_at <= now:
         tcb.retransmit_at = DEADLINE_NEVER
         if tcb.probing:
