@@ -1,0 +1,185 @@
+"""The thread that turns a stack: with devices of every kind, awake when it must be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from pystack import Device, PipeDevice, Stack
+
+
+class Delivering(Device):
+    """A device that is handed what arrives, and may lose what it should carry."""
+
+    def __init__(self):
+        super().__init__()
+        self.peer = None
+        self.lose = False
+
+    def send(self, packets):
+        if not self.lose:
+            self.peer.deliver(packets)
+
+
+class Asked(Device):
+    """A device that is asked when its file is readable."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file = file
+        self.lose = False
+
+    def fileno(self):
+        return self.file.fileno()
+
+    def receive(self):
+        packets = []
+        try:
+            while len(packets) < 10:
+                packets.append(self.file.recv(65536))
+        except BlockingIOError:
+            pass
+        if b"" in packets:
+            raise OSError(errno.EPIPE, "the other end is gone")
+        return packets
+
+    def send(self, packets):
+        if not self.lose:
+            for packet in packets:
+                self.file.send(packet)
+
+    def close(self):
+        super().close()
+        self.file.close()
+
+
+def delivering_pair():
+    devices = Delivering(), Delivering()
+    devices[0].peer, devices[1].peer = devices[1], devices[0]
+    return devices
+
+
+def asked_pair():
+    files = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for file in files:
+        file.setblocking(False)
+        file.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    return tuple(map(Asked, files))
+
+
+PAIRS = {
+    "pipe": PipeDevice.pair,
+    "cut pipe": lambda: PipeDevice.pair(cut=True),
+    "delivering": delivering_pair,
+    "asked": asked_pair,
+}
+
+
+@pytest.mark.parametrize("pair_of", PAIRS.values(), ids=PAIRS)
+def test_every_kind_of_device_carries_a_conversation(pair_of, in_thread):
+    near, far = pair_of()
+    with Stack("10.1.0.0/24", device=near) as one, Stack("10.2.0.0/24", device=far) as other:
+        listener = one.create_server(("10.1.0.5", 80))
+        with listener, other.create_connection(("10.1.0.5", 80), timeout=30) as client:
+            server, _ = listener.accept()
+            with server:
+                data = bytes(range(256)) * 2000
+                sending = in_thread(client.sendall, data)
+                assert server.recv(len(data), socket.MSG_WAITALL) == data
+                sending.result()
+                server.sendall(b"thanks")
+                assert client.recv(6, socket.MSG_WAITALL) == b"thanks"
+
+
+@pytest.mark.parametrize("pair_of", [delivering_pair, asked_pair], ids=["delivering", "asked"])
+def test_an_idle_driver_wakes_for_the_deadline_of_a_call(pair_of):
+    """With fds and without: who sleeps for ever must hear that there is now a timer."""
+    near, far = pair_of()
+    with Stack("10.1.0.0/24", device=near) as one, Stack("10.2.0.0/24", device=far) as other:
+        listener = one.create_server(("10.1.0.5", 80))
+        with listener, other.create_connection(("10.1.0.5", 80), timeout=0.15) as client:
+            server, _ = listener.accept()
+            with server:
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+                far.lose = True
+                client.send(b"x")
+                far.lose = False
+                server.settimeout(20)
+                assert server.recv(1) == b"x"
+        assert other.counters()["tcp_timeouts"] == 1
+
+
+def test_an_idle_driver_uses_no_time():
+    """RFC 1122 would not mind; the battery would."""
+    near, far = PipeDevice.pair()
+    with Stack("10.1.0.0/24", device=near) as one, Stack("10.2.0.0/24", device=far) as other:
+        with (
+            one.create_server(("10.1.0.5", 80)) as listener,
+            other.create_connection(("10.1.0.5", 80), timeout=0.3) as client,
+        ):
+            server, _ = listener.accept()
+            with server:
+                used = time.process_time()
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+                assert time.process_time() - used < 0.1
+
+
+def test_a_device_whose_file_ends_is_gone(caplog):
+    near, far = asked_pair()
+    with Stack("10.1.0.0/24", device=near) as stack:
+        far.close()
+        stack.engine.thread.join(20)
+        assert not stack.engine.thread.is_alive()
+        with pytest.raises(OSError) as caught:
+            stack.socket()
+        assert caught.value.errno == errno.ENETDOWN
+    assert "is gone (Broken pipe)" in caplog.text
+
+
+def test_a_device_whose_file_is_closed_under_it_does_not_spin(caplog):
+    class Forgetful(Asked):
+        def receive(self):
+            return []
+
+    file, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with other, Stack("10.1.0.0/24", device=Forgetful(file)) as stack:
+        os.close(file.detach())
+        with stack.socket(type=socket.SOCK_DGRAM):  # wakes the driver, if it sleeps on the old file
+            other.close()
+            stack.engine.thread.join(20)
+            assert not stack.engine.thread.is_alive()
+    assert "is gone (Bad file descriptor)" in caplog.text
+
+
+def test_threads_are_named_after_their_devices():
+    near, far = PipeDevice.pair()
+    with Stack("10.1.0.0/24", device=near), Stack("10.2.0.0/24", device=far):
+        names = {thread.name for thread in threading.enumerate()}
+        assert {"pystack pipe-a", "pystack pipe-b"} <= names
+
+
+def test_a_driver_that_is_closed_while_packets_pour_in_ends(in_thread):
+    near, far = PipeDevice.pair()
+    with Stack("10.2.0.0/24", device=far) as other:
+        with (
+            Stack("10.1.0.0/24", device=near) as one,
+            other.socket(type=socket.SOCK_DGRAM) as flood,
+        ):
+            stop = threading.Event()
+
+            def pour():
+                while not stop.is_set():
+                    flood.sendto(bytes(1000), ("10.1.0.5", 9))
+
+            pouring = in_thread(pour)
+            one.close()
+            stop.set()
+            pouring.result()
+        assert not one.engine.thread.is_alive()
