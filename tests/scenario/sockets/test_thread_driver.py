@@ -116,19 +116,18 @@ def test_an_idle_driver_wakes_for_the_deadline_of_a_call(pair_of):
 
 
 def test_an_idle_driver_uses_no_time():
-    """RFC 1122 would not mind; the battery would."""
     near, far = PipeDevice.pair()
-    with Stack("10.1.0.0/24", device=near) as one, Stack("10.2.0.0/24", device=far) as other:
-        with (
-            one.create_server(("10.1.0.5", 80)) as listener,
-            other.create_connection(("10.1.0.5", 80), timeout=0.3) as client,
-        ):
-            server, _ = listener.accept()
-            with server:
-                used = time.process_time()
-                with pytest.raises(TimeoutError):
-                    client.recv(1)
-                assert time.process_time() - used < 0.1
+    with (
+        Stack("10.1.0.0/24", device=near) as one,
+        Stack("10.2.0.0/24", device=far) as other,
+        one.create_server(("10.1.0.5", 80)) as listener,
+        other.create_connection(("10.1.0.5", 80), timeout=0.3) as client,
+    ):
+        server, _ = listener.accept()
+        used = time.process_time()
+        with server, pytest.raises(TimeoutError):
+            client.recv(1)
+        assert time.process_time() - used < 0.1
 
 
 def test_a_device_whose_file_ends_is_gone(caplog):
@@ -167,19 +166,19 @@ def test_threads_are_named_after_their_devices():
 
 def test_a_driver_that_is_closed_while_packets_pour_in_ends(in_thread):
     near, far = PipeDevice.pair()
-    with Stack("10.2.0.0/24", device=far) as other:
-        with (
-            Stack("10.1.0.0/24", device=near) as one,
-            other.socket(type=socket.SOCK_DGRAM) as flood,
-        ):
-            stop = threading.Event()
+    with (
+        Stack("10.2.0.0/24", device=far) as other,
+        Stack("10.1.0.0/24", device=near) as one,
+        other.socket(type=socket.SOCK_DGRAM) as flood,
+    ):
+        stop = threading.Event()
 
-            def pour():
-                while not stop.is_set():
-                    flood.sendto(bytes(1000), ("10.1.0.5", 9))
+        def pour():
+            while not stop.is_set():
+                flood.sendto(bytes(1000), ("10.1.0.5", 9))
 
-            pouring = in_thread(pour)
-            one.close()
-            stop.set()
-            pouring.result()
+        pouring = in_thread(pour)
+        one.close()
+        stop.set()
+        pouring.result()
         assert not one.engine.thread.is_alive()
