@@ -54,7 +54,10 @@ cdef void congestion_lost(Congestion* congestion, uint32_t flight, uint32_t smss
 
 cdef void congestion_timeout(
         Congestion* congestion, uint32_t flight, uint32_t smss, bint first) noexcept nogil:
-    """The loss window (RFC 5681 section 3.1): one segment; ssthresh only once per episode."""
+    """The loss window (RFC 5681 section 3.1): one segment.
+
+    first: the segment had not yet been retransmitted by the timer; else ssthresh stays.
+    """
     if first:
         congestion.ssthresh = max(flight // 2, 2 * smss)
     congestion.cwnd = smss

@@ -108,7 +108,8 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The retransmission timer has fired with data outstanding (RFC 6298 section 5, RFC 5681
     section 3.1).
     """
-    cdef bint first = tcb.recovery != RECOVERY_LOSS
+    # RFC 5681 section 3.1: ssthresh is held constant while the same segment is repeated.
+    cdef bint first = tcb.recovery != RECOVERY_LOSS or tcb.retransmits <= 1
     cdef bint reneged = sent_head_is_sacked(tcb)
     if reneged:
         count(tcp.context, Counter.TCP_SACK_RENEGED)

@@ -64,11 +64,12 @@ cdef void discount(Tcb* tcb, const Sent* sent, uint32_t size) noexcept nogil:
 cdef void sent_acknowledge(Tcb* tcb, uint32_t ack, int64_t* sent_at) noexcept nogil:
     """Forget everything before `ack`.
 
-    *sent_at: when the newest of it was sent; 0 if Karn's algorithm forbids a sample (RFC 6298
-    section 3).
+    *sent_at: when the newest of it was sent; 0 if Karn's algorithm forbids a sample, because some
+    of it was retransmitted and the rest may have waited for that (RFC 6298 section 3).
     """
     cdef SentQueue* queue
     cdef Sent* sent
+    cdef bint retransmitted = False
     sent_at[0] = 0
     if tcb.busy == NULL:
         return
@@ -77,7 +78,9 @@ cdef void sent_acknowledge(Tcb* tcb, uint32_t ack, int64_t* sent_at) noexcept no
         sent = queue.items + queue.first
         if seq_ge(sent.seq, ack):
             break
-        sent_at[0] = 0 if sent.flags & SENT_EVER_RETRANSMITTED else sent.sent_at
+        retransmitted = retransmitted or sent.flags & SENT_EVER_RETRANSMITTED != 0
+        if not sent.flags & SENT_SACKED:
+            sent_at[0] = sent.sent_at
         if seq_gt(sent.end, ack):
             discount(tcb, sent, ack - sent.seq)
             sent.seq = ack
@@ -85,6 +88,8 @@ cdef void sent_acknowledge(Tcb* tcb, uint32_t ack, int64_t* sent_at) noexcept no
         discount(tcb, sent, sent.end - sent.seq)
         queue.first += 1
         queue.count -= 1
+    if retransmitted:
+        sent_at[0] = 0
     if queue.count == 0:
         queue.first = 0
 
