@@ -237,6 +237,7 @@ cdef struct Tcb:
     uint8_t bound
     uint8_t more                # MSG_MORE: the last write announced another
     uint8_t write_blocked       # the application waits for room
+    uint8_t output_forced       # the override timer has fired: what is held back goes too
     int32_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
 
 ctypedef struct TcpLayer:

@@ -1,5 +1,5 @@
 # Segments out: data as trains, acknowledgments, SYNs, resets, probes.
-# Called by: input, timers, calls, listen, stack (tcp_output, once per batch).
+# Called by: input, timers, calls, listen; stack (tcp_output, once per batch).
 # RFCs: 9293 sections 3.7.4, 3.8.6 and 3.10, 1122 section 4.2.3.4, 6691, 7323, 2018, 3042.
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -8,11 +8,10 @@ from pystack.core.ip.layer cimport IpView
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
-# Everything that is owed: retransmissions, new data, FIN, ACK.
+# Everything that is owed: retransmissions, new data, FIN, ACK; with output_forced also a segment
+# that Nagle, cork or a small window hold back (override of RFC 9293 section 3.8.6.2.1). Its packets
+# borrow from the send ring: only the stack calls it, when nothing can enter before they are taken.
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# The same, and a segment that Nagle, cork or a small window hold back goes too (override of RFC
-# 9293 section 3.8.6.2.1).
-cdef void tcp_output_forced(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # SYN, or SYN-ACK in SYN-RECEIVED.
 cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil

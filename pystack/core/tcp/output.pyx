@@ -1,5 +1,5 @@
 # Segments out: data as trains, acknowledgments, SYNs, resets, probes.
-# Called by: input, timers, calls, listen, stack (tcp_output, once per batch).
+# Called by: input, timers, calls, listen; stack (tcp_output, once per batch).
 # RFCs: 9293 sections 3.7.4, 3.8.6 and 3.10, 1122 section 4.2.3.4, 6691, 7323, 2018, 3042.
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
@@ -423,12 +423,7 @@ cdef void note_limit(Tcb* tcb) noexcept nogil:
 
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.state >= STATE_ESTABLISHED and tcb.state != STATE_TIME_WAIT:
-        output(tcp, tcb, False)
+        output(tcp, tcb, tcb.output_forced)
+        tcb.output_forced = False
     if tcb.ack_now and tcb.state >= STATE_ESTABLISHED:
-        send_ack(tcp, tcb)
-
-
-cdef void tcp_output_forced(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    output(tcp, tcb, True)
-    if tcb.ack_now:
         send_ack(tcp, tcb)
