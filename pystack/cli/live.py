@@ -16,18 +16,8 @@ from rich.live import Live as RichLive
 from rich.table import Table
 from rich.text import Text as RichText
 
-from pystack.cli.report import (
-    MAX_CONNECTIONS,
-    Rates,
-    Sample,
-    Text,
-    connection_row,
-    counted,
-    local_host,
-    local_port,
-    rates,
-    with_unit,
-)
+from pystack.cli.report import Text, counted, with_unit
+from pystack.cli.sample import Rates, Sample, end_text, rates
 from pystack.cli.subnet import Subnet
 
 HOSTS_SHOWN = 10
@@ -94,21 +84,18 @@ def traffic(now: Sample, rate: Rates) -> Table:
         with_unit(rate.packets_out, "packets/s"),
         with_unit(rate.bits_out, "bit/s"),
         counted(now.datagrams, "datagram"),
-        f"{at_least(len(now.connections))} open",
+        f"{len(now.connections):,}{'' if now.complete else '+'} open",
     )
     return made
 
 
-def at_least(number: int) -> str:
-    return f"{number:,}{'+' if number >= MAX_CONNECTIONS else ''}"
-
-
 def hosts(now: Sample) -> Table:
     """The virtual hosts with the most connections, and the ports that these are on."""
-    number: Counter[str] = Counter(map(local_host, now.connections))
+    number: Counter[str] = Counter()
     ports: defaultdict[str, set[int]] = defaultdict(set)
-    for connection in now.connections:
-        ports[local_host(connection)].add(local_port(connection))
+    for host, port in (connection.local for connection in now.connections):
+        number[host] += 1
+        ports[host].add(port)
     made = table("host", "connections", "ports", right=["connections"])
     for host, count in number.most_common(HOSTS_SHOWN):
         made.add_row(host, f"{count:,}", " ".join(map(str, sorted(ports[host])[:10])))
@@ -118,7 +105,8 @@ def hosts(now: Sample) -> Table:
 def connections(now: Sample) -> Table:
     made = table("connection", "from", "state")
     for connection in now.connections[-CONNECTIONS_SHOWN:]:
-        made.add_row(*connection_row(connection))
+        ends = end_text(connection.local), end_text(connection.remote)
+        made.add_row(*ends, connection.state)
     return more(made, len(now.connections) - CONNECTIONS_SHOWN)
 
 

@@ -145,6 +145,14 @@ def failure(peer: Name, problem: OSError) -> Failure:
     return Failure(f"{peer[0]} port {peer[1]}: {text[:1].lower()}{text[1:]}")
 
 
+def read_stdin(size: int) -> bytes:
+    """Some bytes of standard input; none at its end, nor if it is closed."""
+    try:
+        return os.read(STDIN, size)
+    except OSError:
+        return b""
+
+
 class Pump:
     """Carries bytes both ways between stdin, stdout and a connected socket."""
 
@@ -162,7 +170,7 @@ class Pump:
         self.sender.start()
         with signals.interruptible():
             self.receive_all()
-            if self.problem is None and not sys.stdin.isatty():
+            if self.problem is None and not os.isatty(STDIN):
                 self.sender.join()
         if not udp and self.problem is None:
             self.peer.setsockopt(
@@ -190,7 +198,7 @@ class Pump:
         """From stdin to the socket, until the end."""
         stream = self.kind == socket.SOCK_STREAM
         try:
-            while data := os.read(STDIN, CHUNK if stream else DATAGRAM):
+            while data := read_stdin(CHUNK if stream else DATAGRAM):
                 self.peer.sendall(data) if stream else self.peer.send(data)
             if stream:
                 self.peer.shutdown(socket.SHUT_WR)

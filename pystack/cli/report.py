@@ -7,80 +7,16 @@ RFCs: none.
 from __future__ import annotations
 
 import json
+import select
 import sys
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from pystack.cli import signals
+from pystack.cli.sample import Sample, changes, end_text, rates
 from pystack.cli.subnet import Subnet
 
-if TYPE_CHECKING:
-    from pystack.stack import Connection
-
-MAX_CONNECTIONS = 1000  # looked at for a report
 QUIET_SECONDS = 10  # between two lines about traffic
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A look at a stack."""
-
-    at: float  # seconds, monotonic
-    counters: dict[str, int]
-    connections: list[Connection]
-
-    @property
-    def drops(self) -> dict[str, int]:
-        """By reason in words, most frequent first."""
-        found = {
-            name.replace("_drop_", ": ").replace("_", " "): number
-            for name, number in self.counters.items()
-            if number and "_drop_" in name
-        }
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-    @property
-    def pings(self) -> int:
-        return self.counters["icmp_echo_requests_in"]
-
-    @property
-    def datagrams(self) -> int:
-        return self.counters["udp_datagrams_in"]
-
-    @property
-    def opened(self) -> int:
-        """TCP connections so far."""
-        return (
-            self.counters["tcp_connections_opened_passive"]
-            + self.counters["tcp_connections_opened_active"]
-        )
-
-
-def look(subnet: Subnet) -> Sample:
-    stack = subnet.stack
-    return Sample(time.monotonic(), stack.counters(), stack.connections(limit=MAX_CONNECTIONS))
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Per second, between two looks."""
-
-    packets_in: float
-    packets_out: float
-    bits_in: float
-    bits_out: float
-
-
-def rates(before: Sample, after: Sample) -> Rates:
-    seconds = max(after.at - before.at, 1e-9)
-
-    def rate(name: str) -> float:
-        return (after.counters[name] - before.counters[name]) / seconds
-
-    return Rates(
-        rate("packets_in"), rate("packets_out"), 8 * rate("bytes_in"), 8 * rate("bytes_out")
-    )
 
 
 def with_unit(number: float, unit: str) -> str:
@@ -137,19 +73,17 @@ class Output:
     """A stream that is given whole lines."""
 
     stream: TextIO
-    broken: bool = False  # in the middle of a line
 
     def line(self, text: str) -> None:
-        """Write a line. Stop ends the wait for a reader that does not read; the line is lost."""
-        if self.broken:
-            return
-        try:
-            with signals.interruptible():
-                self.stream.write(text + "\n")
-                self.stream.flush()
-        except BaseException:
-            self.broken = True
-            raise
+        """Write a line. Stop ends the wait for a reader that does not read.
+
+        Once that has happened, nothing waits for such a reader any more.
+        """
+        with signals.interruptible():
+            _, writable, _ = select.select([], [self.stream], [], 0 if signals.asked_by else None)
+        if writable:
+            self.stream.write(text + "\n")
+            self.stream.flush()
 
     def object(self, event: str, **fields: Any) -> None:
         self.line(json.dumps({"event": event, **fields}, separators=(",", ":")))
@@ -197,7 +131,8 @@ class Text(Report):
     def sample(self, now: Sample) -> None:
         if self.verbose:
             for state, connection in changes(self.last, now):
-                self.output.line(f"pystack: {state} {connection_text(connection)}")
+                here, there = end_text(connection.local), end_text(connection.remote)
+                self.output.line(f"pystack: {state} {here} from {there}")
         self.last = now
         seldom = now.at - self.told.at >= (1 if self.verbose else QUIET_SECONDS)
         if seldom and now.counters["packets_in"] != self.told.counters["packets_in"]:
@@ -232,7 +167,8 @@ class Json(Report):
 
     def sample(self, now: Sample) -> None:
         for state, connection in changes(self.last, now):
-            self.output.object("connection", state=state, **connection_fields(connection))
+            ends = {"local": connection.local, "remote": connection.remote}
+            self.output.object("connection", state=state, **ends)
         rate = rates(self.last, now)
         self.output.object(
             "stats",
@@ -261,38 +197,3 @@ class Json(Report):
 
 def nonzero(counters: dict[str, int]) -> dict[str, int]:
     return {name: number for name, number in counters.items() if number}
-
-
-# What a connection is called.
-
-
-def local_host(connection: Connection) -> str:
-    return str(connection.local[0])
-
-
-def local_port(connection: Connection) -> int:
-    return int(connection.local[1])
-
-
-def connection_row(connection: Connection) -> tuple[str, str, str]:
-    """10.3.0.5 port 80, 10.3.0.1 port 41234, ESTABLISHED"""
-    here, there = connection.local, connection.remote
-    return f"{here[0]} port {here[1]}", f"{there[0]} port {there[1]}", connection.state
-
-
-def connection_text(connection: Connection) -> str:
-    here, there, _ = connection_row(connection)
-    return f"{here} from {there}"
-
-
-def connection_fields(connection: Connection) -> dict[str, Any]:
-    return {"local": list(connection.local[:2]), "remote": list(connection.remote[:2])}
-
-
-def changes(before: Sample, after: Sample) -> list[tuple[str, Connection]]:
-    """("opened" or "closed", connection) of all that came or went between two looks."""
-    old = {(one.local, one.remote): one for one in before.connections}
-    new = {(one.local, one.remote): one for one in after.connections}
-    return [("closed", one) for key, one in old.items() if key not in new] + [
-        ("opened", one) for key, one in new.items() if key not in old
-    ]

@@ -16,7 +16,8 @@ import click
 from pystack.cli import signals
 from pystack.cli.failure import Failure
 from pystack.cli.options import SubnetOptions, subnet_options
-from pystack.cli.report import Json, Report, Sample, Text, look
+from pystack.cli.report import Json, Report, Text
+from pystack.cli.sample import Sample, look
 from pystack.cli.subnet import Subnet, check_system, running_subnet
 
 SAMPLE_SECONDS = 1.0
@@ -47,7 +48,7 @@ def serve(subnet: SubnetOptions, json: bool, verbose: bool, quiet: bool, rootles
         return shell(subnet, quiet)
     report = None
     with suppress(signals.Stop), running_subnet(subnet) as running:
-        report = report_for(look(running), json, verbose, quiet)
+        report = report_for(look(running.stack), json, verbose, quiet)
         watch(running, report)
     if report is not None:
         report.summary()
@@ -63,7 +64,7 @@ def watch(subnet: Subnet, report: Report) -> None:
             report.sample(check(subnet))
             subnet.recorder.flush()
     except signals.Stop:
-        report.last = look(subnet)
+        report.last = look(subnet.stack)
         raise
     finally:
         report.close()
@@ -72,7 +73,7 @@ def watch(subnet: Subnet, report: Report) -> None:
 def check(subnet: Subnet) -> Sample:
     """A look at the subnet; a failure if its device is gone."""
     try:
-        return look(subnet)
+        return look(subnet.stack)
     except OSError as problem:
         if problem.errno == errno.ENETDOWN:
             raise Failure(f"interface {subnet.device.name} is gone, somebody removed it") from None

@@ -23,10 +23,9 @@ class Stop(BaseException):
 
 
 def install() -> None:
-    """Note SIGTERM, and SIGINT unless it was ignored from the start (`nohup`, `&` in a script)."""
+    """Note SIGTERM and SIGINT, the latter also where a script's `&` has left it ignored."""
     signal.signal(signal.SIGTERM, _note)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _note)
+    signal.signal(signal.SIGINT, _note)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 
 import dpkt
 import pytest
@@ -274,6 +275,24 @@ def test_json_is_one_object_a_line(namespace):
     assert ended.stderr.startswith("pystack: 10.3.0.0/24 answers on pystack0;")
     assert "pystack: ended after " in ended.stderr
     assert ended.returncode == 0
+
+
+def test_a_reader_that_does_not_read_delays_nothing_for_ever(namespace):
+    ours, theirs = os.pipe()
+    command = [*PYSTACK, "serve", "--net", "10.3.0.0/24", "--json", "-q"]
+    process = namespace.popen(command, stdin=subprocess.DEVNULL, stdout=theirs)
+    with process, os.fdopen(ours, "rb", buffering=0) as reader:
+        assert reader.read(1) == b"{"
+        # Non-blocking for us, not for the process: another description of the same pipe.
+        filler = os.open(f"/proc/self/fd/{theirs}", os.O_WRONLY | os.O_NONBLOCK)
+        with suppress(BlockingIOError):
+            while os.write(filler, bytes(4096)):
+                pass
+        os.close(filler)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+        os.close(theirs)
+    assert interfaces(namespace) == ["lo"]
 
 
 def next_event(server, event: str) -> dict[str, object]:

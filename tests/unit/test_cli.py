@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import subprocess
 import sys
 from ipaddress import ip_address, ip_network
@@ -10,11 +11,14 @@ from ipaddress import ip_address, ip_network
 import click
 import pytest
 from click.testing import CliRunner
+from pystack.core.counters import NAMES
+from rich.console import Console
 
-from pystack import __version__
-from pystack.cli import failure, options, signals
+from pystack import Connection, __version__
+from pystack.cli import failure, live, options, report, signals
 from pystack.cli.command import pystack
 from pystack.cli.failure import Failure, explain, one_line
+from pystack.cli.sample import Sample, changes, rates
 
 COMMANDS = ["serve", "run", "ping", "nc", "doctor"]
 
@@ -331,3 +335,74 @@ def test_a_signal_interrupts_once():
     with signals.interruptible():
         signals._note(15, None)
     assert signals.asked_by == 2
+
+
+# What serve tells.
+
+
+def sample(at: float = 0.0, connections=(), complete: bool = True, **counters: int) -> Sample:
+    return Sample(at, {name: counters.get(name, 0) for name in NAMES}, [*connections], complete)
+
+
+def connection(port: int) -> Connection:
+    return Connection(("10.3.0.5", 80), ("10.3.0.1", port), "ESTABLISHED", True, 0, 0, 14600, 0)
+
+
+def test_changes_are_what_came_and_what_went():
+    one, two, three = connection(1), connection(2), connection(3)
+    before, after = sample(connections=[one, two]), sample(connections=[two, three])
+    assert changes(before, after) == [("closed", one), ("opened", three)]
+
+
+def test_of_too_many_connections_no_changes_are_told():
+    before, after = sample(connections=[connection(1)], complete=False), sample()
+    assert changes(before, after) == []
+
+
+def test_drops_are_told_by_reason_the_most_frequent_first():
+    seen = sample(ip_drop_bad_checksum=1, tcp_drop_no_connection=7, ip_mirrored=3)
+    assert list(seen.drops.items()) == [("tcp: no connection", 7), ("ip: bad checksum", 1)]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 bit/s"), (999, "999 bit/s"), (12_345, "12.3 kbit/s"), (1e9, "1 Gbit/s")],
+)
+def test_rates_have_units(number, text):
+    assert report.with_unit(number, "bit/s") == text
+
+
+def test_a_line_about_traffic():
+    before = sample(0.0, packets_in=10, ip_drop_bad_checksum=1)
+    after = sample(
+        2.0,
+        [connection(1)],
+        packets_in=30,
+        bytes_in=2_000_000,
+        icmp_echo_requests_in=1,
+        ip_drop_bad_checksum=4,
+    )
+    assert report.traffic_text(before, after) == (
+        "pystack: in 10 packets/s 8 Mbit/s, out 0 packets/s 0 bit/s, 1 ping, 0 new connections, "
+        "1 open, 3 dropped"
+    )
+
+
+def test_the_summary_names_what_was_dropped():
+    last = sample(3.5, packets_in=1200, packets_out=1, udp_datagrams_in=2, tcp_drop_paws=1)
+    assert report.summary_text(sample(), last) == (
+        "pystack: ended after 3.5 s: 1,200 packets in, 1 out, 0 pings, 2 datagrams, "
+        "0 connections, dropped 1 (tcp: paws 1)"
+    )
+
+
+def test_the_view_says_what_it_does_not_show():
+    many = [connection(port) for port in range(1, 26)]
+    seen = sample(1.0, many, tcp_drop_paws=3)
+    console = Console(width=100, file=io.StringIO())
+    console.print(live.picture(seen, rates(sample(), seen)))
+    shown = console.file.getvalue()
+    assert "25 open" in shown
+    assert "10.3.0.5" in shown
+    assert "and 15 more" in shown
+    assert "tcp: paws" in shown
