@@ -144,8 +144,9 @@ cdef bint ack_input(
         return True
     sacked = sack_input(tcb, options)
     window_changed = window_input(tcb, seg)
+    # RFC 6675 section 2: with SACK a duplicate has news; without, RFC 5681 section 2.
     duplicate = acked == 0 and tcb.snd_nxt != tcb.snd_una and (
-        sacked != 0 if tcb.sack_ok and options.present & TCP_OPT_SACK
+        sacked != 0 if tcb.sack_ok
         else seg.length == 0 and not window_changed and not seg.flags & TCP_FIN)
     if acked:
         advance(tcp, tcb, seg.ack, options)

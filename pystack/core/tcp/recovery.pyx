@@ -22,28 +22,31 @@ cdef enum:
     DUP_THRESH = 3
 
 
-cdef void credit_duplicates(Tcb* tcb) noexcept nogil:
-    """Without SACK each duplicate ACK says that some segment has left the network (RFC 6582, RFC
-    3042).
+cdef void credit_duplicates(Tcb* tcb, uint32_t acked, bint duplicate) noexcept nogil:
+    """Without SACK each duplicate ACK says that some segment has left the network (RFC 3042, RFC
+    6582 section 3.2 step 4); the ACK of a hole takes over those that had left behind it (step 3).
 
-    The first outstanding segment is the one that is missing, and what is lost is not in the
-    network anyway.
+    The first outstanding segment is the one that is missing, and what is lost is not in the network
+    anyway.
     """
     cdef uint32_t flight = tcb_flight(tcb)
-    cdef uint32_t credit = tcb.duplicate_acks * tcb.smss
     cdef uint32_t room = flight - min(flight, max(tcb.lost_bytes, tcb.smss))
+    cdef uint32_t credit = tcb.sacked_bytes + (tcb.smss if duplicate else 0)
+    if tcb.recovery == RECOVERY_OPEN and acked:
+        credit = 0
+    credit -= min(credit, acked - min(acked, tcb.smss))
     tcb.sacked_bytes = min(credit, room)
 
 
 cdef void enter_fast_recovery(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.recovery = RECOVERY_FAST
     tcb.recover = tcb.snd_nxt
-    tcb.high_retransmitted = tcb.snd_una
     tcb.rescued = False
     # RFC 6675 section 5 step 4.1, RFC 5681 section 3.2: the first segment is lost whatever the
     # scoreboard says.
     sent_mark_first_lost(tcb, tcb.smss)
-    congestion_lost(&tcb.congestion, tcb_flight(tcb), tcb.smss)
+    # What limited transmit has sent is beyond cwnd and does not count (RFC 5681 section 3.2 step 2).
+    congestion_lost(&tcb.congestion, min(tcb_flight(tcb), tcb.congestion.cwnd), tcb.smss)
     tcb.fast_retransmit = True
     count(tcp.context, Counter.TCP_RECOVERIES)
 
@@ -64,15 +67,17 @@ cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcep
 
 
 cdef void fast_acked(Tcb* tcb, uint32_t acked) noexcept nogil:
-    if acked and not tcb.sack_ok:
-        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too.
-        sent_mark_first_lost(tcb, tcb.smss)
+    if acked and not tcb.sack_ok and sent_mark_first_lost(tcb, tcb.smss):
+        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too. It goes
+        # out whatever cwnd says.
+        tcb.fast_retransmit = True
 
 
 cdef void finish(Tcb* tcb) noexcept nogil:
     if tcb.recovery == RECOVERY_FAST:
         congestion_recovered(&tcb.congestion, tcb_flight(tcb), tcb.smss)
     tcb.recovery = RECOVERY_OPEN
+    tcb.fast_retransmit = False
     tcb.duplicate_acks = 0
     tcb.recover_valid = True
 
@@ -101,7 +106,7 @@ cdef void recovery_acked(
     elif acked:
         congestion_acked(&tcb.congestion, acked, tcb.smss)
     if not tcb.sack_ok:
-        credit_duplicates(tcb)
+        credit_duplicates(tcb, acked, duplicate)
 
 
 cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -120,7 +125,7 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.recovery = RECOVERY_LOSS
     tcb.recover = tcb.snd_nxt
     tcb.recover_valid = True
-    tcb.high_retransmitted = tcb.snd_una
+    tcb.fast_retransmit = False
     tcb.duplicate_acks = 0
 
 

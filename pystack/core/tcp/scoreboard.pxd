@@ -23,7 +23,8 @@ cdef void sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil
 # What to retransmit next: lost and not yet retransmitted, cut to at most `size` bytes; NULL:
 # nothing.
 cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size) noexcept nogil
-# RFC 6675 NextSeg rule 3: not lost, but below something that has arrived, beyond HighRxt.
+# RFC 6675 NextSeg rule 3: not lost, but below something that has arrived. (The flags say what
+# HighRxt would.)
 cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size) noexcept nogil
 # The last record, cut to its last `size` bytes at most: rescue retransmission (rule 4).
 cdef Sent* sent_last(Tcb* tcb, uint32_t size) noexcept nogil
@@ -33,4 +34,6 @@ cdef bint sent_head_is_sacked(const Tcb* tcb) noexcept nogil
 
 cdef inline uint32_t sent_pipe(const Tcb* tcb) noexcept nogil:
     """Bytes believed to be in the network (RFC 6675 SetPipe)."""
-    return tcb.snd_nxt - tcb.snd_una - tcb.sacked_bytes - tcb.lost_bytes + tcb.retransmitted_bytes
+    cdef uint32_t flight = tcb.snd_nxt - tcb.snd_una
+    # Without SACK sacked_bytes is an estimate, which what is lost may overlap.
+    return flight - min(flight, tcb.sacked_bytes + tcb.lost_bytes - tcb.retransmitted_bytes)

@@ -281,8 +281,7 @@ cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size) noexcept nogil:
             return NULL
         if sent.flags & (SENT_SACKED | SENT_LOST | SENT_RETRANSMITTED):
             continue
-        if seq_ge(sent.seq, tcb.high_retransmitted):
-            return cut(tcb, at, size)
+        return cut(tcb, at, size)
     return NULL
 
 
@@ -310,7 +309,6 @@ cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
         tcb.lost_bytes += sent.end - sent.seq
     sent.flags |= SENT_LOST | SENT_RETRANSMITTED | SENT_EVER_RETRANSMITTED
     sent.sent_at = now
-    tcb.high_retransmitted = seq_max(tcb.high_retransmitted, sent.end)
 
 
 cdef bint sent_head_is_sacked(const Tcb* tcb) noexcept nogil:
