@@ -188,7 +188,7 @@ def test_a_reordered_segment_is_not_retransmitted(options):
 @pytest.mark.parametrize("what", ["data", "window", "FIN", "nothing outstanding"])
 def test_not_every_ack_that_repeats_is_a_duplicate(what):
     """RFC 5681 section 2."""
-    peer = sending(5 if what != "nothing outstanding" else 0 or 1)
+    peer = sending(5 if what != "nothing outstanding" else 1)
     if what == "nothing outstanding":
         peer.inject("A")
     for n in range(5):
@@ -397,7 +397,7 @@ def test_small_segments_are_found_lost_by_their_number():
     peer.drop()
     for n in (1, 2, 3):
         peer.inject("A", ack=1, sack=[(11, 11 + 10 * n)])
-    assert [(s.seq, s.end) for s in peer.drop()][0] == (1, 11)
+    assert next((s.seq, s.end) for s in peer.drop()) == (1, 11)
 
 
 @pytest.mark.parametrize(

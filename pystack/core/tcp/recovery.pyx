@@ -45,7 +45,7 @@ cdef void enter_fast_recovery(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     # RFC 6675 section 5 step 4.1, RFC 5681 section 3.2: the first segment is lost whatever the
     # scoreboard says.
     sent_mark_first_lost(tcb, tcb.smss)
-    # What limited transmit has sent is beyond cwnd and does not count (RFC 5681 section 3.2 step 2).
+    # What limited transmit has sent is beyond cwnd; it does not count (RFC 5681 section 3.2).
     congestion_lost(&tcb.congestion, min(tcb_flight(tcb), tcb.congestion.cwnd), tcb.smss)
     tcb.fast_retransmit = True
     count(tcp.context, Counter.TCP_RECOVERIES)
@@ -68,7 +68,7 @@ cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcep
 
 cdef void fast_acked(Tcb* tcb, uint32_t acked) noexcept nogil:
     if acked and not tcb.sack_ok and sent_mark_first_lost(tcb, tcb.smss):
-        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too. It goes
+        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too; it goes
         # out whatever cwnd says.
         tcb.fast_retransmit = True
 
