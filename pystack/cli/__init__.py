@@ -21,6 +21,8 @@ def main() -> None:
             exit_stopped(signals.asked_by)
     except KeyboardInterrupt:  # before the handlers were there
         exit_stopped(2)
+    except ImportError as problem:
+        exit_incomplete(problem)
 
 
 def exit_stopped(number: int) -> None:
@@ -28,3 +30,10 @@ def exit_stopped(number: int) -> None:
     import sys
 
     sys.exit(0 if sys.argv[1:2] == ["serve"] else 128 + number)
+
+
+def exit_incomplete(problem: ImportError) -> None:
+    """Exit where click is missing, for example: pystack was copied here, not installed."""
+    import sys
+
+    sys.exit(f"pystack: {problem}. Install it with what it needs: pip install pystack-net")

@@ -22,6 +22,7 @@ USAGE_ERRNOS = {
     errno.ENOENT,  # no /dev/net/tun
     errno.ENODEV,
     errno.ENXIO,
+    errno.ENETDOWN,  # an interface that somebody else made is not ready
     errno.EINVAL,
     errno.ENOSYS,
     errno.EADDRNOTAVAIL,
@@ -51,7 +52,7 @@ def explain(problem: Exception) -> Failure:
     if isinstance(problem, ValueError):
         return Failure(str(problem), USAGE)
     if isinstance(problem, ImportError):
-        return Failure(f"{problem}. Install it again: pip install --force-reinstall pystack-net")
+        return Failure(f"{problem}. Install it with what it needs: pip install pystack-net")
     kind = type(problem).__name__
     return Failure(f"this is a fault of pystack, {kind}: {problem}. PYTHONDEVMODE=1 shows where")
 

@@ -160,6 +160,30 @@ def test_the_interface_is_as_asked_for(namespace):
         namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.1"])
 
 
+PERSISTENT = ["--net", "10.3.0.0/24", "--tun", "mine"]
+
+
+def test_an_interface_that_root_has_made_is_used_and_left(namespace):
+    namespace.run(["ip", "tuntap", "add", "dev", "mine", "mode", "tun"])
+    namespace.run(["ip", "address", "add", "10.3.0.1/24", "dev", "mine"])
+    namespace.run(["ip", "link", "set", "dev", "mine", "up"])
+    with serving(namespace, *PERSISTENT) as server:
+        namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
+        assert server.stop().returncode == 0
+    assert interfaces(namespace) == ["lo", "mine"]
+    assert "10.3.0.1/24" in namespace.run(["ip", "address", "show", "dev", "mine"]).stdout
+
+
+def test_an_interface_that_is_not_ready_comes_with_the_commands_to_run(namespace):
+    namespace.run(["ip", "tuntap", "add", "dev", "mine", "mode", "tun"])
+    told = refused(namespace, "--tun", "mine")
+    commands = told.partition(" Run: ")[2]
+    assert "ip address add 10.3.0.1/24 dev mine" in commands
+    namespace.run(["sh", "-e", "-c", commands])
+    with serving(namespace, *PERSISTENT):
+        namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
+
+
 # The end.
 
 

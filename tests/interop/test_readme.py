@@ -32,8 +32,8 @@ def shell(namespace, tmp_path):
     script(bin / "pystack", PYSTACK)
     script(bin / "python", [sys.executable])
     path = f"{bin}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    # An installed pystack needs none; a checkout is found by the directory that pytest runs in.
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    found = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": found}
 
     def run(block: str) -> str:
         done = namespace.run(["bash", "-e", "-c", block], cwd=tmp_path, env=environment)

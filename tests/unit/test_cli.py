@@ -61,6 +61,17 @@ def test_python_m_pystack_is_the_command():
     assert (done.returncode, done.stdout) == (0, f"pystack {__version__}\n")
 
 
+def test_where_something_is_not_installed_it_says_so():
+    code = (
+        "import sys; sys.modules['click'] = None; sys.argv = ['pystack']\n"
+        "from pystack.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("pystack: import of click halted; None in sys.modules. Install ")
+    assert done.stderr.count("\n") == 1
+
+
 BAD = {
     "host bits": (
         ["serve", "--net", "10.3.0.7/24"],
