@@ -29,10 +29,11 @@ from pystack.core.tcp.layer cimport (
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect
 from pystack.core.tcp.output cimport send_reset, send_syn
-from pystack.core.tcp.receive cimport holes_exist, window_opened
+from pystack.core.tcp.receive cimport window_opened
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
-    tcb_bury, tcb_finish, tcb_list_remove, tcb_new, tcb_output_later, tcb_rearm, tcb_set_state,
+    tcb_bury, tcb_finish, tcb_idle, tcb_list_remove, tcb_new, tcb_output_later, tcb_rearm,
+    tcb_set_state,
 )
 from pystack.core.tcp.timers cimport fin_wait_2_timer
 from pystack.core.wire.address cimport (
@@ -268,8 +269,8 @@ cdef int64_t tcp_receive(
 cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     """Free `size` bytes of the receive ring, which may open the window."""
     ring_consume(&tcb.receive_ring, size)
-    if tcb.receive_ring.length == 0 and not holes_exist(tcb):
-        ring_release(&tcb.receive_ring)
+    if tcb.receive_ring.length == 0:
+        tcb_idle(tcb)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         window_opened(tcp, tcb)
 

@@ -9,12 +9,14 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_READ
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.interval cimport (
-    Interval, interval_add, interval_find, interval_overlaps, interval_remove_below,
+    Interval, IntervalSet, interval_add, interval_find, interval_remove_below,
 )
 from pystack.core.memory.ring cimport ring_extend, ring_put, ring_reserve
 from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer
 from pystack.core.tcp.tcb cimport tcb_busy, tcb_output_later, tcb_rearm
-from pystack.core.wire.tcp cimport SackBlock, TcpSegment, seq_gt, seq_lt, seq_max
+from pystack.core.wire.tcp cimport (
+    SackBlock, TcpSegment, seq_ge, seq_gt, seq_lt, seq_max, seq_min,
+)
 
 cdef enum:
     QUICK_ACKS = 16         # as Linux's TCP_MAX_QUICKACKS
@@ -34,15 +36,34 @@ cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) 
     tcb.quick_acks = QUICK_ACKS
 
 
+cdef void duplicate_beyond_hole(
+        TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil:
+    """Report the first stretch of [start, end) that is held already (RFC 2883 section 4.2.2)."""
+    cdef const IntervalSet* held = &tcb.busy.out_of_order
+    cdef const Interval* interval
+    cdef uint32_t i
+    for i in range(held.count):
+        interval = held.items + i
+        if seq_gt(interval.end, start) and seq_lt(interval.start, end):
+            duplicate_seen(tcp, tcb, seq_max(interval.start, start), seq_min(interval.end, end))
+            return
+
+
 cdef void remember_recent(TcpBusy* busy, uint32_t start) noexcept nogil:
-    """The newest arrival is reported first (RFC 2018 section 4)."""
-    cdef int i = min(<int>busy.recent_count, RECENT - 1)
-    while i > 0:
-        busy.recent[i] = busy.recent[i - 1]
-        i -= 1
+    """The newest arrival is reported first, and each block once (RFC 2018 section 4)."""
+    cdef const Interval* interval = interval_find(&busy.out_of_order, start)
+    cdef uint32_t kept[RECENT]
+    cdef int others = 0
+    cdef int i
+    for i in range(busy.recent_count):
+        if others < RECENT - 1 and (
+                seq_lt(busy.recent[i], interval.start) or seq_ge(busy.recent[i], interval.end)):
+            kept[others] = busy.recent[i]
+            others += 1
     busy.recent[0] = start
-    if busy.recent_count < RECENT:
-        busy.recent_count += 1
+    for i in range(others):
+        busy.recent[i + 1] = kept[i]
+    busy.recent_count = <uint8_t>(others + 1)
 
 
 cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -57,8 +78,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
             not tcb.shut_read and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
         return False
-    if interval_overlaps(&busy.out_of_order, seg.seq, seg.seq + seg.length):
-        duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+    duplicate_beyond_hole(tcp, tcb, seg.seq, seg.seq + seg.length)
     if interval_add(&busy.out_of_order, seg.seq, seg.seq + seg.length,
                     <uint16_t>tcp.config.max_out_of_order) < 0:
         count(tcp.context, Counter.TCP_DROP_OUT_OF_ORDER_FULL)

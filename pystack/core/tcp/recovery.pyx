@@ -68,8 +68,8 @@ cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcep
 
 cdef void fast_acked(Tcb* tcb, uint32_t acked) noexcept nogil:
     if acked and not tcb.sack_ok and sent_mark_first_lost(tcb, tcb.smss):
-        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too; it goes
-        # out whatever cwnd says.
+        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too.
+        # It goes out whatever cwnd says.
         tcb.fast_retransmit = True
 
 
