@@ -49,6 +49,7 @@ cdef enum:
     # a real wire.
     MAX_LOOPED = 256
     SERVICE_BACKLOG = 4096
+    SERVICE_QUEUE = 8 << 20     # bytes: what a batch may bring; it is answered before the next
 
 
 cdef void core_default_config(CoreConfig* config) noexcept nogil:
@@ -139,7 +140,8 @@ cdef void core_advance(Core* core, int64_t now) noexcept nogil:
 
 cdef int64_t core_deadline(const Core* core) noexcept nogil:
     """What waits to be finished makes the deadline now; otherwise it is the first timer."""
-    if core.context.loop.first != NULL or core.tcp.output_first != NULL:
+    if (core.context.loop.first != NULL or core.tcp.output_first != NULL
+            or core.context.service_ready.first != NULL):
         return core.context.now
     return deadline_first(&core.context.deadlines)
 
@@ -220,6 +222,7 @@ cdef int serve_udp(Core* core, int service, int port, bint v6) noexcept nogil:
         return -ENOMEM
     socket.endpoint.v6only = True
     socket.reuse_address = True
+    socket.queue_limit = SERVICE_QUEUE
     socket.endpoint.service = <unsigned char>service
     result = datagram_bind(&core.udp, socket, &any, <uint16_t>port)
     if result < 0:

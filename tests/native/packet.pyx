@@ -6,8 +6,8 @@ from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy, memset
 from pystack.core.memory.packet cimport (
     PACKET_CLASSES, PACKET_HEADROOM, PACKET_MAX, Packet, PacketQueue, PacketSlab, packet_buffer,
-    packet_free, packet_headroom, packet_linearize, packet_new, packet_pop, packet_push,
-    packet_queue_release, packet_slab_release, packet_tailroom, packet_total,
+    packet_free, packet_headroom, packet_linearize, packet_new, packet_new_snug, packet_pop,
+    packet_push, packet_queue_release, packet_slab_release, packet_tailroom, packet_total,
 )
 
 HEADROOM = PACKET_HEADROOM
@@ -110,6 +110,10 @@ cdef class Slab:
 
     def new(self, uint32_t size):
         cdef Packet* packet = packet_new(&self.slab, size)
+        return None if packet == NULL else handle(packet, [])
+
+    def new_snug(self, uint32_t size):
+        cdef Packet* packet = packet_new_snug(&self.slab, size)
         return None if packet == NULL else handle(packet, [])
 
     def free(self, Handle owned not None):

@@ -155,9 +155,21 @@ def test_a_larger_packet_has_exactly_the_room_asked_for_and_is_not_kept(slab):
     assert slab.live == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "room"), [(0, 256), (257, 2048), (2049, 2049), (66048, 66048), (66049, 66049)]
+)
+def test_a_snug_packet_has_little_more_room_than_asked_for(slab, size, room):
+    packet = slab.new_snug(size)
+    assert packet.capacity == HEADROOM + room
+    assert packet.headroom == HEADROOM
+    slab.free(packet)
+    assert slab.live == 0
+
+
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0xFFFFFFFF - HEADROOM + 1])
 def test_a_size_beyond_32_bits_fails(slab, size):
     assert slab.new(size) is None
+    assert slab.new_snug(size) is None
     assert slab.live == 0
 
 

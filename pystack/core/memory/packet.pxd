@@ -20,7 +20,9 @@ cdef enum GsoType:
 
 cdef enum:
     PACKET_HEADROOM = 96        # before data: IP header with options, virtio-net header
-    PACKET_MAX = 65535          # largest IP packet (IPv6: 40 + 65535 is capped to this too)
+    # Largest packet that a device carries, and longest train. Within the stack IPv6 packets that
+    # were reassembled, or are about to be cut, have up to 40 bytes more.
+    PACKET_MAX = 65535
     PACKET_CLASSES = 3
 
 ctypedef struct Packet:
@@ -52,6 +54,8 @@ ctypedef struct PacketSlab:
 # Packet with room for `size` bytes after PACKET_HEADROOM; length 0, metadata cleared.
 # NULL: out of memory.
 cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil
+# As packet_new, in little more memory than that: for a packet that is to wait in a queue.
+cdef Packet* packet_new_snug(PacketSlab* slab, uint32_t size) noexcept nogil
 cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil
 cdef void packet_slab_release(PacketSlab* slab) noexcept nogil
 # Bring borrowed bytes into the buffer itself; returns the packet (a larger one if it had to move;

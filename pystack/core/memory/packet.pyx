@@ -12,6 +12,7 @@ cdef enum:
     SMALL = 256             # an ACK, a SYN, a DNS query
     MEDIUM = 2048           # a full packet at the usual MTU
     LARGE = 65536 + 512     # a train: PACKET_MAX, and what a device may put around it
+    CLASS_LARGE = 2
     NOT_CACHED = PACKET_CLASSES
 
 # Together at most 5 MiB of free packets per stack.
@@ -39,12 +40,8 @@ cdef Packet* packet_reuse(PacketSlab* slab, uint8_t size_class) noexcept nogil:
     return packet
 
 
-cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil:
-    """Return a packet with room for `size` bytes after PACKET_HEADROOM, length 0, metadata cleared.
-
-    NULL: out of memory. The buffer holds whatever it held before.
-    """
-    cdef uint8_t size_class = class_for(size)
+cdef Packet* packet_of_class(PacketSlab* slab, uint32_t size, uint8_t size_class) noexcept nogil:
+    """Return a packet of a class, or with NOT_CACHED of just this size."""
     cdef Packet* packet = NULL
     cdef uint32_t capacity
     if size > <uint32_t>0xFFFFFFFF - PACKET_HEADROOM:
@@ -63,6 +60,20 @@ cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil:
     packet.data = packet_buffer(packet) + PACKET_HEADROOM
     slab.live += 1
     return packet
+
+
+cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil:
+    """Return a packet with room for `size` bytes after PACKET_HEADROOM, length 0, metadata cleared.
+
+    NULL: out of memory. The buffer holds whatever it held before.
+    """
+    return packet_of_class(slab, size, class_for(size))
+
+
+cdef Packet* packet_new_snug(PacketSlab* slab, uint32_t size) noexcept nogil:
+    """As packet_new, in little more memory than that: for a packet that is to wait in a queue."""
+    cdef uint8_t size_class = class_for(size)
+    return packet_of_class(slab, size, NOT_CACHED if size_class == CLASS_LARGE else size_class)
 
 
 cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil:

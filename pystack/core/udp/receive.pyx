@@ -20,7 +20,7 @@ from pystack.core.memory.packet cimport (
     Packet,
     PacketSlab,
     packet_free,
-    packet_new,
+    packet_new_snug,
     packet_push,
 )
 from pystack.core.udp.layer cimport Datagram, DatagramInfo
@@ -35,7 +35,7 @@ cdef Packet* packet_of(
     PacketSlab* slab, const Packet* packet, uint32_t start, uint32_t size
 ) noexcept nogil:
     """A copy of a part of a packet's bytes in a buffer of its own, or NULL."""
-    cdef Packet* copy = packet_new(slab, size)
+    cdef Packet* copy = packet_new_snug(slab, size)
     if copy == NULL:
         return NULL
     memcpy(copy.data, packet.data + start, size)
