@@ -6,7 +6,6 @@ RFCs: none.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import click
 
 from pystack import __version__
 from pystack.cli.doctor import doctor
-from pystack.cli.failure import FAILED, explain, one_line
+from pystack.cli.failure import FAILED, Fault, explain, one_line
 from pystack.cli.nc import nc
 from pystack.cli.ping import ping
 from pystack.cli.run import run
@@ -39,28 +38,29 @@ class Commands(click.Group):
 
 def outcome(command: Callable[[], Any]) -> int:
     """Run a command; say what went wrong, if anything; return the exit status."""
-    logging.getLogger("pystack").addHandler(logging.NullHandler())  # we say ourselves what fails
     try:
         return command() or 0
-    except click.exceptions.NoArgsIsHelpError as help_wanted:
-        click.echo(help_wanted.format_message())
-        return 0
     except click.Abort:
         return 130
     except BrokenPipeError:  # `pystack serve | head -1`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  so that the exit does not flush into it
         return FAILED
     except Exception as problem:
-        if sys.flags.dev_mode:
-            raise
         failure = explain(problem)
+        if sys.flags.dev_mode and isinstance(failure, Fault):
+            raise
         click.echo(one_line(failure.message), err=True)
         return failure.status
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="pystack", message="%(prog)s %(version)s")
-def pystack() -> None:
+@click.pass_context
+def pystack(context: click.Context) -> None:
     """A TCP/IP stack that lives in a process: subnets that answer, without machines behind them.
 
     \b
@@ -68,6 +68,8 @@ def pystack() -> None:
     pystack run --net 10.3.0.0/24 -- ping -c 1 10.3.0.5    the same for one command, without root
     pystack doctor                                         what this machine allows
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (serve, run, ping, nc, doctor):

@@ -39,6 +39,14 @@ class Failure(Exception):
         self.status = status
 
 
+class Fault(Failure):
+    """Not the user's doing, nor the machine's."""
+
+    def __init__(self, problem: Exception) -> None:
+        what = f"{type(problem).__name__}: {problem}"
+        super().__init__(f"this is a fault of pystack, {what}. PYTHONDEVMODE=1 shows where")
+
+
 def explain(problem: Exception) -> Failure:
     """Put an exception into one line, with the exit status that fits."""
     if isinstance(problem, Failure):
@@ -53,8 +61,7 @@ def explain(problem: Exception) -> Failure:
         return Failure(str(problem), USAGE)
     if isinstance(problem, ImportError):
         return Failure(f"{problem}. Install it with what it needs: pip install pystack-net")
-    kind = type(problem).__name__
-    return Failure(f"this is a fault of pystack, {kind}: {problem}. PYTHONDEVMODE=1 shows where")
+    return Fault(problem)
 
 
 def usage_text(problem: click.UsageError) -> str:

@@ -64,10 +64,13 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
 
     Whatever goes wrong, and whoever asks to stop, nothing of it is left behind.
     """
+    import logging
+
     from pystack.device.tun import TunDevice
     from pystack.services import start
     from pystack.stack import Stack
 
+    logging.getLogger("pystack").addHandler(logging.NullHandler())  # we say ourselves what fails
     with ExitStack() as ending:
         signals.check()
         device = TunDevice(
