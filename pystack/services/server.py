@@ -58,22 +58,40 @@ class VirtualServer(ThreadingMixIn, TCPServer):
 
     daemon_threads = True
     block_on_close = False
+    at_once = 1000  # connections, a thread for each; more wait in the backlog
 
     def __init__(self, stack: Stack, port: int, handler: type[BaseRequestHandler]) -> None:
         super().__init__(("", port), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listen(stack, port)
         self.stack = stack
+        self.closing = False
+        self.free = threading.Semaphore(self.at_once)
         name = f"{type(self).__module__}:{port}"
         self.thread = threading.Thread(
             target=self.serve_forever, args=(STOP_LATENCY,), name=name, daemon=True
         )
         self.thread.start()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection in a thread, as soon as there may be one more."""
+        while not self.free.acquire(timeout=STOP_LATENCY):
+            if self.closing:
+                self.shutdown_request(request)
+                return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing: that a client goes away is no event."""
 
     def close(self) -> None:
+        self.closing = True
         self.shutdown()
         self.server_close()
         self.thread.join()

@@ -250,6 +250,15 @@ def test_piped_it_tells_lines(namespace):
         wait_for(server, f"pystack: closed {told}")
 
 
+def test_a_reader_that_goes_away_ends_it(namespace):
+    with serving(namespace, "--net", "10.3.0.0/24", "-v") as server:
+        server.process.stdout.close()
+        with namespace.connect("10.3.0.9", 7):
+            assert server.process.wait(SECONDS) == 1
+        assert server.process.stderr.read() == ""
+    assert interfaces(namespace) == ["lo"]
+
+
 def wait_for(server, expected: str) -> None:
     while (line := server.line()) != expected:
         assert line, f"it ended without {expected}"

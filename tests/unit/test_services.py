@@ -7,12 +7,14 @@ import json
 import re
 import socket
 import threading
+import time
 from contextlib import ExitStack
 
 import pytest
 
 from pystack import PipeDevice, Stack
 from pystack.services import SERVICES, default_services, start
+from pystack.services.server import VirtualServer
 
 HOSTS = ["10.2.0.77", "fd02::77"]
 WAIT = 10
@@ -169,6 +171,30 @@ def test_native_services_answer_by_themselves(stacks, serve, connect, name, prot
         client = connect("10.2.0.9", 7)
         client.sendall(b"hello")
         assert client.recv(5) == b"hello"
+
+
+def test_more_connections_than_threads_wait_for_their_turn(serve, connect, monkeypatch):
+    monkeypatch.setattr(VirtualServer, "at_once", 2)
+    serve("daytime", "tcp", 13)
+    first, second, third = (connect("10.2.0.9", 13) for _ in range(3))
+    for client in first, second:
+        assert client.recv(100).endswith(b"\r\n")  # and lingers, as long as we are there
+    third.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        third.recv(100)
+    first.close()
+    third.settimeout(WAIT)
+    assert third.recv(100).endswith(b"\r\n")
+
+
+def test_a_server_that_is_busy_closes_at_once(stacks, connect, monkeypatch):
+    monkeypatch.setattr(VirtualServer, "at_once", 1)
+    running = start(stacks[1], "http", "tcp", 80)
+    clients = [connect("10.2.0.9", 80) for _ in range(3)]
+    began = time.monotonic()
+    running.close()
+    assert time.monotonic() - began < WAIT / 2
+    clients.clear()
 
 
 def test_a_port_that_is_taken_is_the_callers_fault(serve):
