@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
 from pystack.core.tcp.receive cimport window_opened
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
-from pystack.core.tcp.timers cimport keepalive_restart
+from pystack.core.tcp.timers cimport keepalive_restart, keepalive_retime
 
 # The numbers of Linux's <sys/socket.h> and <netinet/tcp.h>, on every operating system.
 cdef enum:
@@ -88,7 +88,7 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         if not within(value, 1, MOST_KEEPALIVE_S):
             return -EINVAL
         tcb.settings.keepalive_idle_s = <uint16_t>value
-        keepalive_restart(tcp, tcb)
+        keepalive_retime(tcp, tcb)
     elif option == TCP_KEEPINTVL:
         if not within(value, 1, MOST_KEEPALIVE_S):
             return -EINVAL

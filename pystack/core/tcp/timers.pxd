@@ -11,5 +11,6 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # In FIN-WAIT-2: if nobody holds the connection, it is not waited for forever.
 cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# SO_KEEPALIVE was switched on, or its idle time changed.
+# SO_KEEPALIVE was switched on, or the connection is established; or its idle time was changed.
 cdef void keepalive_restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+cdef void keepalive_retime(TcpLayer* tcp, Tcb* tcb) noexcept nogil

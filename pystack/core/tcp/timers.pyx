@@ -183,9 +183,18 @@ cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_rearm(tcp, tcb)
 
 
-cdef void keepalive_restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+cdef void keepalive_from(TcpLayer* tcp, Tcb* tcb, int64_t start) noexcept nogil:
     if not tcb.settings.keepalive or tcb.state not in (STATE_ESTABLISHED, STATE_CLOSE_WAIT):
         return
     tcb.keepalive_probes = 0
-    tcb.other_at = tcp.context.now + tcb.settings.keepalive_idle_s * SECOND
+    tcb.other_at = max(tcp.context.now, start + tcb.settings.keepalive_idle_s * SECOND)
     tcb_rearm(tcp, tcb)
+
+
+cdef void keepalive_restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    keepalive_from(tcp, tcb, tcp.context.now)
+
+
+cdef void keepalive_retime(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """As Linux, another idle time counts from the last segment, not from now."""
+    keepalive_from(tcp, tcb, tcb.last_received_at)
