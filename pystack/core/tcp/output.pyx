@@ -401,7 +401,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     while more:
         lost = NULL
         if tcb_flight(tcb):
-            lost = recovery_next(tcb, train, unsent(tcb) and usable_window(tcb))
+            lost = recovery_next(tcb, train, mss, unsent(tcb) and usable_window(tcb))
         if lost != NULL:
             retransmit(tcp, tcb, lost, mss)
         else:

@@ -12,4 +12,5 @@ cdef void recovery_acked(
 cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # What to retransmit now, cut to at most `size` bytes; NULL: nothing, send new data if the window
 # allows.
-cdef Sent* recovery_next(Tcb* tcb, uint32_t size, bint new_data_possible) noexcept nogil
+cdef Sent* recovery_next(
+        Tcb* tcb, uint32_t train, uint32_t mss, bint new_data_possible) noexcept nogil

@@ -129,24 +129,26 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.duplicate_acks = 0
 
 
-cdef Sent* recovery_next(Tcb* tcb, uint32_t size, bint new_data_possible) noexcept nogil:
+cdef Sent* recovery_next(
+        Tcb* tcb, uint32_t train, uint32_t mss, bint new_data_possible) noexcept nogil:
     """RFC 6675 NextSeg(), rule 2 (new data) being the caller's. NULL: nothing to retransmit now.
 
+    mss: what a segment carries beside the options of this moment, at most SMSS; train: most of one
+    train, whole segments of that size.
     The first retransmission of fast recovery goes out whatever the pipe (RFC 6675 section 5
     step 4.3).
     """
     cdef Sent* sent
     cdef uint32_t pipe
+    cdef uint32_t size = mss
     if tcb.lost_bytes == tcb.retransmitted_bytes and tcb.recovery != RECOVERY_FAST:
         return NULL
     pipe = sent_pipe(tcb)
     if not tcb.fast_retransmit:
         if pipe + tcb.smss > tcb.congestion.cwnd:
             return NULL
-        size = min(size, tcb.congestion.cwnd - pipe)
-        size -= size % tcb.smss
-    else:
-        size = tcb.smss
+        size = min(train, tcb.congestion.cwnd - pipe)
+        size -= size % mss
     sent = sent_next_lost(tcb, size)
     if sent != NULL or new_data_possible or tcb.recovery != RECOVERY_FAST or not tcb.sack_ok:
         return sent
@@ -154,4 +156,4 @@ cdef Sent* recovery_next(Tcb* tcb, uint32_t size, bint new_data_possible) noexce
     if sent != NULL or tcb.rescued:
         return sent
     tcb.rescued = True
-    return sent_last(tcb, tcb.smss)
+    return sent_last(tcb, mss)
