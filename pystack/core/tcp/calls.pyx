@@ -268,6 +268,8 @@ cdef int64_t tcp_receive(
 
 cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     """Free `size` bytes of the receive ring, which may open the window."""
+    if size == 0:
+        return
     ring_consume(&tcb.receive_ring, size)
     if tcb.receive_ring.length == 0:
         tcb_idle(tcb)
