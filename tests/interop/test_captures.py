@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from pathlib import Path
 
@@ -24,11 +23,14 @@ from interop.virtual import (
 
 from pystack.device.pcap import PcapWriter
 
-# What the kernel on the other end does by itself in a clean run is not for us to judge: only
-# retransmissions, checksums and windows are.
-FAULTS = (
+# The kernel's tail loss probe fires after a few milliseconds: on a busy machine it sends again what
+# has only waited for a processor. So sending again is judged where the stack does it.
+SENT_AGAIN = (
     "tcp.analysis.retransmission or tcp.analysis.fast_retransmission"
     " or tcp.analysis.spurious_retransmission or tcp.analysis.out_of_order"
+)
+FAULTS = (
+    f"(not ip.src == {KERNEL[4]} and not ipv6.src == {KERNEL[6]} and ({SENT_AGAIN}))"
     " or tcp.analysis.lost_segment or tcp.analysis.zero_window or tcp.analysis.window_full"
     " or tcp.analysis.zero_window_probe or ip.checksum.status == 0 or tcp.checksum.status == 0"
     " or udp.checksum.status == 0 or icmp.checksum.status == 0 or icmpv6.checksum.status == 0"
@@ -56,15 +58,17 @@ def traffic(namespace, stack, family: int) -> None:
             assert client.recv(65536) == data[:size]
     with namespace.connect(HOST[family], 7, timeout=30) as client:
         assert exchange(client, data) == sha256(data)
-    with kernel_listener(namespace, family) as listener:
-        with stack.create_connection((KERNEL[family], listener.getsockname()[1])) as out:
-            out.sendall(b"hello")
-            server, _ = listener.accept()
-            with server:
-                assert server.recv(10) == b"hello"
-                server.sendall(b"world")
-            assert out.recv(10) == b"world"
-            assert out.recv(10) == b""
+    with (
+        kernel_listener(namespace, family) as listener,
+        stack.create_connection((KERNEL[family], listener.getsockname()[1])) as out,
+    ):
+        out.sendall(b"hello")
+        server, _ = listener.accept()
+        with server:
+            assert server.recv(10) == b"hello"
+            server.sendall(b"world")
+        assert out.recv(10) == b"world"
+        assert out.recv(10) == b""
 
 
 @pytest.fixture
@@ -143,7 +147,6 @@ def test_dpkt_agrees_with_every_packet(capture):
                 assert ip.plen == len(raw) - 40
                 if protocol == dpkt.ip.IP_PROTO_FRAGMENT:
                     continue
-            assert ipaddress.ip_address(ip.src) and ipaddress.ip_address(ip.dst)
             segment = raw[len(header) :]
             if protocol == dpkt.ip.IP_PROTO_ICMP:
                 assert internet_checksum(segment) == 0
