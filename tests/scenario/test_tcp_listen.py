@@ -211,6 +211,27 @@ def test_a_cookie_for_a_full_accept_queue_is_refused():
     assert peer.host.counters["tcp_drop_backlog_full"] == 1
 
 
+@both
+def test_a_cookie_that_comes_to_a_full_accept_queue_is_taken_later(family):
+    """As Linux: whoever sends it is connected already, so it is dropped, not reset."""
+    peer = flooded(family, backlog=8)
+    others = [peer.sibling(port) for port in range(3000, 3010)]
+    for other in others:
+        other.open()
+    for other in others:
+        other.inject("A")
+        other.expect_nothing()
+    late = others[-1]
+    late.inject("A", data=b"hello")
+    late.expect_nothing()
+    assert late.state == "CLOSED"
+    assert peer.host.counters["tcp_drop_backlog_full"] == 2
+    assert peer.listener.accept() is not None
+    late.inject("A", seq=1, data=b"hello")
+    late.expect("A", ack=6)
+    assert late.state == "ESTABLISHED"
+
+
 # The accept queue
 
 

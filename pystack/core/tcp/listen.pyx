@@ -149,14 +149,14 @@ cdef void syn_input(
 
 
 cdef Tcb* cookie_input(
-        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg) noexcept nogil:
-    """An ACK that may carry a cookie of ours: a SYN-RECEIVED connection that goes on with the
-    segment, or NULL.
+        TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
+        const TcpOptions* syn) noexcept nogil:
+    """An ACK with a cookie of ours: a SYN-RECEIVED connection that goes on with the segment.
+
+    NULL: there is no room. As Linux, nothing is sent: its sender is connected, and will say it
+    again.
     """
-    cdef TcpOptions syn
     cdef Tcb* child
-    if not cookie_accept(tcp, listener, view, seg, &syn):
-        return NULL
     if listener.backlog.accept.count > listener.backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
         return NULL
@@ -167,7 +167,7 @@ cdef Tcb* cookie_input(
     child.rcv_nxt = seg.seq
     child.iss = child.snd_una = seg.ack - 1
     child.snd_nxt = child.snd_small = seg.ack
-    take_syn_options(tcp, child, &syn)
+    take_syn_options(tcp, child, syn)
     child.rcv_edge = child.rcv_nxt + min(child.settings.receive_buffer, <uint32_t>0xFFFF)
     child.snd_wl1 = seg.seq - 1
     child.listener = listener
@@ -182,15 +182,14 @@ cdef Tcb* listen_input(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
         const Tcb* after) noexcept nogil:
     """RFC 9293 section 3.10.7.2: RST, ACK, SYN, in this order."""
-    cdef Tcb* child
+    cdef TcpOptions syn
     if seg.flags & TCP_RST:
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         return NULL
     if seg.flags & TCP_ACK:
         if not seg.flags & TCP_SYN and listener.backlog.cookies_until > tcp.context.now:
-            child = cookie_input(tcp, listener, view, seg)
-            if child != NULL:
-                return child
+            if cookie_accept(tcp, listener, view, seg, &syn):
+                return cookie_input(tcp, listener, view, seg, &syn)
         send_reset_for(tcp, view, seg)
         return NULL
     if seg.flags & TCP_SYN and not seg.flags & TCP_FIN:
