@@ -1,4 +1,4 @@
-"""Whatever the wire does, a stream arrives whole or the connection reports an error, and nothing is left."""
+"""Whatever the wire does, a stream arrives whole or the connection says why; nothing is left."""
 
 from __future__ import annotations
 

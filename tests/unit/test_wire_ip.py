@@ -142,7 +142,9 @@ def test_a_damaged_ipv6_header_is_refused():
     assert wire.parse6(good[:47]) == wire.V6_BAD_LENGTH
 
 
-@given(st.builds(wire.Fragment, st.integers(0, 2**32 - 1), st.integers(0, 8191), octets, st.booleans()))
+@given(
+    st.builds(wire.Fragment, st.integers(0, 2**32 - 1), st.integers(0, 8191), octets, st.booleans())
+)
 def test_a_fragment_header_is_as_the_rfc_draws_it(fragment):
     """RFC 8200 section 4.5."""
     fragment = fragment._replace(offset=fragment.offset * 8)
