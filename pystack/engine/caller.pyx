@@ -140,7 +140,7 @@ def poll(Engine engine, now):
     cdef Batch batch
     cdef int filled = 0, wanted, code
     batch.ready = 0
-    with nogil:
+    with engine.closing, nogil:     # the device must not go while it is read
         code = turn(engine, &told, &batch, 0)
         wanted = batch.ready
         while code == 0 and wanted > 0:

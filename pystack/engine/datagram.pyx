@@ -2,6 +2,7 @@
 # Called by: pystack.socket, which adds what is Python's: addresses as tuples, flags, constants.
 # RFCs: 768; socket(7), udp(7), icmp(7).
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
@@ -43,6 +44,7 @@ cdef enum:
     UDP_SEGMENT = 103
 
 
+@cython.no_gc_clear
 cdef class DatagramHandle(Handle):
     """A datagram socket; protocol: 17, or 1 and 58 for echo."""
 

@@ -2,6 +2,7 @@
 # Called by: tcp and datagram, which extend it; pystack.socket.
 # RFCs: none; socket(7), ip(7), ipv6(7).
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EBADF, ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint16_t
@@ -10,7 +11,7 @@ from pystack.core.wire.address cimport Addr, addr_store16
 from pystack.engine.clock cimport AT_ONCE, NEVER, clock_ns
 from pystack.engine.doorbell cimport doorbell_close, doorbell_forget, doorbell_open
 from pystack.engine.engine cimport Engine
-from pystack.engine.errors cimport EDEADLK, RAISED, TIMED_OUT, check
+from pystack.engine.errors cimport EDEADLK, FORKED, RAISED, TIMED_OUT, check
 from pystack.engine.options cimport option_get, option_set
 from pystack.engine.owner cimport (
     Waiter,
@@ -75,6 +76,7 @@ cdef int sleep(PyThread_type_lock lock, int64_t until) noexcept nogil:
             return TIMED_OUT
 
 
+@cython.no_gc_clear     # __dealloc__ needs the engine
 cdef class Handle:
     """A socket of an engine.
 
@@ -117,7 +119,8 @@ cdef class Handle:
         owner_add_waiter(&self.owner, &waiter)
         self.leave()
         code = sleep(waiter.lock, until)
-        self.engine.lock()
+        if self.engine.lock() < 0:
+            return FORKED       # in the handler of a signal; the waiter is the parent's
         owner_remove_waiter(&self.owner, &waiter)
         PyThread_free_lock(waiter.lock)
         if code == TIMED_OUT and waiter.woken:

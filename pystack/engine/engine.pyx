@@ -2,6 +2,7 @@
 # Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
 # RFCs: none.
 
+cimport cython
 from libc.errno cimport EBADF, ENETDOWN
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -115,6 +116,7 @@ cdef Addr addr_from(bytes address) except *:
     return addr_load16(<const uint8_t*><char*>address)
 
 
+@cython.no_gc_clear     # sockets that are collected with it still need it whole
 cdef class Engine:
     """The compiled part of pystack.Stack."""
 

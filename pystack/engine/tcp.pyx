@@ -2,6 +2,7 @@
 # Called by: pystack.socket, which adds what is Python's: addresses as tuples, flags, constants.
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
@@ -45,6 +46,7 @@ cdef enum:
     ANY_EVENT = ~0
 
 
+@cython.no_gc_clear
 cdef class TcpHandle(Handle):
     """A connection, a listener, or neither yet."""
 

@@ -146,8 +146,8 @@ def test_lost_packets_are_sent_again_when_their_time_has_come():
             assert wire.other.counters()["tcp_timeouts"] == 1
 
 
-def writable(one: socket.socket) -> bool:
-    return bool(select.select([], [one], [], 0)[1])
+def writable(fd: int) -> bool:
+    return bool(select.select([], [fd], [], 0)[1])
 
 
 def test_room_is_seen_though_the_last_send_found_all_it_wanted():
@@ -155,11 +155,12 @@ def test_room_is_seen_though_the_last_send_found_all_it_wanted():
     with Wire() as wire:
         listener, client, server = connect(wire)
         with listener, client, server:
-            assert writable(client)
+            fd = client.fileno()
+            assert writable(fd)
             size = client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             assert client.send(bytes(size)) == size
-            assert not writable(client)
-            wire.run(lambda: writable(client))
+            assert not writable(fd)
+            wire.run(lambda: writable(fd))
 
 
 def test_an_idle_stack_has_no_deadline():
