@@ -46,7 +46,8 @@ def test_iperf3_over_tcp(namespace, family, offloads, options):
         stack.set_policy(HOST[family], "mirror")
         end = iperf(namespace, family, "--bytes", str(SIZE), *options)
         counters = stack.counters()
-    assert end["sum_received"]["bytes"] >= 0.95 * SIZE  # what is on its way at the end is not told
+    assert end["sum_sent"]["bytes"] >= SIZE
+    assert end["sum_received"]["bytes"] > SIZE / 2  # what is on its way at the end is not told
     assert counters["ip_mirrored"] == counters["packets_in"]
     assert counters["tcp_segments_in"] == 0
 
@@ -70,4 +71,4 @@ def test_a_mirrored_ping_is_the_kernels_own(namespace, family):
             command = ["ping", "-n", "-c", "3", "-i", "0.002", "-s", size, HOST[family]]
             assert " 3 received" in namespace.run([require_tool("ping"), *command[1:]]).stdout
         assert stack.counters()["icmp_echo_requests_in"] == 0
-        wait_until(lambda: stack.counters()["ip_mirrored"] > 12)
+        wait_until(lambda: stack.counters()["ip_mirrored"] > 12)  # each ping is two packets
