@@ -164,7 +164,7 @@ cdef struct Tcb:
     uint32_t snd_wl2
     uint32_t max_snd_wnd        # largest window seen (SWS, RFC 9293 section 3.8.6.2.1)
     uint32_t recover            # RFC 6582/6675: snd_nxt when recovery began
-    uint32_t high_retransmitted # HighRxt of RFC 6675
+    uint32_t high_retransmitted  # HighRxt of RFC 6675
     uint32_t sacked_bytes       # of the scoreboard, so that pipe needs no walk
     uint32_t lost_bytes
     uint32_t retransmitted_bytes
