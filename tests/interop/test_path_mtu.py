@@ -1,4 +1,4 @@
-"""A path that becomes narrower midway: a router says so, and the stream goes on in smaller parts."""
+"""A path that becomes narrower midway: the router says so, the stream goes on in smaller pieces."""
 
 from __future__ import annotations
 
