@@ -36,7 +36,7 @@ ERRORS = {
     "prohibited": ((3, 13), (1, 1)),
     "too big": ((3, 4), (2, 0)),
     "time exceeded": ((11, 0), (3, 0)),
-    "quench": ((4, 0), (4, 0)),
+    "quench": ((4, 0), None),
 }
 
 
@@ -257,6 +257,14 @@ class Peer:
             self.drop()
             self.inject("A")
         return data
+
+    def drain(self) -> int:
+        """Acknowledge the host's text until no more comes; how many bytes that was."""
+        size = 0
+        while segments := [segment for segment in self.drop() if segment.data]:
+            size += sum(segment.length for segment in segments)
+            self.inject("A")
+        return size
 
     def fill(self) -> None:
         """Text up to the edge of the host's window, until that is closed."""

@@ -109,3 +109,46 @@ def test_a_closed_window_across_the_wrap():
     peer.expect("A", seq=peer.rcv_nxt - 1)
     peer.inject("A")
     assert peer.expect("A").raw[24:28] == bytes(4)
+
+
+def test_what_was_remembered_half_the_space_ago_is_forgotten():
+    """Numbers 2^31 behind would look as if they lay ahead: Nagle would hold, recovery not begin."""
+    peer = accepted(
+        options={"mss": 1000, "wscale": 14}, send_buffer=1 << 25, initial_window=40_000, rtt=10 * MS
+    )
+    peer.window = 0xFFFF
+    peer.inject("A")
+    text = bytes(16_000_000)
+
+    def take():
+        size = sum(packet - 40 for packet, _ in peer.host.take(cut=False))
+        peer.rcv_nxt += size
+        return size
+
+    def bulk(size):
+        peer.socket.send(text[:size])
+        left = size - take()
+        while left:
+            peer.inject("A")
+            size = take()
+            assert size
+            left -= size
+
+    bulk(10)
+    peer.inject("A")
+    bulk(16_000_000)
+    bulk(16_000_000)
+    for _ in range(3):
+        peer.inject("A", ack=11)
+    assert peer.drop()[0].seq == 11
+    peer.inject("A")
+    assert peer.socket.ssthresh == 16_000_000
+    for _ in range(2**31 // 16_000_000 + 1):
+        bulk(16_000_000)
+        peer.inject("A")
+    peer.socket.send(text[:10_010])
+    assert take() == 10_010
+    for _ in range(3):
+        peer.inject("A", ack=peer.rcv_nxt - 10_010)
+    assert peer.drop()[0].length == 1000
+    assert peer.host.counters["tcp_recoveries"] == 2

@@ -322,6 +322,20 @@ def test_reading_tells_the_peer_only_when_it_matters():
         peer.expect_nothing()
 
 
+@pytest.mark.parametrize("options", [PLAIN, FULL], ids=["plain", "full"])
+def test_reading_a_little_of_a_large_window_tells_the_peer_nothing(options):
+    """The window field says the same as before: an ACK for it would be the third packet of two."""
+    peer = accepted(options=options, receive_buffer=1 << 20)
+    for _ in range(5):
+        peer.inject("A", data=bytes(1000))
+        peer.drop()
+    for _ in range(5):
+        peer.inject("A", data=bytes(1000))
+        peer.drop()
+        peer.socket.receive()
+        peer.expect_nothing()
+
+
 def test_two_closed_windows_do_not_acknowledge_each_other_for_ever():
     """Both full: probes and their answers, at the pace of the probes."""
     peer = accepted(receive_buffer=4096)

@@ -18,7 +18,7 @@ from pystack.core.tcp.scoreboard cimport sent_acknowledge, sent_sack
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_rearm
 from pystack.core.wire.tcp cimport (
     TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TCP_SYN, TcpOptions, TcpSegment, seq_ge, seq_gt,
-    seq_le, seq_lt,
+    seq_le, seq_lt, seq_max,
 )
 
 
@@ -71,6 +71,8 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* optio
     measure(tcp, tcb, sent_at, options)
     ring_consume(&tcb.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
     tcb.snd_una = ack
+    # It stays within reach of comparison, however long no small segment is sent.
+    tcb.snd_small = seq_max(tcb.snd_small, ack)
     tcb.retransmits = 0
     tcb.soft_error = 0
     tcb.first_unacked_at = tcp.context.now

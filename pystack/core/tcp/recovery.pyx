@@ -54,6 +54,9 @@ cdef void enter_fast_recovery(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcept nogil:
     if acked:
         congestion_acked(&tcb.congestion, acked, tcb.smss)
+        # What was lost before is behind us; 2^31 bytes later it would seem to lie ahead.
+        if seq_gt(tcb.snd_una, tcb.recover):
+            tcb.recover_valid = False
     if not lost and tcb.duplicate_acks < DUP_THRESH:
         if tcb.duplicate_acks:
             count(tcp.context, Counter.TCP_LIMITED_TRANSMITS)
