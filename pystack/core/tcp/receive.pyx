@@ -149,7 +149,7 @@ cdef uint32_t receive_edge(const Tcb* tcb) noexcept nogil:
     """
     cdef uint32_t used = tcb.receive_ring.length
     cdef uint32_t space = tcb.settings.receive_buffer - min(used, tcb.settings.receive_buffer)
-    cdef uint32_t edge = tcb.rcv_nxt + space
+    cdef uint32_t edge = tcb.rcv_nxt + min(space, <uint32_t>0xFFFF << tcb.rcv_scale)
     if seq_lt(edge, tcb.rcv_edge):
         return tcb.rcv_edge
     if edge - tcb.rcv_edge < min(tcb.settings.receive_buffer // 2, tcb.smss):
