@@ -52,8 +52,11 @@ JOBS = os.cpu_count() or 1
 
 WERROR_FLAGS = ["-Wall", "-Wextra", "-Werror"]
 
-# Generated C, objects and modules of one mode and one Python, kept between builds.
+# Objects and modules of one mode and one Python, kept between builds.
 BUILD = Path("build") / MODE / str(sys.implementation.cache_tag)
+# The C that Cython makes is the same for every Python and every mode but coverage.
+LINE_TRACE = MODE == "coverage"
+GENERATED = Path("build") / ("cython-coverage" if LINE_TRACE else "cython")
 
 
 def sources() -> list[Path]:
@@ -125,13 +128,11 @@ class BuildExt(build_ext):
             super().run()
 
     def forget_other_options(self) -> None:
-        """Start afresh if the last build of this mode had other options than this one."""
-        options = f"{MODES[MODE]} {COMMON_FLAGS} {DIRECTIVES} {COVERAGE_MACROS} {WERROR}\n"
-        stamp = BUILD / "options"
-        if not stamp.exists() or stamp.read_text() != options:
-            shutil.rmtree(BUILD, ignore_errors=True)
-            BUILD.mkdir(parents=True)
-            stamp.write_text(options)
+        """Start afresh where the last build had other options than this one."""
+        from Cython import __version__ as cython
+
+        forget_unless(BUILD, f"{MODES[MODE]} {COMMON_FLAGS} {COVERAGE_MACROS} {WERROR}\n")
+        forget_unless(GENERATED, f"{cython} {DIRECTIVES}\n")
 
     def cythonize(self) -> None:
         """Translate .pyx to C; with KEEP_GOING, leave out what does not translate."""
@@ -141,9 +142,9 @@ class BuildExt(build_ext):
         Options.warning_errors = WERROR
         translated = cythonize(
             self.extensions,
-            build_dir=str(BUILD / "cython"),
+            build_dir=str(GENERATED),
             include_path=["."],
-            compiler_directives={**DIRECTIVES, "linetrace": MODE == "coverage"},
+            compiler_directives={**DIRECTIVES, "linetrace": LINE_TRACE},
             nthreads=JOBS,
             force=WERROR,
             quiet=True,
@@ -168,9 +169,18 @@ class BuildExt(build_ext):
             fresh = target.with_suffix(".new")
             shutil.copy2(built, fresh)
             fresh.replace(target)
-            if MODE == "coverage":  # Cython.Coverage looks for the C beside the module
+            if LINE_TRACE:  # Cython.Coverage looks for the C beside the module
                 shutil.copy2(ext.sources[0], Path(ext.pyx).with_suffix(".c"))
         Path(f"build/inplace-{sys.implementation.cache_tag}").write_text(MODE)
+
+
+def forget_unless(directory: Path, options: str) -> None:
+    """Empty a directory whose contents were made with other options."""
+    stamp = directory / "options"
+    if not stamp.exists() or stamp.read_text() != options:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        stamp.write_text(options)
 
 
 def is_copy(a: Path, b: Path) -> bool:

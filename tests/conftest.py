@@ -23,18 +23,17 @@ settings.load_profile("pystack")
 ROOT = Path(__file__).resolve().parent.parent
 TAG = sys.implementation.cache_tag
 SHIMS = "tests/native/*.pyx"
-BUILD_ERRORS = pytest.StashKey[str]()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Bring the shims up to date, in the mode that pystack itself was built in."""
-    if hasattr(config, "workerinput"):  # pytest-xdist: the controller has built them
-        return
+def build_shims() -> str:
+    """Bring the shims up to date, in the mode that pystack itself was built in; return errors."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # pytest-xdist: the controller has built them
+        return ""
     note = ROOT / "build" / f"inplace-{TAG}"
     mode = os.environ.get("PYSTACK_BUILD") or (note.read_text() if note.exists() else "release")
     last_build = ROOT / "build" / f"shims-{TAG}"
     if shims_are_current(last_build, mode):
-        return
+        return ""
     started = time.time()
     built = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "build"), SHIMS],
@@ -43,11 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if built.returncode:  # the tests that import a missing shim will fail; here is why
-        config.stash[BUILD_ERRORS] = built.stdout
-    else:
-        last_build.write_text(mode)
-        os.utime(last_build, (started, started))
+    if built.returncode:
+        return built.stdout
+    last_build.write_text(mode)
+    os.utime(last_build, (started, started))
+    return ""
 
 
 def shims_are_current(last_build: Path, mode: str) -> bool:
@@ -61,8 +60,13 @@ def shims_are_current(last_build: Path, mode: str) -> bool:
     )
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    return config.stash.get(BUILD_ERRORS, "").splitlines()
+# Now, not in pytest_configure: the conftest.py of a folder named on the command line may import
+# a shim, and is imported before. The tests that import a missing shim fail; the header says why.
+BUILD_ERRORS = build_shims()
+
+
+def pytest_report_header() -> list[str]:
+    return BUILD_ERRORS.splitlines()
 
 
 @pytest.hookimpl(wrapper=True)

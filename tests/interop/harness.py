@@ -143,14 +143,23 @@ class Namespace:
         return subprocess.CompletedProcess(command, code, out, err)
 
     @contextmanager
-    def capture(self, file: Path, interface: str = "pystack0") -> Iterator[None]:
-        """Let tcpdump write what passes the interface into a file."""
+    def capture(
+        self, file: Path, interface: str = "pystack0", length: int = 2048
+    ) -> Iterator[None]:
+        """Let tcpdump write the first bytes of what passes the interface into a file.
+
+        Of 2048 each, its buffer of 16 MiB holds 8000 packets.
+        """
         command = [
             require_tool("tcpdump"),
             "-i",
             interface,
             "-U",
             "--immediate-mode",
+            "-B",
+            "16384",
+            "-s",
+            str(length),
             "-Z",
             "root",
             "-w",

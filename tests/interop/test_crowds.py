@@ -1,134 +1,99 @@
-"""Many connections: downloads side by side, ten thousand opened and closed, and nothing left."""
+"""Many connections: ten thousand one after the other, hundreds at once."""
 
 from __future__ import annotations
 
-import gc
-import json
-import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import socket
+from contextlib import ExitStack
 
 import pytest
-from interop.virtual import HOST, NETS, pattern, python, sha256, virtual_net, wait_until
+from interop.virtual import (
+    HOST,
+    SECONDS,
+    Background,
+    both_families,
+    python,
+    virtual_net,
+    wait_until,
+)
 
 import pystack
 
-DOWNLOADS = 200
-BODY = pattern(300_000)
 CONNECTIONS = 10_000
+OPEN_AT_ONCE = 400
 
-# Asks for the same page DOWNLOADS times at once; prints how many bodies had the sum.
-DOWNLOADER = """
-import asyncio, hashlib, sys
-host, count, expected = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-async def one():
-    reader, writer = await asyncio.open_connection(host, 80)
-    writer.write(b"GET / HTTP/1.0\\r\\n\\r\\n")
-    answer = await reader.read()
-    writer.close()
-    return hashlib.sha256(answer.partition(b"\\r\\n\\r\\n")[2]).hexdigest() == expected
-async def main():
-    print(sum(await asyncio.gather(*(one() for _ in range(count)))))
-asyncio.run(main())
-"""
-
-# Opens and closes connections, 50 side by side; whose turn it is to close first alternates.
+# Opens and closes connections, of both families, in four threads; in every other one it is the
+# server that closes first, and the byte says so.
 OPENER = """
-import asyncio, sys
-host, count = sys.argv[1], int(sys.argv[2])
-async def some(number):
-    for i in range(number):
-        reader, writer = await asyncio.open_connection(host, 7)
-        writer.write(b"x")
-        assert await reader.readexactly(1) == b"x"
-        if i % 2:
-            writer.write_eof()
-            assert await reader.read() == b""
-        writer.close()
-        await writer.wait_closed()
-async def main():
-    await asyncio.gather(*(some(count // 50) for _ in range(50)))
-asyncio.run(main())
+import socket, sys, threading
+
+def some(first, last):
+    for number in range(first, last):
+        with socket.create_connection((hosts[number & 1], 80), 30) as client:
+            client.sendall(b"server" if number & 2 else b"client")
+            if number & 2:
+                assert client.recv(100) == b""
+
+hosts, count = sys.argv[1:3], int(sys.argv[3])
+parts = [(count * n // 4, count * (n + 1) // 4) for n in range(4)]
+threads = [threading.Thread(target=some, args=part) for part in parts]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 """
 
 
-class Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = DOWNLOADS
+def close_all(server: socket.socket, count: int) -> int:
+    """Accept connections and close them, before the client does or after; how many went well."""
+    well = 0
+    for _ in range(count):
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(SECONDS)
+            first = connection.recv(6, socket.MSG_WAITALL)
+            well += first == b"server" or (first == b"client" and connection.recv(1) == b"")
+    return well
 
 
-def test_200_downloads_at_once_from_the_standard_librarys_server(namespace):
+def test_10000_connections_are_opened_and_closed(namespace):
+    """By either side first; the counters and the table agree that all are gone."""
     with virtual_net(namespace) as stack:
-        server = Server((HOST[4], 80), Page, bind_and_activate=False)
-        server.socket.close()
-        server.socket = stack.socket()
-        server.server_bind()
-        server.server_activate()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            command = python(DOWNLOADER, HOST[4], str(DOWNLOADS), sha256(BODY))
-            assert namespace.run(command).stdout.strip() == str(DOWNLOADS)
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
-
-@pytest.mark.parametrize("family", [4, 6], ids=["v4", "v6"])
-def test_10000_connections_are_opened_and_closed(namespace, family):
-    with virtual_net(namespace) as stack:
-        stack.serve("echo", "tcp", 7)
-        namespace.run(python(OPENER, HOST[family], str(CONNECTIONS)), timeout=120)
+        with stack.create_server(
+            ("::", 80), family=socket.AF_INET6, backlog=100, dualstack_ipv6=True
+        ) as server:
+            server.settimeout(SECONDS)
+            with Background(close_all, server, CONNECTIONS) as closer:
+                command = python(OPENER, HOST[4], HOST[6], str(CONNECTIONS))
+                namespace.run(command, timeout=2 * SECONDS)
+            assert closer.result == CONNECTIONS
+        wait_until(lambda: all_wait(stack))
+        waiting = len(stack.connections(10**6))
         counters = stack.counters()
         assert counters["tcp_connections_opened_passive"] == CONNECTIONS
-        wait_until(lambda: not [c for c in stack.connections(10**6) if c.state != "TIME-WAIT"])
-    assert stack.counters()["tcp_drop_no_memory"] == 0
+        assert counters["tcp_connections_closed"] == CONNECTIONS + 1 - waiting  # the listener too
+        assert counters["tcp_connections_reset"] == counters["tcp_connections_timed_out"] == 0
+        assert CONNECTIONS // 4 < waiting <= CONNECTIONS // 2 + 10
+    assert stack.counters()["tcp_connections_closed"] == CONNECTIONS + 1
 
 
-def usage() -> dict[str, object]:
-    gc.collect()
-    with open("/proc/self/statm") as statm:
-        resident = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "threads": len(os.listdir("/proc/self/task")),
-        "fds": sorted(os.listdir("/proc/self/fd")),
-        "resident": resident,
-    }
+def all_wait(stack: pystack.Stack) -> bool:
+    return {one.state for one in stack.connections(10**6)} <= {"TIME-WAIT"}
 
 
-def test_nothing_is_left_after_close(namespace):
-    def life() -> None:
-        device = namespace.tun(*NETS)
-        with pystack.Stack(*NETS, device=device) as stack:
-            stack.serve("echo", "tcp", 7)
-            server = stack.create_server((HOST[4], 80))
-            with namespace.connect(HOST[4], 80) as one, namespace.connect(HOST[4], 7) as other:
-                connection, _ = server.accept()
-                connection.sendall(BODY)
-                other.sendall(b"x" * 1000)
-                assert one.recv(1000)
-                assert other.recv(10)
-        assert stack._live_packets() == 0
-        assert json.dumps(stack.counters())
-
-    for _ in range(3):
-        life()
-    before = usage()
-    for _ in range(20):
-        life()
-    after = usage()
-    assert after["threads"] == before["threads"]
-    assert after["fds"] == before["fds"]
-    # The allocator's own slack; 20 lives that leaked one receive buffer each would show.
-    assert int(after["resident"]) - int(before["resident"]) < 4 << 20
+@both_families
+def test_many_connections_are_open_at_once(namespace, family):
+    """Their streams are not mixed up, and a close of the stack resets them all."""
+    with virtual_net(namespace) as stack, ExitStack() as clients:
+        stack.serve("echo", "tcp", 7)
+        connected = [
+            clients.enter_context(namespace.connect(HOST[family], 7, SECONDS))
+            for _ in range(OPEN_AT_ONCE)
+        ]
+        for number, client in enumerate(connected):
+            client.sendall(f"{number:04}".encode() * 100)
+        for number, client in enumerate(connected):
+            assert client.recv(400, socket.MSG_WAITALL) == f"{number:04}".encode() * 100
+        stack.close()
+        for client in connected:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)

@@ -12,7 +12,8 @@ from pystack.core.ip.networks cimport ip_add_network
 from pystack.core.ip.policy cimport policy_set
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport (
-    GSO_NONE, GSO_TCP4, GSO_TCP6, Packet, PacketQueue, packet_free, packet_new, packet_pop,
+    GSO_NONE, GSO_TCP4, GSO_TCP6, Packet, PacketQueue, packet_buffer, packet_free, packet_new,
+    packet_pop,
 )
 from pystack.core.stack cimport (
     Core, CoreConfig, core_abort_all, core_advance, core_deadline, core_default_config,
@@ -102,6 +103,8 @@ cdef class Host:
     def input(self, bytes packet, int gso_size=0):
         """Hand in one packet; with gso_size, a train of TCP segments."""
         cdef Packet* p = packet_new(&self.core.context.slab, len(packet))
+        # At the end of its memory, so that a sanitizer sees who reads on.
+        p.data = packet_buffer(p) + p.capacity - len(packet)
         memcpy(p.data, <const uint8_t*>packet, len(packet))
         p.length = len(packet)
         if gso_size:

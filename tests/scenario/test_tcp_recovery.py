@@ -247,10 +247,11 @@ def test_without_sack_each_further_duplicate_lets_a_segment_out():
         peer.expect_data(segment(n))
 
 
-def test_without_sack_a_partial_ack_retransmits_the_next_hole_at_once():
+@pytest.mark.parametrize("duplicates", [3, 4, 8])
+def test_without_sack_a_partial_ack_retransmits_the_next_hole_at_once(duplicates):
     """RFC 6582 section 3.2 step 3: whatever the congestion window says."""
     peer = sending(10)
-    for _ in range(8):
+    for _ in range(duplicates):
         duplicate(peer, 1)
     peer.expect_data(segment(1))
     peer.inject("A", ack=segment(3)[0])
@@ -369,9 +370,11 @@ def test_the_last_segment_is_rescued_once():
     duplicate(peer, 1, (2, 6))
     # 1 is lost; 8 is neither acknowledged nor below an arrival
     peer.expect_data(segment(1), segment(8))
+    peer.socket.send(bytes(1000))
+    peer.expect_data(segment(9))
     duplicate(peer, 8)
     peer.expect_nothing()
-    peer.inject("A", ack=8001)
+    peer.inject("A", ack=9001)
     assert counters_are_zero(peer)
 
 

@@ -114,7 +114,7 @@ def test_else_a_greater_sequence_number_reopens(options, seq, reopens):
 def test_timestamps_where_there_were_none_reopen(seq):
     """RFC 6191 section 2: they tell the two connections apart."""
     peer = in_state("TIME-WAIT", options=PLAIN)
-    peer.inject("S", seq=seq, options={"mss": 1000, "ts": (1, 0)})
+    peer.inject("S", seq=seq, options={"mss": 1000, "ts": (0x9000_0000, 0)})
     assert "ts" in peer.expect("SA").options
 
 

@@ -53,6 +53,10 @@ def test_an_older_segment_does_not_change_the_window():
     assert peer.socket.snd_wnd == 2000
     peer.inject("A", seq=1, data=b"first", window=9000)
     assert peer.socket.snd_wnd == 2000
+    # Sent before, overtaken on the way, and acceptable all the same
+    peer.inject("A", seq=22, data=b"fourth", window=4000)
+    peer.inject("A", seq=12, data=b"third", window=9000)
+    assert peer.socket.snd_wnd == 4000
     peer.send(500, ack=False)
     peer.inject("A", window=3000)
     peer.inject("A", ack=1, window=9000)

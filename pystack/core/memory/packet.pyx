@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from pystack.core.memory.check cimport check
+from pystack.core.memory.poison cimport poison, unpoison
 
 cdef enum:
     SMALL = 256             # an ACK, a SYN, a DNS query
@@ -27,6 +28,11 @@ cdef inline uint8_t class_for(uint32_t size) noexcept nogil:
     return size_class
 
 
+cdef inline size_t size_of(uint8_t size_class) noexcept nogil:
+    """Bytes of a packet of this class, all told."""
+    return sizeof(Packet) + PACKET_HEADROOM + ROOM[size_class]
+
+
 cdef Packet* packet_allocate(uint32_t capacity) noexcept nogil:
     return <Packet*>malloc(sizeof(Packet) + <size_t>capacity)
 
@@ -35,6 +41,7 @@ cdef Packet* packet_reuse(PacketSlab* slab, uint8_t size_class) noexcept nogil:
     """Take a packet off a free list, or NULL."""
     cdef Packet* packet = slab.free[size_class]
     if packet != NULL:
+        unpoison(packet, size_of(size_class))
         slab.free[size_class] = packet.next
         slab.free_count[size_class] -= 1
     return packet
@@ -87,6 +94,7 @@ cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil:
     packet.next = slab.free[size_class]
     slab.free[size_class] = packet
     slab.free_count[size_class] += 1
+    poison(packet, size_of(size_class))
 
 
 cdef void packet_slab_release(PacketSlab* slab) noexcept nogil:
