@@ -11,7 +11,6 @@ from ipaddress import ip_address, ip_network
 import click
 import pytest
 from click.testing import CliRunner
-from pystack.core.counters import NAMES
 from rich.console import Console
 
 from pystack import Connection, __version__
@@ -19,6 +18,7 @@ from pystack.cli import failure, live, options, report, signals
 from pystack.cli.command import pystack
 from pystack.cli.failure import Failure, explain, one_line
 from pystack.cli.sample import Sample, changes, rates
+from pystack.core.counters import NAMES
 
 COMMANDS = ["serve", "run", "ping", "nc", "doctor"]
 
