@@ -4,7 +4,7 @@
 # Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
 # RFCs: none.
 
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 from pystack.core.memory.flow cimport FlowKey
 
 cdef enum EndpointKind:
@@ -31,6 +31,7 @@ cdef enum MtuDiscover:
 
 # How an endpoint wants its packets marked.
 ctypedef struct IpMarking:
+    uint32_t flow_label         # IPv6, 20 bits (RFC 6437 section 3); 0: none
     uint8_t ttl                 # 0: the stack's default (IPv6: hop limit)
     uint8_t tos                 # DSCP and ECN bits (IPv6: traffic class)
     uint8_t mtu_discover        # MtuDiscover

@@ -322,7 +322,7 @@ cdef class IpHost:
         send.marking.ttl = ttl
         send.marking.tos = tos
         send.marking.mtu_discover = discover
-        send.flow_label = flow_label
+        send.marking.flow_label = flow_label
         memcpy(packet.data, <const uint8_t*>payload, len(payload))
         packet.length = len(payload)
         self.borrowed = borrowed

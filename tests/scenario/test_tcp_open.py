@@ -542,3 +542,24 @@ def test_nobody_connects_to_a_multicast_group(family):
     with pytest.raises(CallError) as error:
         socket.connect("ff02::1" if family.v6 else "224.0.0.1", 80)
     assert error.value.errno == errno.ENETUNREACH
+
+
+def label(segment) -> int:
+    return int.from_bytes(segment.raw[1:4], "big") & 0xFFFFF
+
+
+@pytest.mark.parametrize("passive", [True, False])
+def test_all_packets_of_a_connection_have_its_flow_label(passive):
+    """RFC 6437 section 3: not zero, and another one for each flow."""
+    labels = set()
+    for seed in ((1, 2), (3, 4)):
+        peer = (accepted if passive else connected)(IPV6, seed=seed)
+        for at in (1, 6):
+            peer.socket.send(b"hello")
+            (segment,) = peer.expect_data((at, at + 5))
+            peer.inject("A", ack=at + 5)
+            labels.add(label(segment))
+        if passive:
+            labels.add(label(peer.sibling(peer.port + 1).open()))
+    assert 0 not in labels
+    assert len(labels) == (4 if passive else 2)

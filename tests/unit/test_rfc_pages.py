@@ -46,7 +46,10 @@ def test_a_good_row(tmp_path, row):
         ("| 2.1 | ask | not applicable: | |", "no code, and no reason why"),
         (f"| 2.1 | ask | {CODE} | |", "2.1: no test"),
         (f"| 2.1 | ask | `pystack/none.pyx:f` | {TEST} |", "no such file: pystack/none.pyx"),
-        (f"| 2.1 | ask | {CODE}x` | {TEST.replace('names', 'has')} |", "does not define test_every"),
+        (f"| 2.1 | ask | {CODE} | {TEST.replace('names', 'has')} |", "does not define test_every"),
+            f"| 2.1 | ask | {CODE}x` | {TEST.replace('names', 'has')} |",
+            "does not define test_every",
+        ),
         (f"| 2.1 | ask | {CODE.replace('timeout', 'none')} | {TEST} |", "not define rtt_none"),
     ],
 )

@@ -74,7 +74,6 @@ ctypedef struct IpSend:
     Addr destination
     uint8_t protocol
     IpMarking marking
-    uint32_t flow_label         # IPv6, 20 bits; 0: none
 
 # Opaque to transports: its fields belong to the rooms of ip/ that they are named after.
 ctypedef struct IpLayer:

@@ -100,7 +100,7 @@ cdef void header6_push(Packet* packet, const IpSend* send) noexcept nogil:
     cdef Ipv6Header header
     header.source = send.source
     header.destination = send.destination
-    header.flow_label = send.flow_label
+    header.flow_label = send.marking.flow_label
     header.payload_length = <uint16_t>packet_total(packet)
     header.next_header = send.protocol
     header.hop_limit = send.marking.ttl if send.marking.ttl else DEFAULT_TTL

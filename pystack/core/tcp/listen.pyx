@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.flow cimport flow_insert
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
@@ -91,6 +92,7 @@ cdef Tcb* child_new(
     child.endpoint.key.local_port = seg.destination_port
     child.endpoint.key.remote_port = seg.source_port
     child.endpoint.marking = listener.endpoint.marking
+    child.endpoint.marking.flow_label = flow_label_new(tcp.context)
     child.endpoint.service = listener.endpoint.service
     child.endpoint.v6only = listener.endpoint.v6only
     child.settings = listener.settings

@@ -73,7 +73,6 @@ cdef int segment_send(
     send.destination = remote[0]
     send.protocol = PROTOCOL_TCP
     send.marking = endpoint.marking
-    send.flow_label = 0
     count(tcp.context, Counter.TCP_SEGMENTS_OUT)
     return ip_output(tcp.ip, packet, &send)
 

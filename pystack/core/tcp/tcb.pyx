@@ -12,6 +12,7 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport (
     ENDPOINT_TCP, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE,
 )
+from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_TCP
 from pystack.core.memory.deadline cimport (
     DEADLINE_NEVER, deadline_of, deadline_register, deadline_set, deadline_unregister,
@@ -66,6 +67,7 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
     tcb.endpoint.kind = ENDPOINT_TCP
     tcb.endpoint.key.protocol = PROTOCOL_TCP
     tcb.endpoint.marking.mtu_discover = MTU_DISCOVER_WANT
+    tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = DEADLINE_NEVER
     tcb.rtt.rto = tcp.config.rto_initial
     tcb.last_challenge_at = -tcp.config.challenge_period

@@ -15,10 +15,10 @@ from pystack.core.endpoint cimport (
     READY_READ,
     READY_WRITE,
 )
+from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_ICMPV6, PROTOCOL_UDP, IpSend
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport Packet, packet_pop, packet_queue_release
-from pystack.core.memory.random cimport random_below
 from pystack.core.udp.addresses cimport local_check, remote_check, source_check, source_find
 from pystack.core.udp.binding cimport binding_clear, binding_set, binding_set_ephemeral
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
@@ -29,7 +29,6 @@ from pystack.core.wire.address cimport Addr, addr_any, addr_is_any
 
 cdef enum:
     RECEIVE_BUFFER = 212992     # Linux's net.core.rmem_default
-    FLOW_LABELS = 0x100000      # 20 bits
 
 
 cdef Datagram* datagram_open(UdpLayer* udp, uint8_t protocol, bint v6) noexcept nogil:
@@ -46,7 +45,7 @@ cdef Datagram* datagram_open(UdpLayer* udp, uint8_t protocol, bint v6) noexcept 
     socket.queue_limit = RECEIVE_BUFFER
     socket.v6 = v6
     if v6:
-        socket.flow_label = random_below(&udp.ip.context.random, FLOW_LABELS)
+        socket.endpoint.marking.flow_label = flow_label_new(udp.ip.context)
     socket.next = udp.first
     if udp.first != NULL:
         udp.first.previous = socket
@@ -174,7 +173,6 @@ cdef int prepare(
     send.destination = send.source if addr_is_any(remote) else remote[0]
     send.protocol = socket.endpoint.key.protocol
     send.marking = socket.endpoint.marking
-    send.flow_label = socket.flow_label
     return 0
 
 

@@ -14,7 +14,6 @@ ctypedef struct Datagram:
     Endpoint endpoint           # key: local address or unspecified, port (echo: identifier); remote
     PacketQueue queue           # received; control holds DatagramInfo, data/length are the payload
     uint32_t queue_bytes        # buffers' true size, not payload
-    uint32_t flow_label         # of IPv6 packets (RFC 6437 section 3)
     Addr bound_address          # of bind, or unspecified: what a disconnect returns to
     Datagram* twin              # the next older socket with an equal key (reuse_address)
     Datagram* port_next         # the next with the same port
