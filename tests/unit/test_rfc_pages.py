@@ -47,9 +47,6 @@ def test_a_good_row(tmp_path, row):
         (f"| 2.1 | ask | {CODE} | |", "2.1: no test"),
         (f"| 2.1 | ask | `pystack/none.pyx:f` | {TEST} |", "no such file: pystack/none.pyx"),
         (f"| 2.1 | ask | {CODE} | {TEST.replace('names', 'has')} |", "does not define test_every"),
-            f"| 2.1 | ask | {CODE}x` | {TEST.replace('names', 'has')} |",
-            "does not define test_every",
-        ),
         (f"| 2.1 | ask | {CODE.replace('timeout', 'none')} | {TEST} |", "not define rtt_none"),
     ],
 )
