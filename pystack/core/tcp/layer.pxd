@@ -61,6 +61,7 @@ ctypedef struct TcpConfig:
     uint8_t sack
     uint8_t window_scaling
     uint8_t syn_cookies
+    uint8_t congestion          # CongestionAlgorithm of new sockets
 
 # How the application wants this connection; inherited from the listener. Written by calls and
 # settings only.
@@ -79,6 +80,7 @@ ctypedef struct TcpSettings:
     uint8_t linger              # SO_LINGER
     uint8_t reuse_address
     uint8_t quick_ack           # TCP_QUICKACK
+    uint8_t congestion          # TCP_CONGESTION: CongestionAlgorithm
     uint16_t linger_s
 
 # One transmission: a segment or a train, split when only part of it is acknowledged selectively or
@@ -108,10 +110,16 @@ ctypedef struct Rtt:
     int64_t rto                 # without back-off
     uint8_t backoff             # doublings
 
-# RFC 5681; written by congestion.pyx only.
+# TcpSettings.congestion: a row of the table in congestion/interface.pyx.
+cdef enum CongestionAlgorithm:
+    CONGESTION_RENO = 0
+
+# RFC 5681; written by congestion/ only (cwnd in fast recovery: recovery.pyx).
 ctypedef struct Congestion:
     uint32_t cwnd               # bytes
     uint32_t ssthresh
+    uint32_t prior_cwnd         # before the last reduction, should it have been a mistake
+    uint32_t prior_ssthresh
     uint32_t acked              # bytes counted towards the next increase in congestion avoidance
     uint8_t limited             # output.pyx: the window, not the application, held data back
 

@@ -10,7 +10,7 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.flow cimport flow_insert
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
-from pystack.core.tcp.congestion cimport congestion_start
+from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_send
 from pystack.core.tcp.layer cimport STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer
 from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
@@ -67,9 +67,7 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
     cdef uint32_t window = tcb.rcv_edge - tcb.rcv_nxt
     sync_mss(tcp, tcb)
-    # RFC 6928 section 2: one segment if the SYN or the SYN-ACK was lost more than once.
-    congestion_start(&tcb.congestion, tcb.smss,
-                     1 if tcb.retransmits > 1 else tcp.config.initial_window)
+    congestion_start(tcp, tcb)
     if tcb.rtt.srtt == 0 and tcb.retransmits:
         tcb.rtt.rto = RTO_AFTER_SYN_LOSS
     tcb.ack_segment = min(tcb.smss, <uint32_t>DEFAULT_MSS_V4)

@@ -16,7 +16,7 @@ from pystack.core.memory.packet cimport (
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.clock cimport timestamp_now
-from pystack.core.tcp.congestion cimport congestion_idle
+from pystack.core.tcp.congestion.interface cimport congestion_idle
 from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
@@ -389,9 +389,8 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     cdef uint32_t mss, train
     cdef bint more = True
     sync_mss(tcp, tcb)
-    if (tcp.config.slow_start_after_idle and tcb_flight(tcb) == 0 and tcb.last_sent_at
-            and tcp.context.now - tcb.last_sent_at > tcb.rtt.rto):
-        congestion_idle(&tcb.congestion, tcb.smss, tcp.config.initial_window)
+    if tcb_flight(tcb) == 0:
+        congestion_idle(tcp, tcb)
     data_options(tcp, tcb, &options)
     mss = tcb.smss
     if options.sack_count:

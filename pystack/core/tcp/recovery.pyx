@@ -5,8 +5,11 @@
 from libc.stdint cimport uint32_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
-from pystack.core.tcp.congestion cimport (
-    congestion_acked, congestion_lost, congestion_recovered, congestion_timeout,
+from pystack.core.tcp.congestion.algorithm cimport (
+    CONGESTION_LOSS, CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN,
+)
+from pystack.core.tcp.congestion.interface cimport (
+    congestion_acked, congestion_recovered, congestion_reduce,
 )
 from pystack.core.tcp.layer cimport (
     RECOVERY_FAST, RECOVERY_LOSS, RECOVERY_OPEN, Sent, Tcb, TcpLayer,
@@ -45,15 +48,14 @@ cdef void enter_fast_recovery(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     # RFC 6675 section 5 step 4.1, RFC 5681 section 3.2: the first segment is lost whatever the
     # scoreboard says.
     sent_mark_first_lost(tcb, tcb.smss)
-    # What limited transmit has sent is beyond cwnd; it does not count (RFC 5681 section 3.2).
-    congestion_lost(&tcb.congestion, min(tcb_flight(tcb), tcb.congestion.cwnd), tcb.smss)
+    congestion_reduce(tcp, tcb, CONGESTION_LOSS)
     tcb.fast_retransmit = True
     count(tcp.context, Counter.TCP_RECOVERIES)
 
 
 cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcept nogil:
     if acked:
-        congestion_acked(&tcb.congestion, acked, tcb.smss)
+        congestion_acked(tcp, tcb, acked)
         # What was lost before is behind us; 2^31 bytes later it would seem to lie ahead.
         if seq_gt(tcb.snd_una, tcb.recover):
             tcb.recover_valid = False
@@ -76,9 +78,9 @@ cdef void fast_acked(Tcb* tcb, uint32_t acked) noexcept nogil:
         tcb.fast_retransmit = True
 
 
-cdef void finish(Tcb* tcb) noexcept nogil:
+cdef void finish(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.recovery == RECOVERY_FAST:
-        congestion_recovered(&tcb.congestion, tcb_flight(tcb), tcb.smss)
+        congestion_recovered(tcp, tcb)
     tcb.recovery = RECOVERY_OPEN
     tcb.fast_retransmit = False
     tcb.duplicate_acks = 0
@@ -101,13 +103,13 @@ cdef void recovery_acked(
     if tcb.sack_ok:
         lost = sacked and sent_mark_lost(tcb)
     if tcb.recovery != RECOVERY_OPEN and seq_ge(tcb.snd_una, tcb.recover):
-        finish(tcb)
+        finish(tcp, tcb)
     if tcb.recovery == RECOVERY_OPEN:
         open_acked(tcp, tcb, acked, lost)
     elif tcb.recovery == RECOVERY_FAST:
         fast_acked(tcb, acked)
     elif acked:
-        congestion_acked(&tcb.congestion, acked, tcb.smss)
+        congestion_acked(tcp, tcb, acked)
     if not tcb.sack_ok:
         credit_duplicates(tcb, acked, duplicate)
 
@@ -121,7 +123,7 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef bint reneged = sent_head_is_sacked(tcb)
     if reneged:
         count(tcp.context, Counter.TCP_SACK_RENEGED)
-    congestion_timeout(&tcb.congestion, tcb_flight(tcb), tcb.smss, first)
+    congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT if first else CONGESTION_TIMEOUT_AGAIN)
     if not tcb.sack_ok:
         tcb.sacked_bytes = 0
     sent_mark_all_lost(tcb, reneged)

@@ -8,7 +8,9 @@ from libc.string cimport memset
 from pystack.core.ip.layer cimport IpLayer
 from pystack.core.memory.flow cimport flow_next, flow_table_init, flow_table_release
 from pystack.core.memory.random cimport random_next
-from pystack.core.tcp.layer cimport STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer
+from pystack.core.tcp.layer cimport (
+    CONGESTION_RENO, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
+)
 from pystack.core.tcp.listen cimport listen_close
 from pystack.core.tcp.output cimport send_reset
 from pystack.core.tcp.tcb cimport tcb_bury, tcb_finish, tcp_reap
@@ -49,6 +51,7 @@ cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
     config.sack = True
     config.window_scaling = True
     config.syn_cookies = True
+    config.congestion = CONGESTION_RENO
 
 
 cdef void tcp_init(TcpLayer* tcp, IpLayer* ip, const TcpConfig* config) noexcept nogil:

@@ -52,6 +52,7 @@ cdef void settings_default(TcpLayer* tcp, TcpSettings* settings) noexcept nogil:
     settings.keepalive_idle_s = <uint16_t>(tcp.config.keepalive_idle // 1_000_000_000)
     settings.keepalive_interval_s = <uint16_t>(tcp.config.keepalive_interval // 1_000_000_000)
     settings.keepalive_count = <unsigned char>tcp.config.keepalive_count
+    settings.congestion = tcp.config.congestion
 
 
 cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:

@@ -1,0 +1,1 @@
+"""Congestion control: one interface, and the algorithms beside each other."""

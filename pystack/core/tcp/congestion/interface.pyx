@@ -1,0 +1,108 @@
+# Congestion control: how much may be in the network. The algorithms stand beside this file; the
+# Tcb says by a small integer which of them it uses.
+# Called by: ack, recovery, timers, output, listen, settings.
+# RFCs: 5681, 6582, 6928, 3465, 4015.
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp, memset, strlen
+from pystack.core.tcp.congestion.algorithm cimport (
+    CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN, Algorithm, CongestionEvent,
+)
+from pystack.core.tcp.congestion.reno cimport MAX_CWND, reno_acked, reno_ssthresh
+from pystack.core.tcp.layer cimport CONGESTION_RENO, Congestion, Tcb, TcpLayer
+from pystack.core.tcp.tcb cimport tcb_flight
+
+cdef enum:
+    ALGORITHMS = 1
+
+# By the numbers of layer.pxd.
+cdef Algorithm[ALGORITHMS] TABLE
+memset(TABLE, 0, sizeof(TABLE))
+TABLE[<int>CONGESTION_RENO].name = "reno"
+TABLE[<int>CONGESTION_RENO].ssthresh = reno_ssthresh
+TABLE[<int>CONGESTION_RENO].acked = reno_acked
+
+
+cdef int congestion_find(const char* name, uint32_t length) noexcept nogil:
+    cdef int algorithm
+    for algorithm in range(ALGORITHMS):
+        if strlen(TABLE[algorithm].name) == length and (
+                memcmp(TABLE[algorithm].name, name, length) == 0):
+            return algorithm
+    return -1
+
+
+cdef const char* congestion_name(int algorithm) noexcept nogil:
+    return TABLE[algorithm].name
+
+
+cdef inline const Algorithm* algorithm_of(const Tcb* tcb) noexcept nogil:
+    return &TABLE[tcb.settings.congestion]
+
+
+cdef uint32_t initial_window(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    # RFC 6928 section 2 bounds 10 segments by 14,600 bytes; as Linux, only the count is used here,
+    # so that a path of jumbo frames does not start with one segment.
+    return tcp.config.initial_window * tcb.smss
+
+
+cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 6928 section 2: one segment if the SYN or the SYN-ACK was lost more than once."""
+    tcb.congestion.cwnd = tcb.smss if tcb.retransmits > 1 else initial_window(tcp, tcb)
+    tcb.congestion.ssthresh = MAX_CWND
+    tcb.congestion.acked = 0
+    if algorithm_of(tcb).start != NULL:
+        algorithm_of(tcb).start(tcp, tcb)
+
+
+cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
+    """Only a window that was used may grow (RFC 7661 section 4.3's floor)."""
+    if tcb.congestion.limited:
+        algorithm_of(tcb).acked(tcp, tcb, acked)
+
+
+cdef void congestion_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil:
+    if algorithm_of(tcb).sample != NULL:
+        algorithm_of(tcb).sample(tcp, tcb, rtt_ns)
+
+
+cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noexcept nogil:
+    """RFC 5681 sections 3.1 (the loss window: one segment) and 3.2 step 2."""
+    cdef Congestion* congestion = &tcb.congestion
+    congestion.acked = 0
+    if event != CONGESTION_TIMEOUT_AGAIN:
+        congestion.prior_cwnd = congestion.cwnd
+        congestion.prior_ssthresh = congestion.ssthresh
+        congestion.ssthresh = algorithm_of(tcb).ssthresh(tcp, tcb, event)
+    if event == CONGESTION_TIMEOUT or event == CONGESTION_TIMEOUT_AGAIN:
+        congestion.cwnd = tcb.smss
+        congestion.limited = True
+    else:
+        congestion.cwnd = congestion.ssthresh
+
+
+cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 4015 section 3.2 restores what was, and never takes away what has been gained since."""
+    cdef Congestion* congestion = &tcb.congestion
+    congestion.cwnd = max(congestion.cwnd, congestion.prior_cwnd)
+    congestion.ssthresh = max(congestion.ssthresh, congestion.prior_ssthresh)
+    if algorithm_of(tcb).undo != NULL:
+        algorithm_of(tcb).undo(tcp, tcb)
+
+
+cdef void congestion_recovered(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """cwnd = min(ssthresh, max(FlightSize, SMSS) + SMSS) (RFC 6582 section 3.2 step 3): no burst.
+    """
+    tcb.congestion.cwnd = min(
+        tcb.congestion.ssthresh, max(tcb_flight(tcb), tcb.smss) + tcb.smss)
+
+
+cdef void congestion_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The restart window after an idle RTO (RFC 5681 section 4.1)."""
+    cdef int64_t idle = tcp.context.now - tcb.last_sent_at
+    if tcb.last_sent_at == 0:
+        return
+    if tcp.config.slow_start_after_idle and idle > tcb.rtt.rto:
+        tcb.congestion.cwnd = min(tcb.congestion.cwnd, initial_window(tcp, tcb))
+    if algorithm_of(tcb).idle != NULL:
+        algorithm_of(tcb).idle(tcp, tcb, idle)
