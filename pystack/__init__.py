@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pystack.device.tun import TunDevice
     from pystack.socket import Socket
     from pystack.stack import Connection, Stack
+    from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
 
 __version__ = "0.1.0"
 
@@ -24,7 +25,9 @@ __all__ = [
     "PipeDevice",
     "Socket",
     "Stack",
+    "TcpConfig",
     "TunDevice",
+    "UnsupportedSysctls",
     "__version__",
 ]
 
@@ -35,7 +38,9 @@ _MODULES = {
     "PipeDevice": "pystack.device.pipe",
     "Socket": "pystack.socket",
     "Stack": "pystack.stack",
+    "TcpConfig": "pystack.tcpconfig",
     "TunDevice": "pystack.device.tun",
+    "UnsupportedSysctls": "pystack.tcpconfig",
 }
 _CONSTANTS = (
     "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MSG_", "SHUT_", "SOCK_", "SOL_", "SOMAXCONN",

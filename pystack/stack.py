@@ -38,6 +38,7 @@ from pystack.device.base import Device
 from pystack.engine import caller, network, snapshot, thread
 from pystack.engine.engine import Engine
 from pystack.socket import Socket
+from pystack.tcpconfig import TcpConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
@@ -89,6 +90,7 @@ class Stack:
         mtu: int | None = None,
         seed: int | bytes | None = None,
         now: int | None = None,
+        tcp: TcpConfig | None = None,
     ) -> None:
         """networks: all their addresses are the stack's but those of the device's other side.
 
@@ -98,6 +100,7 @@ class Stack:
         mtu: of a stack without a device.
         seed: repeats a run, if the caller also tells the time; otherwise random.
         now: the time, in ns, if it is the caller's from the beginning.
+        tcp: what Linux keeps in its TCP sysctls; by default as Linux.
         """
         self.networks = parse_networks(networks)
         sources = parse_addresses(address)
@@ -108,7 +111,8 @@ class Stack:
             raise ValueError("mtu: the device has one; give it there")
         else:
             mtu = device.mtu
-        self.engine = Engine(device, check_mtu(mtu), *seed_words(seed), now)
+        self.tcp = tcp or TcpConfig()
+        self.engine = Engine(device, check_mtu(mtu), *seed_words(seed), now, self.tcp.core())
         try:
             self._set_up(device, sources)
         except BaseException:

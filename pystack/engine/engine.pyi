@@ -23,7 +23,13 @@ class Engine:
     @property
     def live_packets(self) -> int: ...
     def __new__(
-        cls, device: Device | None, mtu: int, seed_high: int, seed_low: int, now: int | None = None
+        cls,
+        device: Device | None,
+        mtu: int,
+        seed_high: int,
+        seed_low: int,
+        now: int | None = None,
+        tcp: dict[str, int] | None = None,
     ) -> Self: ...
     def attach(self) -> None: ...
     def close(self) -> None: ...

@@ -32,7 +32,7 @@ from pystack.core.stack cimport (
     core_take_tx,
 )
 from pystack.core.tcp.calls cimport tcp_abort, tcp_close
-from pystack.core.tcp.layer cimport Tcb
+from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.udp.datagram cimport datagram_close
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_any, addr_load16
@@ -116,14 +116,28 @@ cdef Addr addr_from(bytes address) except *:
     return addr_load16(<const uint8_t*><char*>address)
 
 
+cdef TcpConfig configured(TcpConfig config, dict changes) except *:
+    """A configuration with some fields changed, by the names of tcp/layer.pxd."""
+    cdef dict values = config
+    unknown = changes.keys() - values.keys()
+    if unknown:
+        raise TypeError(f"the core's TcpConfig has no {sorted(unknown)}")
+    values.update(changes)
+    return values
+
+
 @cython.no_gc_clear     # sockets that are collected with it still need it whole
 cdef class Engine:
     """The compiled part of pystack.Stack."""
 
     def __cinit__(
-        self, Device device, uint32_t mtu, uint64_t seed_high, uint64_t seed_low, now=None
+        self, Device device, uint32_t mtu, uint64_t seed_high, uint64_t seed_low, now=None,
+        dict tcp=None,
     ):
-        """now: time is the caller's, and begins here; None: the clock's."""
+        """now: time is the caller's, and begins here; None: the clock's.
+
+        tcp: fields of the core's TcpConfig that differ from its defaults.
+        """
         cdef CoreConfig config
         self.device = device
         self.capture = None
@@ -142,6 +156,8 @@ cdef class Engine:
         config.seed[1] = seed_low
         config.mtu = mtu
         config.max_train = PACKET_MAX
+        if tcp:
+            config.tcp = configured(config.tcp, tcp)
         self.core = core_new(&config, self.now())
         if self.core == NULL:
             raise MemoryError

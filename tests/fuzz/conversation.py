@@ -34,7 +34,7 @@ def config_of(rng: random.Random) -> dict[str, object]:
     return {
         "mtu": rng.choice((1280, 1500, 1500, 9000, 65535)),
         "max_train": rng.choice((0, 1500, 65535, 65535)),
-        "max_syn_queue": rng.choice((0, 1, 1024)),
+        "max_syn_backlog": rng.choice((0, 1, 1024)),
         "max_sent": rng.choice((1, 4, 4096)),
         "max_time_wait": rng.choice((1, 65536)),
         "max_out_of_order": rng.choice((1, 3, 1024)),

@@ -66,6 +66,14 @@ cdef TcpConfig configured(TcpConfig config, dict changes) except *:
     return fields
 
 
+def fixed_buffers(changes):
+    """Buffers of 1 MiB, or of the size that a test gives, without auto-tuning unless it asks."""
+    changes = {"receive_buffer": 1 << 20, "send_buffer": 1 << 20, "window_scale": 7} | changes
+    for name in ("receive_buffer", "send_buffer"):
+        changes.setdefault(f"{name}_max", changes[name])
+    return changes
+
+
 cdef class Host:
     """One stack. Times in ns; start at 1 s, so that a zero never looks like a time."""
 
@@ -79,7 +87,7 @@ cdef class Host:
         config.seed[0], config.seed[1] = seed
         config.mtu = mtu
         config.max_train = max_train
-        config.tcp = configured(config.tcp, tcp)
+        config.tcp = configured(config.tcp, fixed_buffers(tcp))
         self.core = core_new(&config, self.now)
         if self.core == NULL:
             raise MemoryError

@@ -21,7 +21,7 @@ def flood(peer, count, first=1024):
 
 def flooded(family=FAMILIES[0], **config):
     """A listener whose queue of half-open connections is full."""
-    peer = listening(family, max_syn_queue=8, **config)
+    peer = listening(family, max_syn_backlog=8, **config)
     for other in flood(peer, 8):
         other.expect("SA")
     assert "tcp_syn_cookies_sent" not in peer.host.counters
@@ -191,7 +191,7 @@ def test_who_never_sent_cookies_believes_none():
 
 
 def test_during_a_flood_established_connections_go_on():
-    peer = listening(max_syn_queue=8)
+    peer = listening(max_syn_backlog=8)
     peer.handshake()
     peer.socket = peer.listener.accept()
     flood(peer, 100)

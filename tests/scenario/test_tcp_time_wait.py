@@ -159,7 +159,7 @@ def test_who_still_holds_the_old_connection_sees_it_end():
 
 
 def test_a_syn_flood_at_a_time_wait_is_answered_by_cookies_too():
-    peer = in_state("TIME-WAIT", options=FULL, max_syn_queue=8)
+    peer = in_state("TIME-WAIT", options=FULL, max_syn_backlog=8)
     for port in range(8):
         peer.sibling(1024 + port).inject("S", seq=0)
     peer.ts_val += 1

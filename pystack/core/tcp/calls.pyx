@@ -44,7 +44,6 @@ cdef enum:
     SHUT_RD = 0
     SHUT_WR = 1
     SHUT_RDWR = 2
-    MAX_BACKLOG = 4096      # as Linux's somaxconn
 
 
 cdef int take_error(Tcb* tcb) noexcept nogil:
@@ -124,7 +123,7 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
         tcb_set_state(tcp, tcb, STATE_LISTEN)
     elif tcb.state != STATE_LISTEN:
         return -EINVAL
-    tcb.backlog.limit = <uint32_t>max(0, min(backlog, <int>MAX_BACKLOG))
+    tcb.backlog.limit = <uint32_t>max(0, min(backlog, <int>tcp.config.max_backlog))
     return 0
 
 

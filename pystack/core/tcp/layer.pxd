@@ -27,41 +27,101 @@ cdef enum TcpState:
 
 cdef struct Tcb     # below
 
-# What Linux keeps in sysctls. Times in nanoseconds, sizes in bytes. Set once per stack, then read
-# only.
+# What Linux keeps in sysctls; pystack.TcpConfig describes the fields, by the same names but for
+# `retries`. Times in nanoseconds, sizes in bytes. Set once per stack, then read only.
 ctypedef struct TcpConfig:
+    # retransmission and timeouts
     int64_t rto_initial         # 1 s (RFC 6298 section 2.1)
     int64_t rto_min             # 200 ms, as Linux
     int64_t rto_max             # 120 s
+    uint32_t syn_retries        # 6
+    uint32_t syn_linear_timeouts        # 4: SYNs repeated before back-off begins
+    uint32_t synack_retries     # 5
+    uint32_t retries1           # 3: R1, the path is doubted
+    uint32_t retries2           # 15: R2 of RFC 1122 section 4.2.3.5
+    uint32_t orphan_retries     # 8
+    # acknowledgments
     int64_t delayed_ack         # 40 ms, as Linux (RFC 9293 section 3.8.6.3: below 500 ms)
+    int64_t delayed_ack_max     # 200 ms
     # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back
     int64_t cork
-    int64_t time_wait           # 60 s: 2 MSL
-    int64_t fin_wait_2          # 60 s for orphans
-    int64_t keepalive_idle      # 7200 s (RFC 1122 section 4.2.3.6)
-    int64_t keepalive_interval  # 75 s
-    # 500 ms: at least between two challenge ACKs of one connection, as Linux
-    int64_t challenge_period
-    uint32_t keepalive_count    # 9
-    uint32_t syn_retries        # 6
-    uint32_t synack_retries     # 5
-    uint32_t retries            # 15: R2 of RFC 1122 section 4.2.3.5
-    uint32_t orphan_retries     # 8
-    uint32_t initial_window     # 10 segments (RFC 6928)
-    uint32_t receive_buffer     # limit of the receive ring
-    uint32_t send_buffer
-    uint32_t max_syn_queue      # half-open connections per listener; beyond it SYN cookies
-    uint32_t max_sent           # records of transmissions per connection; beyond it new data waits
-    uint32_t max_time_wait      # per stack; beyond it the oldest goes
-    uint32_t max_out_of_order   # intervals per connection
-    uint32_t challenge_limit    # challenge ACKs per second and stack (RFC 5961 section 7)
-    uint8_t window_scale        # shift that we offer, 0..14
-    uint8_t slow_start_after_idle       # RFC 5681 section 4.1
-    uint8_t timestamps
+    uint32_t pingpong_threshold  # 1
+    # loss recovery
+    int64_t min_rtt_window      # 300 s
+    uint32_t recovery           # bits: 1 RACK, 2 static reordering window, 4 no duplicate threshold
+    uint32_t early_retrans      # 3 and 4: tail loss probes
+    uint32_t frto               # 0: none
+    uint32_t reordering         # 3 segments: DupThresh
+    uint32_t max_reordering     # 300 segments
+    uint8_t thin_linear_timeouts
+    # options
+    uint8_t timestamps          # 2: without a random offset
     uint8_t sack
+    uint8_t dsack
     uint8_t window_scaling
-    uint8_t syn_cookies
+    uint8_t window_scale        # shift that we offer, 0..14
+    # congestion
+    uint32_t initial_window     # 10 segments (RFC 6928)
+    uint32_t pacing_ss_ratio    # percent
+    uint32_t pacing_ca_ratio
     uint8_t congestion          # CongestionAlgorithm of new sockets
+    uint8_t slow_start_after_idle       # RFC 5681 section 4.1
+    uint8_t ecn                 # 0 never, 1 asked for, 2 agreed to
+    uint8_t ecn_fallback
+    # buffers: bytes of stream, without Linux's overhead
+    uint32_t receive_buffer     # at the beginning
+    uint32_t receive_buffer_min
+    uint32_t receive_buffer_max  # limit of auto-tuning
+    uint32_t receive_buffer_limit       # of SO_RCVBUF, before it is doubled
+    uint32_t send_buffer
+    uint32_t send_buffer_min
+    uint32_t send_buffer_max
+    uint32_t send_buffer_limit
+    uint32_t notsent_lowat
+    int32_t window_share        # tcp_adv_win_scale
+    uint8_t auto_receive_buffer
+    # segments and path MTU
+    int64_t probe_interval
+    uint32_t base_mss
+    uint32_t mtu_probe_floor
+    uint32_t probe_threshold
+    uint32_t min_snd_mss
+    uint8_t mtu_probing         # 0 by ICMP only, 1 after a black hole, 2 always
+    # fast open
+    int64_t fastopen_blackhole
+    uint32_t fastopen           # bits of Linux's tcp_fastopen
+    uint32_t fastopen_keys      # 0: of the stack's secret
+    uint64_t fastopen_key_0     # the key, big endian
+    uint64_t fastopen_key_1
+    uint64_t fastopen_key_2     # the one before
+    uint64_t fastopen_key_3
+    # listeners
+    uint32_t max_syn_backlog    # half-open connections per listener; beyond it SYN cookies
+    uint32_t max_backlog        # of listen()
+    uint8_t syn_cookies         # 1 when the queue is full, 2 always
+    uint8_t abort_on_overflow
+    # keepalive and endings
+    int64_t keepalive_time      # 7200 s (RFC 1122 section 4.2.3.6)
+    int64_t keepalive_interval  # 75 s
+    int64_t fin_timeout         # 60 s for orphans
+    int64_t time_wait           # 60 s: 2 MSL
+    uint32_t keepalive_probes   # 9
+    uint32_t max_time_wait      # per stack; beyond it the oldest goes
+    uint32_t max_orphans        # per stack; beyond it a close resets
+    uint8_t rfc1337
+    uint8_t time_wait_reuse     # connect(): 0 never, 1 yes, 2 between our own addresses
+    # challenge ACKs
+    # 500 ms: at least between two of one connection, as Linux
+    int64_t challenge_period
+    uint32_t challenge_limit    # per second and stack (RFC 5961 section 7)
+    # what is remembered of destinations, and ports
+    uint32_t first_port
+    uint32_t port_count
+    uint8_t metrics
+    uint8_t metrics_ssthresh
+    # bounds that Linux keeps elsewhere
+    uint32_t max_sent           # records of transmissions per connection; beyond it new data waits
+    uint32_t max_out_of_order   # intervals per connection
 
 # How the application wants this connection; inherited from the listener. Written by calls and
 # settings only.

@@ -119,7 +119,7 @@ cdef void syn_input(
     if backlog.accept.count > backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
         return
-    if backlog.half_open.count >= min(tcp.config.max_syn_queue, max(backlog.limit, <uint32_t>8)):
+    if backlog.half_open.count >= min(tcp.config.max_syn_backlog, max(backlog.limit, <uint32_t>8)):
         if tcp.config.syn_cookies:
             cookie_send(tcp, listener, view, seg, &options)
         else:

@@ -11,10 +11,6 @@ from pystack.core.memory.random cimport random_below
 from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr, addr_any, addr_eq, addr_is_any, addr_is_v4
 
-cdef enum:
-    FIRST_EPHEMERAL = 32768     # as Linux's ip_local_port_range
-    EPHEMERAL_COUNT = 60999 - 32768 + 1
-
 
 cdef void key_init(FlowKey* key, const Addr* local, uint16_t local_port) noexcept nogil:
     memset(key, 0, sizeof(FlowKey))
@@ -87,11 +83,11 @@ cdef int bind_conflict(
 
 cdef uint16_t port_for_bind(TcpLayer* tcp, const Tcb* tcb, const Addr* address) noexcept nogil:
     """A random free port (RFC 6056 section 3.3.1); 0 if there is none."""
-    cdef uint32_t start = random_below(&tcp.context.random, EPHEMERAL_COUNT)
+    cdef uint32_t start = random_below(&tcp.context.random, tcp.config.port_count)
     cdef uint32_t i
     cdef uint16_t port
-    for i in range(<uint32_t>EPHEMERAL_COUNT):
-        port = <uint16_t>(FIRST_EPHEMERAL + (start + i) % EPHEMERAL_COUNT)
+    for i in range(tcp.config.port_count):
+        port = <uint16_t>(tcp.config.first_port + (start + i) % tcp.config.port_count)
         if bind_conflict(tcp, tcb, address, port) == 0:
             return port
     return 0
@@ -104,9 +100,9 @@ cdef uint16_t port_for_connect(TcpLayer* tcp, FlowKey* key) noexcept nogil:
     cdef uint32_t offset, _attempt
     key.local_port = 0
     offset = <uint32_t>siphash(tcp.port_secret, <const uint8_t*>key, sizeof(FlowKey))
-    for _attempt in range(<uint32_t>EPHEMERAL_COUNT):
+    for _attempt in range(tcp.config.port_count):
         key.local_port = <uint16_t>(
-            FIRST_EPHEMERAL + (offset + tcp.port_counter) % EPHEMERAL_COUNT)
+            tcp.config.first_port + (offset + tcp.port_counter) % tcp.config.port_count)
         tcp.port_counter += 1
         if (flow_find(&tcp.connections, key) == NULL
                 and listener_find(tcp, &key.local, key.local_port) == NULL):

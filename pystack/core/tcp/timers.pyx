@@ -39,7 +39,7 @@ cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
         return True
     if tcb.settings.user_timeout_ms and tcb.held:
         return user_timeout_is_over(tcp, tcb)
-    return tcb.retransmits >= (tcp.config.retries if tcb.held or tcb.listener != NULL
+    return tcb.retransmits >= (tcp.config.retries2 if tcb.held or tcb.listener != NULL
                                else tcp.config.orphan_retries)
 
 
@@ -179,7 +179,7 @@ cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """As Linux: an orphan waits a bounded time for the peer's FIN."""
     if tcb.held or tcb.state != STATE_FIN_WAIT_2:
         return
-    tcb.other_at = tcp.context.now + tcp.config.fin_wait_2
+    tcb.other_at = tcp.context.now + tcp.config.fin_timeout
     tcb_rearm(tcp, tcb)
 
 
