@@ -230,6 +230,7 @@ def test_a_stack_closed_by_its_own_device_ends():
 PRELUDE = """
 import gc, os, signal, socket, sys, threading, time
 from pystack import PipeDevice, Stack
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 near, far = PipeDevice.pair()
 one, other = Stack("10.1.0.0/24", device=near), Stack("10.2.0.0/24", device=far)
 listener = one.create_server(("10.1.0.5", 80))
@@ -256,10 +257,13 @@ def test_ctrl_c_ends_a_blocked_call():
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with child:
-        assert child.stdout.readline() == "ready\n"
-        wait_until_sleeping(child.pid)
-        child.send_signal(signal.SIGINT)
-        assert child.communicate(timeout=20)[0] == "interrupted\n"
+        try:
+            assert child.stdout.readline() == "ready\n"
+            wait_until_sleeping(child.pid)
+            child.send_signal(signal.SIGINT)
+            assert child.communicate(timeout=20)[0] == "interrupted\n"
+        finally:
+            child.kill()
     assert child.returncode == 0
 
 
