@@ -116,6 +116,8 @@ cpdef enum Counter:
     TCP_KEEPALIVES
     TCP_DELAYED_ACKS
     TCP_SACK_RENEGED
+    TCP_ECN_MARKS_IN                    # segments that a router has marked (RFC 3168)
+    TCP_ECN_ECHOES_IN                   # ACKs that say so of ours
     TCP_TIME_WAIT_REUSED
     TCP_TIME_WAIT_RECYCLED
     TCP_ORPHANS_ABORTED

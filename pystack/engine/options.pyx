@@ -8,6 +8,7 @@ from pystack.core.endpoint cimport ENDPOINT_TCP, MTU_DISCOVER_DO, Endpoint
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.stack cimport Core
+from pystack.core.tcp.ecn cimport ECN_MASK
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
 from pystack.core.udp.layer cimport Datagram
@@ -62,6 +63,8 @@ cdef int set_ttl(Endpoint* endpoint, int64_t value) noexcept nogil:
 cdef int set_tos(Endpoint* endpoint, int64_t value) noexcept nogil:
     if not -1 <= value <= 255:
         return -EINVAL
+    if endpoint.kind == ENDPOINT_TCP:
+        value &= ~<int64_t>ECN_MASK     # TCP's own (RFC 3168), as Linux
     endpoint.marking.tos = <uint8_t>max(value, <int64_t>0)
     return 0
 

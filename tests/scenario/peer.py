@@ -88,6 +88,7 @@ class Peer:
         urgent: int = 0,
         offset: int | None = None,
         gso_size: int = 0,
+        tos: int = 0,
         bad_checksum: bool = False,
     ) -> None:
         """Send a segment; seq is snd_nxt unless given, ack (with A) rcv_nxt; agreed timestamps."""
@@ -113,7 +114,7 @@ class Peer:
         if bad_checksum:
             segment = segment[:16] + bytes([segment[16] ^ 1]) + segment[17:]
         self.snd_nxt = max(self.snd_nxt, seq + len(data) + ("S" in flags) + ("F" in flags))
-        self.host.input(ip_packet(self.remote, self.local, 6, segment), gso_size)
+        self.host.input(ip_packet(self.remote, self.local, 6, segment, tos), gso_size)
 
     def error(self, name: str, about: Segment, *, mtu: int = 0, quote: int = 8) -> None:
         """An ICMP error about a packet that the host has sent, from a router in between."""

@@ -43,6 +43,12 @@ class Segment:
         return self.seq + len(self.data)
 
     @property
+    def tos(self) -> int:
+        if self.raw[0] >> 4 == 4:
+            return self.raw[1]
+        return int.from_bytes(self.raw[:2], "big") >> 4 & 0xFF
+
+    @property
     def sack(self) -> list[tuple[int, int]]:
         return self.options.get("sack", [])  # type: ignore[return-value]
 
@@ -68,12 +74,12 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def ip_packet(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
+def ip_packet(source: str, destination: str, protocol: int, payload: bytes, tos: int = 0) -> bytes:
     src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
     if src.version == 6:
-        head = struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64)
+        head = struct.pack("!IHBB", 6 << 28 | tos << 20, len(payload), protocol, 64)
         return head + src.packed + dst.packed + payload
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0x4000, 64, protocol, 0)
+    head = struct.pack("!BBHHHBBH", 0x45, tos, 20 + len(payload), 0, 0x4000, 64, protocol, 0)
     total = checksum(head + src.packed + dst.packed)
     return head[:10] + struct.pack("!H", total) + src.packed + dst.packed + payload
 

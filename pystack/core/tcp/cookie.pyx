@@ -10,24 +10,26 @@ from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport PROTOCOL_TCP, IpView
 from pystack.core.memory.flow cimport FlowKey, siphash
 from pystack.core.tcp.clock cimport timestamp_offset
+from pystack.core.tcp.ecn cimport ecn_is_agreed
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.output cimport segment_send
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE,
-    TCP_SYN, TcpOptions, TcpSegment, tcp_parse_options,
+    TCP_ECE, TCP_SYN, TcpOptions, TcpSegment, tcp_parse_options,
 )
 
 # Cookie: 5 bits of period, 2 bits of MSS class, 25 bits of keyed hash over addresses, ports,
 # period, class and the
 # peer's ISN. Timestamp, if the SYN had one: its low 6 bits are SACK (1), window scale or 15 for
-# none (4), spare (1).
+# none (4), ECN (1).
 cdef enum:
     PERIOD_BITS = 5
     MSS_BITS = 2
     HASH_BITS = 25
     OPTION_BITS = 6
     NO_SCALE = 15
+    ECN_BIT = 32
     VALID_PERIODS = 2
 
 cdef int64_t PERIOD = 64_000_000_000
@@ -69,7 +71,8 @@ cdef uint32_t mss_class_of(uint32_t mss) noexcept nogil:
 
 
 cdef uint32_t options_in_timestamp(
-        const TcpLayer* tcp, const FlowKey* key, const TcpOptions* options) noexcept nogil:
+        const TcpLayer* tcp, const FlowKey* key, const TcpOptions* options,
+        bint ecn) noexcept nogil:
     """Our timestamp, lowered to the next value whose low bits say what the SYN offered."""
     cdef uint32_t clock = <uint32_t>(tcp.context.now // 1_000_000) + timestamp_offset(tcp, key)
     cdef uint32_t scale = NO_SCALE
@@ -77,6 +80,8 @@ cdef uint32_t options_in_timestamp(
     if options.present & TCP_OPT_WINDOW_SCALE and tcp.config.window_scaling:
         scale = min(options.window_scale, <uint8_t>14)
     bits = scale | (16 if options.present & TCP_OPT_SACK_PERMITTED and tcp.config.sack else 0)
+    if ecn:
+        bits |= ECN_BIT
     if (clock & ((1 << OPTION_BITS) - 1)) < bits:
         clock -= 1 << OPTION_BITS
     return (clock & ~<uint32_t>((1 << OPTION_BITS) - 1)) | bits
@@ -92,6 +97,7 @@ cdef void cookie_send(
     cdef int64_t period = tcp.context.now // PERIOD
     cdef uint32_t mss = options.mss if options.present & TCP_OPT_MSS else MSS_CLASSES[0]
     cdef uint32_t own_mss
+    cdef bint ecn = ecn_is_agreed(tcp, seg)
     memset(&endpoint, 0, sizeof(endpoint))
     memset(&answer, 0, sizeof(answer))
     memset(&offer, 0, sizeof(offer))
@@ -106,13 +112,15 @@ cdef void cookie_send(
     offer.mss = <uint16_t>min(own_mss, <uint32_t>0xFFFF)
     if options.present & TCP_OPT_TIMESTAMP and tcp.config.timestamps:
         offer.present |= TCP_OPT_TIMESTAMP
-        offer.ts_val = options_in_timestamp(tcp, &endpoint.key, options)
+        offer.ts_val = options_in_timestamp(tcp, &endpoint.key, options, ecn)
         offer.ts_ecr = options.ts_val
         if options.present & TCP_OPT_WINDOW_SCALE and tcp.config.window_scaling:
             offer.present |= TCP_OPT_WINDOW_SCALE
             offer.window_scale = listener.rcv_scale
         if options.present & TCP_OPT_SACK_PERMITTED and tcp.config.sack:
             offer.present |= TCP_OPT_SACK_PERMITTED
+        if ecn:
+            answer.flags |= TCP_ECE
     listener.backlog.cookies_until = tcp.context.now + VALID_PERIODS * PERIOD
     count(tcp.context, Counter.TCP_SYN_COOKIES_SENT)
     segment_send(tcp, &endpoint, &answer, &offer, NULL, NULL)
@@ -150,3 +158,11 @@ cdef bint cookie_accept(
         if bits & 16:
             syn.present |= TCP_OPT_SACK_PERMITTED
     return True
+
+
+cdef bint cookie_ecn(const TcpLayer* tcp, const TcpSegment* seg) noexcept nogil:
+    """Was ECN agreed on in the handshake that this ACK completes?"""
+    cdef TcpOptions options
+    tcp_parse_options(seg, &options)
+    return (tcp.config.ecn != 0 and tcp.config.timestamps
+            and options.present & TCP_OPT_TIMESTAMP and options.ts_ecr & ECN_BIT)

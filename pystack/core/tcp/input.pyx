@@ -17,6 +17,7 @@ from pystack.core.memory.packet cimport CSUM_FULL, packet_free
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.ecn cimport ECN_MASK, ecn_handshake, ecn_input, ecn_text_input
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
@@ -66,6 +67,7 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
         packet_drop(tcp.context, view.packet, Counter.TCP_DROP_BAD_CHECKSUM)
         return
     seg.gso_size = view.packet.gso_size if view.packet.gso else 0
+    seg.ecn = view.tos & ECN_MASK
     tcb = connection_find(
         tcp, &view.destination, seg.destination_port, &view.source, seg.source_port)
     if tcb == NULL:
@@ -172,6 +174,7 @@ cdef void syn_sent_input(
     tcb.rcv_edge += seg.seq + 1
     tcb.rcv_nxt = tcb.last_ack_sent = seg.seq + 1
     take_syn_options(tcp, tcb, &options)
+    ecn_handshake(tcb, seg)
     tcb.snd_wnd = tcb.max_snd_wnd = seg.window
     tcb.snd_wl1 = seg.seq
     tcb.snd_wl2 = seg.ack
@@ -372,6 +375,8 @@ cdef bint ack_step(
         return False
     if tcb.state == STATE_SYN_RECEIVED and not become_established(tcp, tcb, view, seg):
         return False
+    if tcb.ecn:
+        ecn_input(tcp, tcb, seg)
     if not ack_input(tcp, tcb, seg, options):
         return False
     if fin_is_acked(tcb):
@@ -473,6 +478,8 @@ cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nog
         send_reset(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
         return
+    if tcb.ecn:
+        ecn_text_input(tcp, tcb, seg)
     if text_input(tcp, tcb, seg):
         if tcb.fin_ahead and tcb.fin_at == tcb.rcv_nxt:
             fin_reached(tcp, tcb)

@@ -67,7 +67,9 @@ ctypedef struct TcpConfig:
     uint8_t congestion          # CongestionAlgorithm of new sockets
     uint8_t slow_start_after_idle       # RFC 5681 section 4.1
     uint8_t ecn                 # 0 never, 1 asked for, 2 agreed to
-    uint8_t ecn_fallback
+    uint8_t ecn_fallback        # a SYN sent again does not ask (RFC 3168 section 6.1.1.1)
+    uint8_t abe                 # milder reductions for marks than for losses (RFC 8511)
+    uint8_t hystart             # HyStart++ (RFC 9406)
     # buffers: bytes of stream, without Linux's overhead
     uint32_t receive_buffer     # at the beginning
     uint32_t receive_buffer_min
@@ -183,6 +185,15 @@ ctypedef struct Congestion:
     uint32_t acked              # bytes counted towards the next increase in congestion avoidance
     uint8_t limited             # output.pyx: the window, not the application, held data back
 
+# Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR and ECN_REDUCING by
+# congestion/ too.
+cdef enum EcnState:
+    ECN_OK = 0x01               # agreed on
+    ECN_SEEN = 0x02             # the peer marks its text as capable
+    ECN_OWE_ECE = 0x04          # a mark has arrived, and no CWR since
+    ECN_OWE_CWR = 0x08          # our window was reduced: to be said with the next new text
+    ECN_REDUCING = 0x10         # a mark was echoed: no further reduction until ecn_recover
+
 cdef enum RecoveryState:
     RECOVERY_OPEN = 0
     RECOVERY_FAST = 1           # RFC 6675 / 6582
@@ -232,6 +243,7 @@ cdef struct Tcb:
     uint32_t snd_wl2
     uint32_t max_snd_wnd        # largest window seen (SWS, RFC 9293 section 3.8.6.2.1)
     uint32_t recover            # RFC 6582/6675: snd_nxt when recovery began
+    uint32_t ecn_recover        # snd_nxt when an echoed mark reduced the window, with ECN_REDUCING
     uint32_t high_retransmitted  # HighRxt of RFC 6675
     uint32_t sacked_bytes       # of the scoreboard, so that pipe needs no walk
     uint32_t lost_bytes
@@ -281,6 +293,7 @@ cdef struct Tcb:
     uint8_t duplicate_acks
     uint8_t retransmits         # consecutive timeouts, or unanswered window probes
     uint8_t keepalive_probes    # unanswered
+    uint8_t ecn                 # EcnState
     uint8_t snd_scale
     uint8_t rcv_scale
     uint8_t rcv_scale_offered   # we send the option: first, or because the peer did

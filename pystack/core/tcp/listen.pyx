@@ -11,8 +11,9 @@ from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.flow cimport flow_insert
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.congestion.interface cimport congestion_start
-from pystack.core.tcp.cookie cimport cookie_accept, cookie_send
-from pystack.core.tcp.layer cimport STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer
+from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
+from pystack.core.tcp.ecn cimport ecn_is_agreed
+from pystack.core.tcp.layer cimport ECN_OK, STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer
 from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
@@ -136,6 +137,7 @@ cdef void syn_input(
     child.snd_una = child.iss
     child.snd_nxt = child.snd_small = child.iss + 1
     take_syn_options(tcp, child, &options)
+    child.ecn = ECN_OK if ecn_is_agreed(tcp, seg) else 0
     open_window(tcp, child)
     child.snd_wnd = child.max_snd_wnd = seg.window
     child.snd_wl1 = seg.seq
@@ -168,6 +170,7 @@ cdef Tcb* cookie_input(
     child.iss = child.snd_una = seg.ack - 1
     child.snd_nxt = child.snd_small = seg.ack
     take_syn_options(tcp, child, syn)
+    child.ecn = ECN_OK if cookie_ecn(tcp, seg) else 0
     child.rcv_edge = child.rcv_nxt + min(child.settings.receive_buffer, <uint32_t>0xFFFF)
     child.snd_wl1 = seg.seq - 1
     child.listener = listener

@@ -17,6 +17,7 @@ from pystack.core.memory.packet cimport (
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle
+from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
 from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
@@ -73,6 +74,7 @@ cdef int segment_send(
     send.destination = remote[0]
     send.protocol = PROTOCOL_TCP
     send.marking = endpoint.marking
+    send.marking.tos = (endpoint.marking.tos & ~ECN_MASK) | seg.ecn
     count(tcp.context, Counter.TCP_SEGMENTS_OUT)
     return ip_output(tcp.ip, packet, &send)
 
@@ -154,6 +156,8 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
     seg.window = advertised_window(tcb)
+    if tcb.ecn:
+        ecn_output(tcb, &seg, False)
     segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
 
 
@@ -183,6 +187,7 @@ cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     memset(&options, 0, sizeof(options))
     seg.seq = tcb.iss
     seg.flags = TCP_SYN | TCP_ACK if answer else TCP_SYN
+    seg.flags |= ecn_syn_flags(tcp, tcb)
     seg.ack = tcb.rcv_nxt if answer else 0
     options.present = TCP_OPT_MSS
     options.mss = <uint16_t>announced_mss(tcp, tcb)
@@ -250,6 +255,8 @@ cdef int send_data(
     if tcb.urgent_out and seq_lt(seq, tcb.snd_up) and tcb.snd_up - seq <= 0xFFFF:
         seg.flags |= TCP_URG
         seg.urgent = <uint16_t>(tcb.snd_up - seq)
+    if tcb.ecn:
+        ecn_output(tcb, &seg, length != 0 and seq == tcb.snd_nxt)
     count_many(tcp.context, Counter.TCP_BYTES_OUT, length)
     ack_sent(tcb)
     tcb.last_sent_at = tcp.context.now

@@ -50,6 +50,8 @@ cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
     config.slow_start_after_idle = True
     config.ecn = 2
     config.ecn_fallback = True
+    config.abe = True
+    config.hystart = True
     config.pacing_ss_ratio = 200
     config.pacing_ca_ratio = 120
     config.congestion = CONGESTION_RENO

@@ -43,6 +43,7 @@ ctypedef struct TcpSegment:
     uint16_t urgent
     uint8_t flags               # TcpFlag
     uint8_t header_length       # 20..60
+    uint8_t ecn                 # of the IP header around it (RFC 3168 section 5)
     uint16_t gso_size           # payload of each segment if this is a train, else 0
     const uint8_t* options
     const uint8_t* payload

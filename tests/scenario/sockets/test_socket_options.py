@@ -159,3 +159,10 @@ def test_an_accepted_connection_inherits(world):
 def test_constants_that_python_lacks_are_linux_s():
     assert (pystack.UDP_SEGMENT, pystack.UDP_GRO, pystack.IP_PKTINFO) == (103, 104, 8)
     assert (pystack.IP_MTU_DISCOVER, pystack.IP_MTU) == (10, 14)
+
+
+def test_the_bits_of_ecn_are_tcps_own(world):
+    """RFC 3168 section 6.1, as Linux: an application chooses the DSCP of a stream, no more."""
+    with world.fresh() as one:
+        one.setsockopt(IP, pystack.IP_TOS, 0xBB)
+        assert one.getsockopt(IP, pystack.IP_TOS) == 0xB8

@@ -9,7 +9,9 @@ from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN, Algorithm, CongestionEvent,
 )
 from pystack.core.tcp.congestion.reno cimport MAX_CWND, reno_acked, reno_ssthresh
-from pystack.core.tcp.layer cimport CONGESTION_RENO, Congestion, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport (
+    CONGESTION_RENO, ECN_OWE_CWR, ECN_REDUCING, Congestion, Tcb, TcpLayer,
+)
 from pystack.core.tcp.tcb cimport tcb_flight
 
 cdef enum:
@@ -57,7 +59,7 @@ cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
     """Only a window that was used may grow (RFC 7661 section 4.3's floor)."""
-    if tcb.congestion.limited:
+    if tcb.congestion.limited and not tcb.ecn & ECN_REDUCING:
         algorithm_of(tcb).acked(tcp, tcb, acked)
 
 
@@ -70,7 +72,13 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
     """RFC 5681 sections 3.1 (the loss window: one segment) and 3.2 step 2."""
     cdef Congestion* congestion = &tcb.congestion
     congestion.acked = 0
-    if event != CONGESTION_TIMEOUT_AGAIN:
+    # RFC 3168 section 6.1.2: whatever the reason, the peer may stop echoing marks.
+    if tcb.ecn:
+        tcb.ecn |= ECN_OWE_CWR
+    if tcb.ecn & ECN_REDUCING:
+        # RFC 3168 section 6.1.2: losses of the window that a mark has reduced do so no further.
+        tcb.ecn &= ~ECN_REDUCING
+    elif event != CONGESTION_TIMEOUT_AGAIN:
         congestion.prior_cwnd = congestion.cwnd
         congestion.prior_ssthresh = congestion.ssthresh
         congestion.ssthresh = algorithm_of(tcb).ssthresh(tcp, tcb, event)
