@@ -129,11 +129,11 @@ class TcpConfig:
     ecn: int = number(2, 0, 2, "tcp_ecn")
     """0: never; 1: asked for and agreed to; 2: agreed to."""
     ecn_fallback: bool = switch(True, "tcp_ecn_fallback")
+    """A SYN that is lost is repeated without asking for ECN (RFC 3168 section 6.1.1.1)."""
     abe: bool = switch(True)
     """A congestion mark reduces the window less than a loss does (RFC 8511)."""
     hystart: bool = switch(True)
     """cubic's slow start ends when round trips become longer: HyStart++ (RFC 9406)."""
-    """A SYN that is lost is repeated without asking for ECN (RFC 3168 section 6.1.1.1)."""
     pacing_ss_ratio: int = number(200, 1, 1000, "tcp_pacing_ss_ratio")
     """Percent of cwnd / srtt in slow start."""
     pacing_ca_ratio: int = number(120, 1, 1000, "tcp_pacing_ca_ratio")

@@ -101,14 +101,6 @@ def test_an_unknown_option_is_passed_over():
     assert peer.listener.accept().smss == 800
 
 
-@both
-def test_an_ecn_setup_syn_gets_a_plain_syn_ack(family):
-    """RFC 3168 section 6.1.1: we do not do ECN, and must not refuse who does."""
-    peer = listening(family)
-    peer.inject("SEC", seq=0)
-    peer.expect("SA", ack=1)
-
-
 # Window scaling
 
 
