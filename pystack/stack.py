@@ -37,6 +37,7 @@ from pystack.addresses import MAPPED, SocketAddress, plain
 from pystack.device.base import Device
 from pystack.engine import caller, network, snapshot, thread
 from pystack.engine.engine import Engine
+from pystack.engine.virtual import VirtualDriver
 from pystack.socket import Socket
 from pystack.tcpconfig import TcpConfig
 
@@ -85,7 +86,7 @@ class Stack:
         self,
         *networks: str | Network,
         device: Device | None = None,
-        driver: str | None = None,
+        driver: str | VirtualDriver | None = None,
         address: str | Address | Iterable[str | Address] | None = None,
         mtu: int | None = None,
         seed: int | bytes | None = None,
@@ -95,7 +96,8 @@ class Stack:
         """networks: all their addresses are the stack's but those of the device's other side.
 
         device: carries its packets, and is closed with the stack.
-        driver: "thread" (by default, with a device) or "caller" (without).
+        driver: "thread" (by default, with a device) or "caller" (without); virtual networks have
+        their own.
         address: of sockets that connect or send without being bound; one for each family.
         mtu: of a stack without a device.
         seed: repeats a run, if the caller also tells the time; otherwise random.
@@ -112,7 +114,10 @@ class Stack:
         else:
             mtu = device.mtu
         self.tcp = tcp or TcpConfig()
-        self.engine = Engine(device, check_mtu(mtu), *seed_words(seed), now, self.tcp.core())
+        self._crank = driver if isinstance(driver, VirtualDriver) else None
+        self.engine = Engine(
+            device, check_mtu(mtu), *seed_words(seed), now, self.tcp.core(), self._crank
+        )
         try:
             self._set_up(device, sources)
         except BaseException:
@@ -132,6 +137,8 @@ class Stack:
                 raise ValueError(f"address {source} is not one of the stack's own")
         if self.driver == "thread":
             thread.start(self.engine)
+        elif self._crank is not None:
+            self._crank.drive(self.engine)
 
     def __repr__(self) -> str:
         networks = " ".join(map(str, self.networks))
@@ -150,6 +157,8 @@ class Stack:
     def close(self) -> None:
         """Reset all connections, end all sockets, close the device. Closing again does nothing."""
         self.engine.close()
+        if self._crank is not None:
+            self._crank.end()
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +182,7 @@ class Stack:
     @property
     def initial_timeout(self) -> float | None:
         """Of new sockets. Those of a stack that its caller turns would wait for themselves."""
-        return getdefaulttimeout() if self.driver == "thread" else 0.0
+        return 0.0 if self.driver == "caller" else getdefaulttimeout()
 
     def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> Socket:
         """As socket.socket."""
@@ -358,9 +367,13 @@ def parse_addresses(given: str | Address | Iterable[str | Address] | None) -> li
     return [ip_address(str(one)) for one in given]
 
 
-def check_driver(driver: str | None, device: Device | None, now: int | None) -> str:
+def check_driver(
+    driver: str | VirtualDriver | None, device: Device | None, now: int | None
+) -> str:
     if device is not None and not isinstance(device, Device):
         raise TypeError(f"device: a pystack.Device, not {type(device).__name__}")
+    if isinstance(driver, VirtualDriver):
+        return "virtual"
     if driver is None:
         driver = "caller" if device is None else "thread"
     if driver not in ("thread", "caller"):

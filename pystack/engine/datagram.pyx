@@ -162,7 +162,7 @@ cdef class DatagramHandle(Handle):
 
         size of pieces: of a train that is delivered whole (UDP_GRO), else 0.
         """
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef int64_t count
         cdef DatagramInfo info
         cdef PyObject* target
@@ -184,7 +184,7 @@ cdef class DatagramHandle(Handle):
 
     def recvmsg_into(self, buffer, Py_ssize_t length, int flags, timeout):
         """As recvmsg, with the count of bytes in the buffer for data; length 0: all of it."""
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef int64_t count
         cdef DatagramInfo info
         cdef Py_buffer view

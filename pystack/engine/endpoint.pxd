@@ -24,5 +24,5 @@ cdef class Handle:
     cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil
 
 # Seconds as sockets have them: None is for ever, 0 not at all.
-cdef int64_t until_from(object timeout) except -2
+cdef int64_t until_from(Engine engine, object timeout) except -2
 cdef bytes addr_bytes(const Addr* address)

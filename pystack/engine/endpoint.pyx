@@ -29,16 +29,18 @@ from pystack.engine.pythread cimport (
     PyThread_acquire_lock,
     PyThread_allocate_lock,
     PyThread_free_lock,
+    PyThread_release_lock,
     PyThread_type_lock,
     lock_wait,
 )
+from pystack.engine.world cimport turn_call, world_block
 
 cdef extern from "Python.h":
     int check_signals "PyErr_CheckSignals" ()   # -1: an exception is set, and stays so
 
 
-cdef int64_t until_from(object timeout) except -2:
-    """The clock's time at which a call with this timeout, seconds or None, gives up."""
+cdef int64_t until_from(Engine engine, object timeout) except -2:
+    """The time, by the clock that blocked calls have, at which a call with this timeout, seconds or None, gives up."""
     cdef double seconds
     if timeout is None:
         return NEVER
@@ -47,13 +49,18 @@ cdef int64_t until_from(object timeout) except -2:
         return AT_ONCE
     if seconds > 9e9:
         return NEVER
-    return clock_ns() + <int64_t>(seconds * 1e9)
+    return engine.wait_clock() + <int64_t>(seconds * 1e9)
 
 
 cdef bytes addr_bytes(const Addr* address):
     cdef uint8_t[16] octets
     addr_store16(octets, address)
     return PyBytes_FromStringAndSize(<char*>octets, 16)
+
+
+cdef void lock_wake(void* lock) noexcept nogil:
+    """How a waiter that sleeps on a lock is woken."""
+    PyThread_release_lock(lock)
 
 
 cdef int sleep(PyThread_type_lock lock, int64_t until) noexcept nogil:
@@ -106,23 +113,34 @@ cdef class Handle:
     cdef int wait(self, int events, int64_t until) noexcept nogil:
         """Sleep without the lock; the waiter was registered under the hold that found nothing."""
         cdef Waiter waiter
+        cdef PyThread_type_lock lock = NULL
         cdef int code
         if until == AT_ONCE:
             self.leave()
             return -EAGAIN
-        waiter.lock = PyThread_allocate_lock()
-        if waiter.lock == NULL:
-            self.leave()
-            return -ENOMEM
-        PyThread_acquire_lock(waiter.lock, NOWAIT_LOCK)
+        if self.engine.crank is not None:
+            waiter.wake = turn_call
+            waiter.context = &self.engine.crank.world.current.turn
+        else:
+            lock = PyThread_allocate_lock()
+            if lock == NULL:
+                self.leave()
+                return -ENOMEM
+            PyThread_acquire_lock(lock, NOWAIT_LOCK)
+            waiter.wake = lock_wake
+            waiter.context = lock
         waiter.events = events
         owner_add_waiter(&self.owner, &waiter)
         self.leave()
-        code = sleep(waiter.lock, until)
+        if lock == NULL:
+            code = world_block(self.engine.crank.world, until)
+        else:
+            code = sleep(lock, until)
         if self.engine.lock() < 0:
             return FORKED       # in the handler of a signal; the waiter is the parent's
         owner_remove_waiter(&self.owner, &waiter)
-        PyThread_free_lock(waiter.lock)
+        if lock != NULL:
+            PyThread_free_lock(lock)
         if code == TIMED_OUT and waiter.woken:
             code = 0
         if code == 0 and self.owner.endpoint == NULL:

@@ -15,6 +15,7 @@ from pystack.engine.capture cimport Capture
 from pystack.engine.owner cimport Owner
 from pystack.engine.pythread cimport PyThread_type_lock
 from pystack.engine.sleeper cimport Sleeper
+from pystack.engine.world cimport Actor
 
 cdef enum:
     AWAKE = -0x7FFFFFFFFFFFFFFF     # wakes_at of a driver that needs no waking
@@ -41,6 +42,7 @@ cdef class Engine:
     cdef bint told              # by the caller, not by the clock
     cdef int64_t told_now       # in the core's time
     cdef int64_t told_offset    # core's time less the caller's
+    cdef Actor crank            # what turns us in virtual time; None: time is real, or told
 
     # the drivers
     cdef Sleeper sleeper
@@ -68,6 +70,8 @@ cdef class Engine:
     cdef void flush(self) noexcept nogil
     cdef void input(self, Packet* packet, int64_t now) noexcept nogil
     cdef int64_t now(self) noexcept nogil
+    # By which the time-outs of blocked calls count.
+    cdef int64_t wait_clock(self) noexcept nogil
     # The device is gone: everything fails from now on.
     cdef void fail(self, int error) noexcept nogil
     cdef void add_owner(self, Owner* owner, Endpoint* endpoint) noexcept nogil

@@ -5,6 +5,7 @@ import weakref
 from typing_extensions import Self
 
 from pystack.device.base import Device
+from pystack.engine.world import Actor
 
 NAMES: tuple[str, ...]
 logger: logging.Logger
@@ -30,6 +31,7 @@ class Engine:
         seed_low: int,
         now: int | None = None,
         tcp: dict[str, int] | None = None,
+        crank: Actor | None = None,
     ) -> Self: ...
     def attach(self) -> None: ...
     def close(self) -> None: ...

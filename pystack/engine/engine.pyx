@@ -57,6 +57,7 @@ from pystack.engine.sleeper cimport (
     sleeper_release,
     sleeper_wake,
 )
+from pystack.engine.world cimport Actor
 
 import atexit
 import logging
@@ -132,14 +133,15 @@ cdef class Engine:
 
     def __cinit__(
         self, Device device, uint32_t mtu, uint64_t seed_high, uint64_t seed_low, now=None,
-        dict tcp=None,
+        dict tcp=None, Actor crank=None,
     ):
-        """now: time is the caller's, and begins here; None: the clock's.
+        """now: time is the caller's, and begins here; None: the clock's, or that of the crank.
 
         tcp: fields of the core's TcpConfig that differ from its defaults.
         """
         cdef CoreConfig config
         self.device = device
+        self.crank = crank
         self.capture = None
         self.wakes_at = AWAKE
         self.source[0] = addr_any(False)
@@ -191,7 +193,9 @@ cdef class Engine:
         cdef bint wake = False
         if self.buried_count:
             self.dig_in()
-        if self.core != NULL and core_deadline(self.core) < self.wakes_at:
+        if self.core != NULL and self.crank is not None:
+            self.crank.due(core_deadline(self.core))
+        elif self.core != NULL and core_deadline(self.core) < self.wakes_at:
             self.wakes_at = AWAKE
             wake = True
         self.inside = 0
@@ -220,7 +224,12 @@ cdef class Engine:
         self.unlock()
 
     cdef int64_t now(self) noexcept nogil:
+        if self.crank is not None:
+            return self.crank.world.now
         return self.told_now if self.told else clock_ns()
+
+    cdef int64_t wait_clock(self) noexcept nogil:
+        return clock_ns() if self.crank is None else self.crank.world.now
 
     # Packets.
 
@@ -479,12 +488,14 @@ cdef class Engine:
     def set_capture(self, writer):
         """Show every packet from now on to writer.write(packet, time_ns, outbound); None: nobody.
 
-        time_ns: since 1970, or in the caller's time if that is told.
+        time_ns: since 1970, or in the caller's time if that is told, or in virtual time.
         """
         cdef Capture capture = None
         cdef int code
         if writer is not None:
-            epoch = -self.told_offset if self.told else time.time_ns() - clock_ns()
+            epoch = -self.told_offset
+            if not self.told and self.crank is None:
+                epoch = time.time_ns() - clock_ns()
             capture = Capture(writer, epoch)
         with nogil:
             code = self.lock()

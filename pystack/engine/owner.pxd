@@ -4,12 +4,12 @@
 
 from pystack.core.endpoint cimport Endpoint
 from pystack.engine.doorbell cimport Doorbell
-from pystack.engine.pythread cimport PyThread_type_lock
 
 # One blocked call; lives on its stack.
 ctypedef struct Waiter:
     Waiter* next
-    PyThread_type_lock lock     # held until the waiter is woken
+    void (*wake)(void* context) noexcept nogil
+    void* context
     int events                  # Ready bits that it waits for; errors and hang-ups wake everyone
     bint woken                  # and taken off the list
 

@@ -14,7 +14,6 @@ from pystack.core.tcp.calls cimport tcp_poll
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.udp.layer cimport Datagram
 from pystack.engine.doorbell cimport doorbell_show
-from pystack.engine.pythread cimport PyThread_release_lock
 
 cdef enum:
     READY_FOR_ALL = READY_ERROR | READY_HANGUP
@@ -65,7 +64,7 @@ cdef void wake(Owner* owner, int events) noexcept nogil:
         if waiter.events & events:
             at[0] = waiter.next
             waiter.woken = True
-            PyThread_release_lock(waiter.lock)
+            waiter.wake(waiter.context)
         else:
             at = &waiter.next
         waiter = at[0]

@@ -34,7 +34,7 @@ from pystack.core.tcp.layer cimport (
     Tcb,
 )
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
-from pystack.engine.clock cimport AT_ONCE, clock_ns
+from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
 from pystack.engine.engine cimport Engine, addr_from
 from pystack.engine.errors cimport RAISED, check
@@ -115,7 +115,7 @@ cdef class TcpHandle(Handle):
     def accept(self, timeout):
         """(TcpHandle, address, port) of the next connection."""
         cdef TcpHandle child = TcpHandle.__new__(TcpHandle, self.engine)
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef FlowKey key
         cdef int code
         with nogil:
@@ -176,7 +176,7 @@ cdef class TcpHandle(Handle):
     def connect(self, bytes address, uint16_t port, timeout):
         """BlockingIOError (EINPROGRESS) without time to wait: the handshake goes on."""
         cdef Addr addr = addr_from(address)
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef int code
         with nogil:
             code = self.enter()
@@ -223,7 +223,7 @@ cdef class TcpHandle(Handle):
 
     def recv(self, Py_ssize_t length, int flags, timeout):
         """1 to `length` bytes; b"" at the end of the stream."""
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef int64_t count
         cdef PyObject* target
         cdef uint8_t* start
@@ -242,7 +242,7 @@ cdef class TcpHandle(Handle):
 
     def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):
         """How many bytes were put into the buffer; length 0: as many as it holds."""
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef int64_t count = 0
         cdef Py_buffer view
         if length < 0:
@@ -293,7 +293,7 @@ cdef class TcpHandle(Handle):
         return <int64_t>done if count >= 0 else count
 
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1:
-        cdef int64_t until = until_from(timeout)
+        cdef int64_t until = until_from(self.engine, timeout)
         cdef int64_t count
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -339,7 +339,7 @@ cdef class TcpHandle(Handle):
         tcb = self.tcb()
         lingers = may_wait and tcb.settings.linger and tcb.settings.linger_s
         if lingers and not tcb.receive_ring.length:
-            until = clock_ns() + <int64_t>tcb.settings.linger_s * 1_000_000_000
+            until = self.engine.wait_clock() + <int64_t>tcb.settings.linger_s * 1_000_000_000
             if tcp_shutdown(&self.engine.core.tcp, tcb, SHUT_WR) == 0:
                 while not tcp_drained(tcb):
                     code = self.wait(ANY_EVENT, until)
@@ -350,7 +350,7 @@ cdef class TcpHandle(Handle):
 
     def close(self, timeout=None):
         """Let go: data that was sent still goes out. Calls that wait end with EBADF."""
-        cdef bint may_wait = until_from(timeout) != AT_ONCE
+        cdef bint may_wait = until_from(self.engine, timeout) != AT_ONCE
         cdef int code
         with nogil:
             code = self.linger(may_wait)

@@ -14,6 +14,15 @@ cdef void icmp_port_unreachable(IpLayer* ip, const IpView* view) noexcept nogil
 cdef void icmp_protocol_unreachable(IpLayer* ip, const IpView* view) noexcept nogil
 # Destination unreachable, code administratively prohibited.
 cdef void icmp_prohibited(IpLayer* ip, const IpView* view) noexcept nogil
+# What routers say (RFC 1812 sections 4.3.3.1, 5.3.1; RFC 4443 sections 3.1 to 3.3), about `length`
+# bytes that begin with a checked IP header.
+cdef void icmp_net_unreachable(
+    IpLayer* ip, const uint8_t* offending, uint32_t length
+) noexcept nogil
+cdef void icmp_hops_exceeded(IpLayer* ip, const uint8_t* offending, uint32_t length) noexcept nogil
+cdef void icmp_too_big(
+    IpLayer* ip, const uint8_t* offending, uint32_t length, uint32_t mtu
+) noexcept nogil
 # The others are about `length` bytes that begin with a checked IP header.
 # IPv6 Parameter Problem; pointer: offset of the fault.
 cdef void icmp6_parameter_problem(

@@ -1,5 +1,5 @@
 # IP icmp: the errors that we send: which may be sent, what they quote, how many.
-# Called by: ip input, extensions and fragments; udp and tcp for closed ports.
+# Called by: ip input, extensions and fragments; udp and tcp for closed ports; link's routers.
 # RFCs: 792, 1122 section 3.2.2, 1812 section 4.3, 4443 section 2.4.
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -18,11 +18,12 @@ from pystack.core.memory.random cimport random_below
 from pystack.core.wire.address cimport Addr, addr_is_multicast
 from pystack.core.wire.bytes cimport store16
 from pystack.core.wire.icmp cimport (
-    ICMP4_ADMIN_PROHIBITED, ICMP4_PORT_UNREACHABLE, ICMP4_PROTOCOL_UNREACHABLE,
-    ICMP4_TIME_EXCEEDED, ICMP4_UNREACHABLE, ICMP6_ADMIN_PROHIBITED, ICMP6_PARAMETER_PROBLEM,
-    ICMP6_PORT_UNREACHABLE, ICMP6_TIME_EXCEEDED, ICMP6_UNKNOWN_NEXT_HEADER, ICMP6_UNKNOWN_OPTION,
-    ICMP6_UNREACHABLE, ICMP_HEADER_LENGTH, ICMP_REASSEMBLY_TIMEOUT, icmp4_is_error,
-    icmp6_is_error, icmp_build_header, icmp_checksum
+    ICMP4_ADMIN_PROHIBITED, ICMP4_FRAGMENTATION_NEEDED, ICMP4_NET_UNREACHABLE,
+    ICMP4_PORT_UNREACHABLE, ICMP4_PROTOCOL_UNREACHABLE, ICMP4_TIME_EXCEEDED, ICMP4_UNREACHABLE,
+    ICMP6_ADMIN_PROHIBITED, ICMP6_NO_ROUTE, ICMP6_PARAMETER_PROBLEM, ICMP6_PORT_UNREACHABLE,
+    ICMP6_TIME_EXCEEDED, ICMP6_TOO_BIG, ICMP6_UNKNOWN_NEXT_HEADER, ICMP6_UNKNOWN_OPTION,
+    ICMP6_UNREACHABLE, ICMP_HEADER_LENGTH, ICMP_HOPS_EXCEEDED, ICMP_REASSEMBLY_TIMEOUT,
+    icmp4_is_error, icmp6_is_error, icmp_build_header, icmp_checksum
 )
 from pystack.core.wire.ipv4 cimport (
     IPV4_HEADER_LENGTH, IPV4_OFFSET_MASK, Ipv4Header, ipv4_read
@@ -211,3 +212,32 @@ cdef void icmp_reassembly_timeout(
         report_consider(ip, offending, length, ICMP6_TIME_EXCEEDED, ICMP_REASSEMBLY_TIMEOUT, 0)
     else:
         report_consider(ip, offending, length, ICMP4_TIME_EXCEEDED, ICMP_REASSEMBLY_TIMEOUT, 0)
+
+
+cdef void icmp_net_unreachable(
+    IpLayer* ip, const uint8_t* offending, uint32_t length
+) noexcept nogil:
+    """A router knows no way to there (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1)."""
+    if offending[0] >> 4 == 6:
+        report_consider(ip, offending, length, ICMP6_UNREACHABLE, ICMP6_NO_ROUTE, 0)
+    else:
+        report_consider(ip, offending, length, ICMP4_UNREACHABLE, ICMP4_NET_UNREACHABLE, 0)
+
+
+cdef void icmp_hops_exceeded(IpLayer* ip, const uint8_t* offending, uint32_t length) noexcept nogil:
+    """A router was the last that this packet may pass (RFC 1812 section 5.3.1, RFC 4443 3.3)."""
+    if offending[0] >> 4 == 6:
+        report_consider(ip, offending, length, ICMP6_TIME_EXCEEDED, ICMP_HOPS_EXCEEDED, 0)
+    else:
+        report_consider(ip, offending, length, ICMP4_TIME_EXCEEDED, ICMP_HOPS_EXCEEDED, 0)
+
+
+cdef void icmp_too_big(
+    IpLayer* ip, const uint8_t* offending, uint32_t length, uint32_t mtu
+) noexcept nogil:
+    """A router may not fragment what is too long for its next link (RFC 1191 4, RFC 4443 3.2)."""
+    if offending[0] >> 4 == 6:
+        report_consider(ip, offending, length, ICMP6_TOO_BIG, 0, mtu)
+    else:
+        report_consider(
+            ip, offending, length, ICMP4_UNREACHABLE, ICMP4_FRAGMENTATION_NEEDED, mtu & 0xFFFF)

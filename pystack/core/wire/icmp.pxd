@@ -45,6 +45,7 @@ cdef enum Icmp6Type:
     ICMP6_LISTENER_REPORT_2 = 143
 
 cdef enum Icmp6Code:
+    ICMP6_NO_ROUTE = 0              # of ICMP6_UNREACHABLE
     ICMP6_ADMIN_PROHIBITED = 1      # of ICMP6_UNREACHABLE
     ICMP6_PORT_UNREACHABLE = 4
     ICMP6_ERRONEOUS_FIELD = 0       # of ICMP6_PARAMETER_PROBLEM
@@ -53,6 +54,7 @@ cdef enum Icmp6Code:
     ICMP6_INCOMPLETE_CHAIN = 3      # RFC 7112
 
 cdef enum:
+    ICMP_HOPS_EXCEEDED = 0          # code of Time Exceeded, in both
     ICMP_REASSEMBLY_TIMEOUT = 1     # code of Time Exceeded, in both
 
 # Write type, code and the second word, leaving the checksum 0.

@@ -1,0 +1,356 @@
+# Way: one direction of a simulated wire.
+# Called by: node (enqueue), world (act), pystack.link (the settings).
+# RFCs: none; Gilbert 1960, Elliott 1963 (bursts of loss).
+#
+# A packet waits in the queue until the wire is free, is put on it bit by bit, and then flies. What
+# happens to it there is decided when its last bit has left, so lost packets have used the wire too.
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from pystack.core.memory.packet cimport (
+    CSUM_FULL,
+    Packet,
+    PacketQueue,
+    PacketSlab,
+    packet_free,
+    packet_new,
+    packet_pop,
+    packet_push,
+    packet_queue_release,
+    packet_slab_release,
+)
+from pystack.core.memory.random cimport random_init, random_next
+from pystack.core.wire.bytes cimport load16, store16
+from pystack.core.wire.checksum cimport csum_update16
+from pystack.engine.clock cimport NEVER
+from pystack.engine.world cimport Actor, World
+
+cdef enum:
+    SECOND = 1_000_000_000
+    HELD_LIMIT = 64 << 20       # bytes of packets that fly or are held; more is lost
+    ECN_CE = 3
+
+
+cdef inline int64_t* arrival_of(Packet* packet) noexcept nogil:
+    """A packet's own note: when it arrives."""
+    return <int64_t*>packet.control
+
+
+cdef Packet* copy_of(PacketSlab* slab, const Packet* packet) except NULL:
+    cdef Packet* copy = packet_new(slab, packet.length)
+    if copy == NULL:
+        raise MemoryError
+    memcpy(copy.data, packet.data, packet.length)
+    copy.length = packet.length
+    copy.csum = packet.csum
+    return copy
+
+
+cdef bint mark_congestion(Packet* packet) noexcept nogil:
+    """Set CE if the packet is of an ECN-capable transport (RFC 3168 section 5)."""
+    cdef uint8_t* ip = packet.data
+    cdef uint16_t word
+    if ip[0] >> 4 == 4:
+        if not ip[1] & ECN_CE:
+            return False
+        word = load16(ip)
+        ip[1] |= ECN_CE
+        store16(ip + 10, csum_update16(load16(ip + 10), word, load16(ip)))
+    else:
+        if not ip[1] >> 4 & ECN_CE:
+            return False
+        ip[1] |= ECN_CE << 4
+    return True
+
+
+cdef class Ether:
+    """The memory for packets on the wires of one network."""
+
+    def __dealloc__(self):
+        packet_slab_release(&self.slab)
+
+    @property
+    def live_packets(self):
+        return self.slab.live
+
+
+cdef class Receiver:
+    """Where a way leads to."""
+
+    cdef int arrive(self, Packet* packet, int port) except -1:
+        raise NotImplementedError
+
+
+cdef class Way(Actor):
+    """One direction of a wire; its settings change with `set`."""
+
+    def __cinit__(
+        self, World world, Ether ether, str name, uint64_t seed_high, uint64_t seed_low
+    ):
+        cdef uint64_t[2] seed = [seed_high, seed_low]
+        cdef int effect
+        world.add(self)
+        self.name = name
+        self.ether = ether
+        for effect in range(<int>EFFECT_COUNT):
+            seed[1] = seed_low + <uint64_t>effect
+            random_init(&self.random[effect], seed)
+        memset(&self.settings, 0, sizeof(self.settings))
+
+    def connect(self, Receiver receiver, int port):
+        """Say where it leads to; port: what is there calls it so."""
+        self.receiver = receiver
+        self.port = port
+
+    # What an application may do, at any time.
+
+    def set(self, **changes):
+        """Change settings by the names in WaySettings."""
+        cdef WaySettings* s = &self.settings
+        if "delay" in changes:
+            s.delay = changes["delay"]
+        if "jitter" in changes:
+            s.jitter = changes["jitter"]
+        if "reorder_by" in changes:
+            s.reorder_by = changes["reorder_by"]
+        if "rate" in changes:
+            s.rate = changes["rate"]
+        if "queue_packets" in changes:
+            s.queue_packets = changes["queue_packets"]
+        if "queue_bytes" in changes:
+            s.queue_bytes = changes["queue_bytes"]
+        if "mark" in changes:
+            s.mark = changes["mark"]
+        if "loss" in changes:
+            s.loss_good, s.loss_bad, s.good_to_bad, s.bad_to_good = changes["loss"]
+        if "reorder" in changes:
+            s.reorder = changes["reorder"]
+        if "duplicate" in changes:
+            s.duplicate = changes["duplicate"]
+        if "corrupt" in changes:
+            s.corrupt = changes["corrupt"]
+        if "mtu" in changes:
+            s.mtu = changes["mtu"]
+        if "black_hole" in changes:
+            s.black_hole = changes["black_hole"]
+
+    def partition(self):
+        """Lose everything from now on, what is on its way included."""
+        self.cut = True
+
+    def heal(self):
+        self.cut = False
+
+    def hold(self):
+        """Let nothing arrive from now on; nothing is lost."""
+        self.held = True
+        self.set_due()
+
+    def release(self):
+        """Let everything arrive that was held, in its order."""
+        self.held = False
+        self.set_due()
+
+    @property
+    def mtu(self):
+        """0: no limit."""
+        return self.settings.mtu
+
+    @property
+    def queued(self):
+        """Packets that wait for the wire."""
+        return self.waiting.count
+
+    @property
+    def flying_packets(self):
+        return self.flying.count + self.late.count + (self.sending != NULL)
+
+    def close(self):
+        """Free all that is on it."""
+        packet_queue_release(&self.ether.slab, &self.waiting)
+        packet_queue_release(&self.ether.slab, &self.flying)
+        packet_queue_release(&self.ether.slab, &self.late)
+        if self.sending != NULL:
+            packet_free(&self.ether.slab, self.sending)
+            self.sending = NULL
+        self.on_depart = self.on_arrive = self.filter = None
+        self.due(NEVER)
+
+    # A packet's way.
+
+    cdef int enqueue(self, Packet* packet) except -1:
+        """Put a packet on the wire, or into the queue, or drop it because that is full."""
+        self.packets += 1
+        if self.sending == NULL:
+            return self.transmit(packet)
+        if (self.waiting.count >= self.settings.queue_packets
+                or self.waiting_bytes + packet.length > self.settings.queue_bytes):
+            self.overflowed += 1
+            if self.on_depart is not None:
+                self.tell(self.on_depart, packet, "queue full")
+            return self.drop(packet)
+        if self.settings.mark and self.waiting.count >= self.settings.mark:
+            self.marked += mark_congestion(packet)
+        packet_push(&self.waiting, packet)
+        self.waiting_bytes += packet.length
+        self.longest_queue = max(self.longest_queue, <uint64_t>self.waiting.count)
+        return 0
+
+    cdef int transmit(self, Packet* packet) except -1:
+        """The wire is free: begin to put a packet on it."""
+        cdef int64_t now = self.world.now
+        if self.settings.rate <= 0:
+            self.depart(packet)
+            return self.set_due()
+        self.sending = packet
+        self.sent_at = now + <int64_t>(packet.length * 8 * <double>SECOND / self.settings.rate)
+        return self.set_due()
+
+    cdef int act(self) except -1:
+        """Something has left, or arrives."""
+        cdef Packet* packet = self.sending
+        if packet != NULL and self.sent_at <= self.world.now:
+            self.sending = NULL
+            self.depart(packet)
+            while self.sending == NULL and self.waiting.first != NULL:
+                packet = packet_pop(&self.waiting)
+                self.waiting_bytes -= packet.length
+                self.transmit(packet)
+        self.arrive()
+        return self.set_due()
+
+    cdef int set_due(self) except -1:
+        cdef int64_t when = NEVER
+        if self.sending != NULL:
+            when = self.sent_at
+        if not self.held:
+            if self.flying.first != NULL:
+                when = min(when, arrival_of(self.flying.first)[0])
+            if self.late.first != NULL:
+                when = min(when, arrival_of(self.late.first)[0])
+        self.due(max(when, self.world.now))
+        return 0
+
+    cdef int depart(self, Packet* packet) except -1:
+        """The last bit has left: what happens to it on its way?"""
+        cdef WaySettings* s = &self.settings
+        cdef int64_t arrival = self.world.now + s.delay
+        cdef Packet* copy = NULL
+        cdef bint late
+        what = None
+        if self.cut:
+            self.partitioned += 1
+            if self.on_depart is not None:
+                self.tell(self.on_depart, packet, "partition")
+            return self.drop(packet)
+        if self.is_lost(packet):
+            self.lost += 1
+            if self.on_depart is not None:
+                self.tell(self.on_depart, packet, "lost")
+            return self.drop(packet)
+        if s.jitter:
+            arrival += <int64_t>(
+                (random_next(&self.random[<int>EFFECT_JITTER]) >> 11) * (2.0 * s.jitter) / 2.0**53)
+            arrival = max(arrival - s.jitter, self.world.now)
+        if self.chance(EFFECT_CORRUPT, s.corrupt):
+            self.corrupted += 1
+            what = "corrupted"
+        late = self.chance(EFFECT_REORDER, s.reorder)
+        if late:
+            self.reordered += 1
+            arrival += s.reorder_by
+            what = "held back"
+        if self.chance(EFFECT_DUPLICATE, s.duplicate):
+            self.duplicated += 1
+            copy = copy_of(&self.ether.slab, packet)
+            what = "duplicated"
+        if self.on_depart is not None:
+            self.tell(self.on_depart, packet, what)
+        if what == "corrupted":
+            spoil(packet, random_next(&self.random[<int>EFFECT_CORRUPT]))
+        self.fly(packet, arrival, late)
+        if copy != NULL:
+            self.fly(copy, arrival, late)
+        return 0
+
+    cdef bint chance(self, Effect effect, double probability):
+        """Whether it happens this time."""
+        if probability <= 0:
+            return False
+        return (random_next(&self.random[<int>effect]) >> 11) / 2.0**53 < probability
+
+    cdef bint is_lost(self, Packet* packet) except -1:
+        cdef WaySettings* s = &self.settings
+        if s.good_to_bad > 0:
+            if self.chance(EFFECT_LOSS, s.bad_to_good if self.bad else s.good_to_bad):
+                self.bad = not self.bad
+        else:
+            self.bad = False
+        if self.chance(EFFECT_LOSS, s.loss_bad if self.bad else s.loss_good):
+            return True
+        if self.filter is None:
+            return False
+        return not self.filter(PyBytes_FromStringAndSize(<char*>packet.data, packet.length))
+
+    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1:
+        cdef Packet** at
+        if self.held_bytes + packet.capacity > HELD_LIMIT:
+            self.overflowed += 1
+            return self.drop(packet)
+        self.held_bytes += packet.capacity
+        if not late:
+            self.last_arrival = arrival = max(arrival, self.last_arrival)
+            arrival_of(packet)[0] = arrival
+            packet_push(&self.flying, packet)
+            return 0
+        arrival_of(packet)[0] = arrival
+        at = &self.late.first
+        while at[0] != NULL and arrival_of(at[0])[0] <= arrival:
+            at = &at[0].next
+        packet.next = at[0]
+        at[0] = packet
+        self.late.count += 1
+        if packet.next == NULL:
+            self.late.last = packet
+        return 0
+
+    cdef int arrive(self) except -1:
+        """Deliver what has arrived by now."""
+        cdef PacketQueue* queue
+        cdef Packet* packet
+        while not self.held:
+            queue = &self.flying
+            if self.late.first != NULL and (
+                    queue.first == NULL
+                    or arrival_of(self.late.first)[0] < arrival_of(queue.first)[0]):
+                queue = &self.late
+            if queue.first == NULL or arrival_of(queue.first)[0] > self.world.now:
+                return 0
+            packet = packet_pop(queue)
+            self.held_bytes -= packet.capacity
+            if self.cut:
+                self.partitioned += 1
+                self.drop(packet)
+                continue
+            self.delivered += 1
+            self.delivered_bytes += packet.length
+            if self.on_arrive is not None:
+                self.tell(self.on_arrive, packet, None)
+            self.receiver.arrive(packet, self.port)
+        return 0
+
+    cdef int drop(self, Packet* packet) except -1:
+        packet_free(&self.ether.slab, packet)
+        return 0
+
+    cdef int tell(self, object whom, Packet* packet, str what) except -1:
+        whom(PyBytes_FromStringAndSize(<char*>packet.data, packet.length), self.world.now, what)
+        return 0
+
+
+cdef void spoil(Packet* packet, uint64_t where) noexcept nogil:
+    """Turn over one bit, so that whoever receives it has to look at the checksums."""
+    cdef uint32_t bit = <uint32_t>(where % (<uint64_t>packet.length * 8))
+    packet.data[bit >> 3] ^= 1 << (bit & 7)
+    packet.csum = CSUM_FULL
