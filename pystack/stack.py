@@ -367,9 +367,7 @@ def parse_addresses(given: str | Address | Iterable[str | Address] | None) -> li
     return [ip_address(str(one)) for one in given]
 
 
-def check_driver(
-    driver: str | VirtualDriver | None, device: Device | None, now: int | None
-) -> str:
+def check_driver(driver: str | VirtualDriver | None, device: Device | None, now: int | None) -> str:
     if device is not None and not isinstance(device, Device):
         raise TypeError(f"device: a pystack.Device, not {type(device).__name__}")
     if isinstance(driver, VirtualDriver):

@@ -40,7 +40,7 @@ cdef extern from "Python.h":
 
 
 cdef int64_t until_from(Engine engine, object timeout) except -2:
-    """The time, by the clock that blocked calls have, at which a call with this timeout, seconds or None, gives up."""
+    """The time at which a call with this timeout, seconds or None, gives up: of wait_clock."""
     cdef double seconds
     if timeout is None:
         return NEVER

@@ -444,7 +444,7 @@ cdef class World:
         return True
 
     def close(self):
-        """End the functions that still wait, by raising Closed there; then nothing runs any more."""
+        """End the functions that still wait, by raising Closed there; nothing runs any more."""
         cdef Task task
         if self.closed:
             return

@@ -29,8 +29,11 @@ class GilbertElliott:
     good: Quantity = 0.0
 
     def words(self) -> tuple[float, float, float, float]:
-        return chance(self.good), chance(self.bad), chance(self.good_to_bad), chance(
-            self.bad_to_good
+        return (
+            chance(self.good),
+            chance(self.bad),
+            chance(self.good_to_bad),
+            chance(self.bad_to_good),
         )
 
 
@@ -122,9 +125,7 @@ def queue_limits(queue: int | str | None) -> tuple[int, int]:
     return packets, UNLIMITED
 
 
-def loss_words(
-    loss: Quantity | GilbertElliott, burst: float
-) -> tuple[float, float, float, float]:
+def loss_words(loss: Quantity | GilbertElliott, burst: float) -> tuple[float, float, float, float]:
     """Loss when good and when bad, good to bad, bad to good."""
     if isinstance(loss, GilbertElliott):
         return loss.words()

@@ -1,6 +1,5 @@
 from collections.abc import Callable
 
-
 from pystack.engine.world import Actor, World
 
 Tap = Callable[[bytes, int, str | None], object]

@@ -31,13 +31,19 @@ DAY = 86_400
 
 PathOrFile = str | os.PathLike[str] | BinaryFile
 T = TypeVar("T")
+H = TypeVar("H", bound="Host")
 
 
 class Host(Stack):
     """A host of a virtual network: a Stack, whose sockets wait in virtual time."""
 
     def __init__(
-        self, net: VirtualNetwork, name: str, networks: Iterable[str], mtu: int | None, **options: Any
+        self,
+        net: VirtualNetwork,
+        name: str,
+        networks: Iterable[str],
+        mtu: int | None,
+        **options: Any,
     ) -> None:
         """By VirtualNetwork.host and router only."""
         driver = VirtualDriver(net._world)
@@ -259,7 +265,7 @@ class VirtualNetwork:
     """
 
     def __init__(self, seed: int = 0, *, limit: Quantity = DAY, **link: Unpack[Quality]) -> None:
-        """seed: of all that is random. limit: virtual time that raises TimeLimit when it is reached.
+        """seed: of all that is random. limit: the time that raises TimeLimit when it is reached.
 
         The other arguments are defaults for links.
         """
@@ -301,20 +307,19 @@ class VirtualNetwork:
 
     def _add(
         self,
-        kind: type[T],
+        kind: type[H],
         addresses: tuple[str, ...],
         name: str | None,
         mtu: int | None,
         options: dict[str, Any],
-    ) -> T:
+    ) -> H:
         name = addresses[0] if name is None and addresses else name or ""
         if name in self.hosts:
             raise ValueError(f"the network has a host {name!r} already")
         options.setdefault("seed", f"{self.seed} host {len(self.hosts)}".encode())
-        host = kind(self, name, addresses, mtu, **options)  # type: ignore[call-arg]
-        assert isinstance(host, Host)
+        host = kind(self, name, addresses, mtu, **options)
         self.hosts[name] = host
-        return host  # type: ignore[return-value]
+        return host
 
     def link(
         self,
@@ -330,7 +335,7 @@ class VirtualNetwork:
         delay, jitter: durations ("20ms", 0.02); jitter varies the delay, packets stay in order.
         rate ("10Mbit/s", 10e6); queue: packets (20) or bytes ("64KB") that wait for the wire.
         mark: packets in the queue from which on ECN marks those that may be marked.
-        loss ("2%", 0.02, GilbertElliott(...)); burst: how many packets are lost in a row, on average.
+        loss ("2%", 0.02, GilbertElliott(...)); burst: how many are lost in a row, on average.
         reorder: share of packets held back by reorder_by; duplicate, corrupt (one bit): shares.
         mtu; oversize: "report" (routers send errors) or "drop" (a black hole).
         filter: called with each packet; what it returns False for is lost.
@@ -357,7 +362,8 @@ class VirtualNetwork:
         """Tell every node the shortest ways to all the others."""
         for host in self.hosts.values():
             found = routes_from(
-                host, lambda one: [Neighbour(link.other(one), at) for at, link in enumerate(one.links)]
+                host,
+                lambda one: [Neighbour(link.other(one), at) for at, link in enumerate(one.links)],
             )
             routes = [
                 (*prefix_of(prefix), host.links.index(link)) for prefix, link in host.given_routes
@@ -426,7 +432,7 @@ class VirtualNetwork:
         return value
 
     def settle(self, timeout: Quantity | None = None) -> bool:
-        """Run until nothing is left to happen: no packet on its way, no timer; False: not in time."""
+        """Run until nothing is left to happen, no packet, no timer; False: not in time."""
         until = None if timeout is None else self.now_ns + duration_ns(timeout)
         return self._world.settle(until)
 
@@ -455,7 +461,7 @@ class VirtualNetwork:
     # The end.
 
     def close(self) -> None:
-        """End the functions that still run, the hosts and the captures. Closing again does nothing."""
+        """End all functions, hosts and captures. Closing again does nothing."""
         self._world.close()
         for host in self.hosts.values():
             host.close()
@@ -504,4 +510,3 @@ class VirtualNetwork:
 def file_name(name: str) -> str:
     """A host's or test's name as that of a file, on every system."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-
