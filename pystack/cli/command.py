@@ -15,6 +15,7 @@ import click
 
 from pystack import __version__
 from pystack.cli.doctor import doctor
+from pystack.cli.drill import drill
 from pystack.cli.failure import FAILED, Fault, explain, one_line
 from pystack.cli.nc import nc
 from pystack.cli.ping import ping
@@ -72,5 +73,5 @@ def pystack(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (serve, run, ping, nc, doctor):
+for command in (serve, run, ping, nc, drill, doctor):
     pystack.add_command(command)

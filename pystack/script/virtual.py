@@ -1,0 +1,175 @@
+"""pystack in virtual time as the target of scripts: nothing sleeps, nothing is left to chance.
+
+Called by: the runner.
+RFCs: none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import replace
+from typing import Any
+
+from pystack.script.commands import Environment
+from pystack.script.errors import Unsupported
+from pystack.script.settings import Settings
+from pystack.script.world import Target
+from pystack.stack import Stack
+from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
+
+START = 1_000_000_000_000  # ns: the stack has been there for a while when a script begins
+SEED = 1
+STUCK = 10_000  # turns without time passing
+POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP = 1, 4, 8, 16, 0x2000
+POLLRDNORM, POLLWRNORM = 0x40, 0x100
+
+
+class VirtualTarget(Target):
+    """A stack with one address, turned by hand."""
+
+    emulated = True
+    real_time = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.config = TcpConfig()
+        self.environment = Environment()
+        self._stack: Stack | None = None
+        self._now = START
+        self._turns = 0
+        self._sent: list[tuple[int, bytes]] = []
+
+    @property
+    def stack(self) -> Stack:
+        """Made when it is first needed: until then commands can configure it."""
+        if self._stack is None:
+            local = self.settings.local
+            self._stack = Stack(
+                f"{local}/{local.max_prefixlen}",
+                address=local,
+                mtu=self.environment.mtu or self.settings.mtu,
+                seed=SEED,
+                now=self._now,
+                tcp=self.config,
+            )
+        return self._stack
+
+    def configure(self, environment: Environment) -> None:
+        before = self.environment
+        self.environment = replace(environment, route=dict(environment.route))
+        config = self.config_of(environment)
+        if self._stack is not None:
+            if environment.mtu != before.mtu:
+                raise Unsupported("another MTU while the script runs")
+            if config != self.config:
+                self._stack.configure(config)
+            if environment.flush_metrics != before.flush_metrics:
+                self._stack.forget_metrics()
+        self.config = config
+
+    def config_of(self, environment: Environment) -> TcpConfig:
+        """Settings and route attributes as a TcpConfig."""
+        try:
+            config = TcpConfig.from_sysctls(environment.sysctls)
+        except UnsupportedSysctls as problem:
+            raise Unsupported(f"the setting {problem}") from None
+        except ValueError as problem:
+            raise Unsupported(str(problem)) from None
+        for name, value in environment.route.items():
+            config = with_route(config, name, value)
+        return config
+
+    def start(self) -> None:
+        return
+
+    def now(self) -> int:
+        return self._now - START
+
+    # Time.
+
+    def advance(self, until: int, wake: int | None) -> bool:
+        limit = until if wake is None else min(until, wake)
+        due = self._stack.deadline if self._stack is not None else None
+        if due is not None and due - START <= limit:
+            self._turn(max(due, self._now))
+            return False
+        self._turn(max(limit + START, self._now))
+        return limit == until
+
+    def _turn(self, now: int) -> None:
+        self._turns = self._turns + 1 if now == self._now else 0
+        if self._turns > STUCK:
+            raise RuntimeError("the stack asks again and again to be called, but time stands still")
+        self._now = now
+        if self._stack is not None:
+            self._stack.poll(now)
+            self._collect()
+
+    def _collect(self) -> None:
+        for packet in self.stack.transmit():
+            if not self.environment.drop_output:
+                self._sent.append((self.now(), packet))
+
+    def packets(self) -> list[tuple[int, bytes]]:
+        if self._stack is not None:
+            self._collect()
+        sent, self._sent = self._sent, []
+        return sent
+
+    def inject(self, packet: bytes) -> None:
+        self.stack.receive(packet, self._now)
+        self._collect()
+
+    # Sockets.
+
+    def socket(self, family: int, kind: int, protocol: int) -> socket.socket:
+        return self.stack.socket(family, kind, protocol)
+
+    def ready(self, sock: Any) -> int:
+        bits = sock._handle.poll()
+        events = 0
+        if bits & 1:
+            events |= POLLIN | POLLRDNORM
+        if bits & 2:
+            events |= POLLOUT | POLLWRNORM
+        if bits & 4:
+            events |= POLLERR
+        if bits & 8:
+            events |= POLLHUP
+        if bits & 16:
+            events |= POLLRDHUP
+        return events
+
+    def queues(self, sock: Any) -> tuple[int, int, int]:
+        queues = getattr(sock._handle, "queues", None)
+        if queues is None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        received, sent, unsent = queues()
+        return received, sent, unsent
+
+    def close(self) -> None:
+        if self._stack is not None:
+            self._stack.close()
+
+
+def with_route(config: TcpConfig, name: str, value: str) -> TcpConfig:
+    """An attribute of the only route there is."""
+    try:
+        if name == "initcwnd":
+            return replace(config, initial_window=int(value))
+        if name == "rto_min":
+            seconds = (
+                float(value.removesuffix("ms")) / 1000
+                if value.endswith("ms")
+                else (
+                    float(value.removesuffix("s")) if value.endswith("s") else float(value) / 1000
+                )
+            )
+            return replace(config, rto_min=seconds)
+        if name == "congctl":
+            return replace(config, congestion_control=value)
+    except ValueError as problem:
+        raise Unsupported(f"the route attribute {name} {value}: {problem}") from None
+    raise Unsupported(f"the route attribute {name}")
