@@ -333,6 +333,19 @@ class Socket(socket.socket):
         sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
         return sent
 
+    # What is queued, and what would not block.
+
+    def queued(self) -> tuple[int, int, int]:
+        """Bytes of a stream: to be read, not acknowledged yet, not sent yet.
+
+        What Linux's ioctls SIOCINQ, SIOCOUTQ and SIOCOUTQNSD tell.
+        """
+        return self._stream().queues()
+
+    def poll(self) -> int:
+        """What poll() would report of a kernel's socket: POLLIN, POLLOUT and so on."""
+        return sockopt.poll_events(self._handle.poll())
+
     # Options.
 
     def setsockopt(

@@ -110,6 +110,23 @@ ControlMessage = tuple[int, int, bytes]
 Arrival = tuple[bytes, int, int, int]
 
 
+# Linux's events of poll, by the engine's ready bits.
+POLL = (
+    (0x01, 0x001 | 0x040),  # read: POLLIN, POLLRDNORM
+    (0x02, 0x004 | 0x100),  # write: POLLOUT, POLLWRNORM
+    (0x04, 0x008),  # error: POLLERR
+    (0x08, 0x010),  # both directions are over: POLLHUP
+    (0x10, 0x2000),  # the peer sends nothing more: POLLRDHUP
+)
+
+
+def poll_events(ready: int) -> int:
+    events = 0
+    for bit, event in POLL:
+        events |= event if ready & bit else 0
+    return events
+
+
 def control_messages(asked: Iterable[tuple[int, int]], arrival: Arrival) -> list[ControlMessage]:
     """What recvmsg tells with a datagram, of that which was asked for."""
     address, gso_size, ttl, tos = arrival

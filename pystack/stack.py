@@ -278,6 +278,14 @@ class Stack:
             raise ValueError(f"protocol {protocol!r}: not one of {', '.join(PROTOCOLS)}")
         network.serve(self.engine, SERVICES[service], PROTOCOLS[protocol], port)
 
+    def configure(self, tcp: TcpConfig) -> None:
+        """Change what Linux keeps in its TCP sysctls, as sysctl does on a running system.
+
+        Sizes of buffers, algorithms and options are those of sockets made from now on.
+        """
+        self.engine.configure_tcp(tcp.core())
+        self.tcp = tcp
+
     # What it does.
 
     def counters(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`pystack drill`: packet scripts against pystack, in virtual time, or against this machine's kernel.
+"""`pystack drill`: packet scripts against pystack in virtual time, or against the kernel.
 
 Called by: command.
 RFCs: none.

@@ -16,6 +16,7 @@ cdef enum Ready:
     READY_WRITE = 0x02          # room to send; or connect has succeeded
     READY_ERROR = 0x04          # `error` was set
     READY_HANGUP = 0x08         # both directions are over
+    READY_END = 0x10            # the peer sends nothing more; only asked for (poll), never notified
 
 cdef enum Service:
     SERVICE_NONE = 0

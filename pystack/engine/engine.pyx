@@ -452,6 +452,21 @@ cdef class Engine:
     def closed(self):
         return self.failure == EBADF
 
+    def configure_tcp(self, dict tcp):
+        """Change the core's TcpConfig, as far as that is read when something happens."""
+        cdef int code
+        cdef TcpConfig config
+        with nogil:
+            code = self.lock()
+        check(code)
+        try:
+            if self.core != NULL:
+                config = configured(self.core.tcp.config, tcp)
+                self.core.tcp.config = config
+        finally:
+            with nogil:
+                self.unlock()
+
     # What it tells.
 
     cdef dict read_counters(self):

@@ -188,6 +188,22 @@ cdef class TcpHandle(Handle):
                     self.leave()
         check(code)
 
+    def queues(self):
+        """Bytes: received and not read; not acknowledged; not sent for the first time."""
+        cdef Tcb* tcb
+        cdef int64_t received = 0, sent = 0, unsent = 0
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                tcb = self.tcb()
+                received = tcb.receive_ring.length
+                sent = tcb.send_ring.length
+                unsent = sent - min(sent, <int64_t>(tcb.snd_nxt - tcb.snd_una))
+                self.leave()
+        check(code)
+        return received, sent, unsent
+
     # Receiving.
 
     cdef int64_t receive(

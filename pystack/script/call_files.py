@@ -113,11 +113,13 @@ def sendfile(world: World, call: Call) -> Steps:
     if source.kind == "socket":
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     done = 0
+
+    def attempt() -> int:
+        return int(target.sock.send(bytes(count - done)))
+
     while done < count:
         try:
-            done += yield from world.wait(
-                target, lambda: target.sock.send(bytes(count - done)), target.send_timeout
-            )
+            done += yield from world.wait(target, attempt, target.send_timeout)
         except BlockingIOError:
             if done:
                 break

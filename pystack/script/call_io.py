@@ -37,7 +37,7 @@ def receive(world: World, one: Descriptor, size: int, flags: int) -> Steps:
         return len(sock.recv(size - done, flags))
 
     while True:
-        count = yield from world.wait(one, attempt, one.receive_timeout, may_block)
+        count: int = yield from world.wait(one, attempt, one.receive_timeout, may_block)
         done += count
         more = all_of_it and world.target.emulated and not one.nonblocking
         if not (more and count and done < size and may_block):

@@ -192,7 +192,7 @@ def kernel_epoll(world: World, epoll: Descriptor, most: int, timeout: int) -> li
 
 def epoll_look(world: World, epoll: Descriptor, most: int) -> list[tuple[int, int]]:
     """(data, events) of what is ready: by level, or at an edge since the last look."""
-    found = []
+    found: list[tuple[int, int]] = []
     for fd, watched in list(epoll.watched.items()):
         one = world.descriptors.get(fd)
         if one is None or one.sock is None:

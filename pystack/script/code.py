@@ -22,6 +22,10 @@ MEMINFO = (
 )  # fmt: skip
 VEGAS = struct.Struct("=4I")
 DCTCP = struct.Struct("=HHIII")
+DCTCP_FIELDS = (
+    "dctcp_enabled", "dctcp_ce_state", "dctcp_alpha", "dctcp_ab_ecn", "dctcp_ab_tot",
+)  # fmt: skip
+VEGAS_FIELDS = ("tcpv_enabled", "tcpv_rttcnt", "tcpv_rtt", "tcpv_minrtt")
 BBR = struct.Struct("=5I")
 
 
@@ -109,10 +113,7 @@ def congestion_info(sock: Any) -> dict[str, int]:
             "bbr_cwnd_gain": cwnd,
         }
     if name == b"dctcp" and len(data) >= DCTCP.size:
-        fields = DCTCP.unpack_from(data)
-        keys = ("dctcp_enabled", "dctcp_ce_state", "dctcp_alpha", "dctcp_ab_ecn", "dctcp_ab_tot")
-        return dict(zip(keys, fields, strict=True))
+        return dict(zip(DCTCP_FIELDS, DCTCP.unpack_from(data), strict=True))
     if len(data) >= VEGAS.size:
-        keys = ("tcpv_enabled", "tcpv_rttcnt", "tcpv_rtt", "tcpv_minrtt")
-        return dict(zip(keys, VEGAS.unpack_from(data), strict=True))
+        return dict(zip(VEGAS_FIELDS, VEGAS.unpack_from(data), strict=True))
     return {}

@@ -40,7 +40,7 @@ class Plan:
 
 
 def find_scripts(paths: Iterable[str]) -> list[str]:
-    """Files as they are given, and all *.pkt of folders; FileNotFoundError for what is not there."""
+    """Files as they are given, and all *.pkt of folders; FileNotFoundError if there are none."""
     found: list[str] = []
     for path in paths:
         if os.path.isdir(path):

@@ -130,7 +130,7 @@ class Lexer:
             return None
         self.at = match.end()
         self._peeked = None
-        return match[0]
+        return match.group()
 
     def sees(self, pattern: re.Pattern[str]) -> bool:
         """Whether a pattern matches here, after blanks."""

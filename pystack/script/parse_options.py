@@ -42,7 +42,7 @@ def parse_tcp_options(tokens: Tokens, inbound: bool, dialect: str) -> tuple[TcpO
         tokens.take()
         tokens.expect(">")
         return None
-    found = []
+    found: list[TcpOption] = []
     while not tokens.sees(">") or found:
         found.append(parse_option(tokens, inbound, dialect))
         if not tokens.accept(","):

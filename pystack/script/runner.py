@@ -243,9 +243,9 @@ class Run:
     # Calls.
 
     def call(self, event: Event, call: Call, due: Due) -> None:
-        if self.pending is not None and not self.wait_pending(GRACE):
-            if call.returns_at is not None:
-                raise Mismatch("a call that blocks while another one still does")
+        free = self.pending is None or self.wait_pending(GRACE)
+        if not free and call.returns_at is not None:
+            raise Mismatch("a call that blocks while another one still does")
         returns = None
         if call.returns_at is not None:
             returns = call.returns_at + (due.base if call.returns_relative else 0)

@@ -6,8 +6,6 @@ RFCs: none.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from dataclasses import replace
 from typing import Any
@@ -22,8 +20,6 @@ from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
 START = 1_000_000_000_000  # ns: the stack has been there for a while when a script begins
 SEED = 1
 STUCK = 10_000  # turns without time passing
-POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP = 1, 4, 8, 16, 0x2000
-POLLRDNORM, POLLWRNORM = 0x40, 0x100
 
 
 class VirtualTarget(Target):
@@ -66,7 +62,7 @@ class VirtualTarget(Target):
             if config != self.config:
                 self._stack.configure(config)
             if environment.flush_metrics != before.flush_metrics:
-                self._stack.forget_metrics()
+                self._forget_metrics(self._stack)
         self.config = config
 
     def config_of(self, environment: Environment) -> TcpConfig:
@@ -80,6 +76,13 @@ class VirtualTarget(Target):
         for name, value in environment.route.items():
             config = with_route(config, name, value)
         return config
+
+    def _forget_metrics(self, stack: Stack) -> None:
+        """What is remembered of destinations, cookies included."""
+        forget = getattr(stack, "forget_metrics", None)
+        if forget is None:
+            raise Unsupported("forgetting metrics while the script runs")
+        forget()
 
     def start(self) -> None:
         return
@@ -128,25 +131,10 @@ class VirtualTarget(Target):
         return self.stack.socket(family, kind, protocol)
 
     def ready(self, sock: Any) -> int:
-        bits = sock._handle.poll()
-        events = 0
-        if bits & 1:
-            events |= POLLIN | POLLRDNORM
-        if bits & 2:
-            events |= POLLOUT | POLLWRNORM
-        if bits & 4:
-            events |= POLLERR
-        if bits & 8:
-            events |= POLLHUP
-        if bits & 16:
-            events |= POLLRDHUP
-        return events
+        return int(sock.poll())
 
     def queues(self, sock: Any) -> tuple[int, int, int]:
-        queues = getattr(sock._handle, "queues", None)
-        if queues is None:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        received, sent, unsent = queues()
+        received, sent, unsent = sock.queued()
         return received, sent, unsent
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.endpoint cimport READY_END, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE
 from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
@@ -364,11 +364,14 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     if tcb.state == STATE_LISTEN:
         return READY_READ if tcb.backlog.accept.count else 0
     if tcb.state == STATE_CLOSED:
-        return events | READY_WRITE | READY_HANGUP | (READY_READ if tcb.snd_nxt else 0)
-    if tcb.receive_ring.length or tcb.fin_received or tcb.shut_read:
+        return events | READY_WRITE | READY_HANGUP | (
+            READY_READ | READY_END if tcb.snd_nxt else 0)
+    if tcb.receive_ring.length:
         events |= READY_READ
-    if tcb.fin_queued and tcb.fin_received:
-        events |= READY_HANGUP
+    if tcb.fin_received or tcb.shut_read:
+        events |= READY_READ | READY_END
+        if tcb.fin_queued:
+            events |= READY_HANGUP
     if tcb.state in (STATE_ESTABLISHED, STATE_CLOSE_WAIT) and send_buffer_has_room(tcb) or (
             tcb.fin_queued):
         events |= READY_WRITE
