@@ -138,7 +138,7 @@ def transmit(
     may_block = not flags & MSG_DONTWAIT
     while True:
         try:
-            count = yield from world.wait(one, attempt, one.send_timeout, may_block)
+            count: int = yield from world.wait(one, attempt, one.send_timeout, may_block)
         except OSError:
             if done:
                 return done

@@ -47,7 +47,7 @@ class Token:
     def __str__(self) -> str:
         if self.kind in (Kind.INT, Kind.FLOAT, Kind.WORD, Kind.MARK):
             return repr(self.text)
-        return self.kind.value
+        return str(self.kind.value)
 
 
 BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
@@ -130,7 +130,7 @@ class Lexer:
             return None
         self.at = match.end()
         self._peeked = None
-        return match.group()
+        return match[0]
 
     def sees(self, pattern: re.Pattern[str]) -> bool:
         """Whether a pattern matches here, after blanks."""

@@ -26,7 +26,7 @@ from pystack.script.compare import (
 from pystack.script.connection import Connection, observe_inbound, observe_outbound
 from pystack.script.errors import Mismatch, Unsupported
 from pystack.script.nodes import Call, Code, Command, Event, Icmp, Packet, Script, Tcp, Udp
-from pystack.script.pending import Pending, PendingCall
+from pystack.script.pending import Pending
 from pystack.script.render import live_text
 from pystack.script.schedule import Clock, Due, late, seconds
 from pystack.script.settings import Settings
@@ -249,7 +249,7 @@ class Run:
         returns = None
         if call.returns_at is not None:
             returns = call.returns_at + (due.base if call.returns_relative else 0)
-        pending = PendingCall(self.world, event, run_call(self.world, call), returns)
+        pending = self.target.pending(self.world, event, run_call(self.world, call), returns)
         pending.begin()
         if self.pending is not None:
             if not pending.try_again():

@@ -12,8 +12,10 @@ from typing import Any
 
 from pystack.script.commands import Environment
 from pystack.script.errors import Unsupported
+from pystack.script.nodes import Event
+from pystack.script.pending import Pending, PendingCall
 from pystack.script.settings import Settings
-from pystack.script.world import Target
+from pystack.script.world import Steps, Target, World
 from pystack.stack import Stack
 from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
 
@@ -129,6 +131,9 @@ class VirtualTarget(Target):
 
     def socket(self, family: int, kind: int, protocol: int) -> socket.socket:
         return self.stack.socket(family, kind, protocol)
+
+    def pending(self, world: World, event: Event, steps: Steps, returns: int | None) -> Pending:
+        return PendingCall(world, event, steps, returns)
 
     def ready(self, sock: Any) -> int:
         return int(sock.poll())

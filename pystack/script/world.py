@@ -21,6 +21,8 @@ from pystack.script.values import integer
 
 if TYPE_CHECKING:
     from pystack.script.commands import Environment
+    from pystack.script.nodes import Event
+    from pystack.script.pending import Pending
 
 # A call that blocks yields the time at which it wants to be tried again at the latest, or None,
 # and returns its result in the end; OSError is its errno.
@@ -93,6 +95,10 @@ class Target(ABC):
 
     @abstractmethod
     def socket(self, family: int, kind: int, protocol: int) -> socket.socket: ...
+
+    @abstractmethod
+    def pending(self, world: World, event: Event, steps: Steps, returns: int | None) -> Pending:
+        """A call that is about to begin; returns: when it must, None: at once."""
 
     @abstractmethod
     def ready(self, sock: Any) -> int:
