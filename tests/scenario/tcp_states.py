@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from native.core import Host
+from pystack.core.tcp.congestion.interface import NAMES
 from scenario.peer import Peer
 from scenario.tcp_wire import IPV4
 
@@ -23,11 +24,18 @@ SYNCHRONIZED = STATES[4:]
 
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 
+RENO, CUBIC = (NAMES.index(name) for name in ("reno", "cubic"))
+
 hosts: list[Host] = []  # made by the running test; conftest looks after them
 
 
 def alone(family=IPV4, *, options=None, port=40000, iss=1_000_000, local_port=80, **config) -> Peer:
-    """A host that nobody has spoken with yet; config as in TcpConfig, or mtu and max_train."""
+    """A host that nobody has spoken with yet; config as in TcpConfig, or mtu and max_train.
+
+    Its windows are halved by losses, unless the test asks for another algorithm: numbers that one
+    can work out.
+    """
+    config.setdefault("congestion", RENO)
     host = Host(family.network, **config)
     hosts.append(host)
     return Peer(host, family, options=options, port=port, iss=iss, local_port=local_port)

@@ -300,12 +300,12 @@ def test_the_threshold_is_set_anew_when_another_segment_times_out():
     peer.inject("A", ack=2001)
     peer.drop()
     peer.step()
-    assert peer.socket.ssthresh == 4000
+    assert peer.socket.ssthresh == 2000
 
 
 def test_the_threshold_is_never_below_two_segments():
     """RFC 5681 equation 4."""
-    peer = measured()
+    peer = measured(initial_window=3)
     peer.socket.send(bytes(1000))
     peer.drop()
     peer.step()

@@ -142,7 +142,7 @@ def test_what_was_remembered_half_the_space_ago_is_forgotten():
         peer.inject("A", ack=11)
     assert peer.drop()[0].seq == 11
     peer.inject("A")
-    assert peer.socket.ssthresh == 16_000_000
+    assert peer.socket.ssthresh == 20_000_000
     for _ in range(2**31 // 16_000_000 + 1):
         bulk(16_000_000)
         peer.inject("A")

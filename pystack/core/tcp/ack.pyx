@@ -11,6 +11,7 @@ from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_consume
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.congestion.interface cimport congestion_sample
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.recovery cimport recovery_acked
 from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
@@ -57,10 +58,12 @@ cdef void measure(
     cdef int32_t ticks
     if sent_at:
         rtt_sample(&tcb.rtt, tcp.context.now - sent_at, &tcp.config)
+        congestion_sample(tcp, tcb, tcp.context.now - sent_at)
     elif tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP and options.ts_ecr:
         ticks = <int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr)
         if ticks >= 0:
             rtt_sample(&tcb.rtt, <int64_t>ticks * 1_000_000, &tcp.config)
+            congestion_sample(tcp, tcb, <int64_t>ticks * 1_000_000)
 
 
 cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* options) noexcept nogil:

@@ -175,6 +175,36 @@ ctypedef struct Rtt:
 # TcpSettings.congestion: a row of the table in congestion/interface.pyx.
 cdef enum CongestionAlgorithm:
     CONGESTION_RENO = 0
+    CONGESTION_CUBIC = 1
+
+# RFC 9438; written by cubic.pyx. Windows in segments, times in ms, as Linux.
+ctypedef struct CubicCurve:
+    uint32_t w_max              # 0: no loss yet that says so
+    uint32_t cwnd_prior         # at the last reduction
+    uint32_t k                  # of K, in 1/1024 s
+    uint32_t origin             # where the curve is flat
+    uint32_t epoch_start
+    uint32_t w_est              # what Reno would have
+    uint32_t w_est_acked        # bytes towards its next segment
+    uint8_t in_epoch
+
+# RFC 9406; written by hystart.pyx.
+ctypedef struct HyStart:
+    uint32_t window_end         # the round ends with its acknowledgment
+    uint32_t last_round_min_us  # 0: none
+    uint32_t current_round_min_us
+    uint32_t css_baseline_us    # with css_rounds
+    uint8_t samples
+    uint8_t css_rounds          # rounds left of conservative slow start; 0: standard slow start
+    uint8_t running
+
+ctypedef struct CubicState:
+    CubicCurve curve
+    CubicCurve before           # the last reduction, should it have been a mistake
+    HyStart hystart
+    uint32_t per_segment        # segments to be acknowledged for one more of cwnd
+    uint32_t last_cwnd          # what per_segment was computed for, and when
+    uint32_t last_at
 
 # RFC 5681; written by congestion/ only (cwnd in fast recovery: recovery.pyx).
 ctypedef struct Congestion:
@@ -183,7 +213,13 @@ ctypedef struct Congestion:
     uint32_t prior_cwnd         # before the last reduction, should it have been a mistake
     uint32_t prior_ssthresh
     uint32_t acked              # bytes counted towards the next increase in congestion avoidance
-    uint8_t limited             # output.pyx: the window, not the application, held data back
+    # Was the window in use? (RFC 7661, in Linux's way; validation.pyx)
+    uint32_t max_flight         # most that was outstanding in the round that ends with usage_end
+    uint32_t usage_end
+    uint32_t used               # most that was outstanding since the window was last full
+    int64_t used_since          # when it was last full, grew or shrank
+    CubicState* cubic           # NULL until needed; cubic.pyx
+    uint8_t limited             # it was full in this round
 
 # Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR and ECN_REDUCING by
 # congestion/ too.

@@ -16,7 +16,7 @@ from pystack.core.memory.packet cimport (
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.clock cimport timestamp_now
-from pystack.core.tcp.congestion.interface cimport congestion_idle
+from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
 from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
@@ -394,9 +394,10 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     cdef TcpOptions options
     cdef Sent* lost
     cdef uint32_t mss, train
+    cdef uint32_t before = tcb.snd_nxt
     cdef bint more = True
     sync_mss(tcp, tcb)
-    if tcb_flight(tcb) == 0:
+    if tcb_flight(tcb) == 0 and tcb.send_ring.length and usable_window(tcb):
         congestion_idle(tcp, tcb)
     data_options(tcp, tcb, &options)
     mss = tcb.smss
@@ -412,18 +413,10 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
         else:
             more = send_new(tcp, tcb, mss, train, forced)
             forced = False
-    note_limit(tcb)
+    if tcb.snd_nxt != before or unsent(tcb):
+        congestion_sent(
+            tcp, tcb, tcb.snd_nxt != before, sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd)
     wait_for_window(tcp, tcb)
-
-
-cdef void note_limit(Tcb* tcb) noexcept nogil:
-    """Was it cwnd that held data back? Otherwise it must not grow (RFC 7661; in slow start as
-    Linux).
-    """
-    cdef uint32_t pipe = sent_pipe(tcb)
-    tcb.congestion.limited = (
-        (unsent(tcb) != 0 and pipe + tcb.smss > tcb.congestion.cwnd)
-        or (tcb.congestion.cwnd < tcb.congestion.ssthresh and 2 * pipe > tcb.congestion.cwnd))
 
 
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

@@ -9,7 +9,7 @@ from pystack.core.ip.layer cimport IpLayer
 from pystack.core.memory.flow cimport flow_next, flow_table_init, flow_table_release
 from pystack.core.memory.random cimport random_next
 from pystack.core.tcp.layer cimport (
-    CONGESTION_RENO, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
+    CONGESTION_CUBIC, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_close
 from pystack.core.tcp.output cimport send_reset
@@ -54,7 +54,7 @@ cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
     config.hystart = True
     config.pacing_ss_ratio = 200
     config.pacing_ca_ratio = 120
-    config.congestion = CONGESTION_RENO
+    config.congestion = CONGESTION_CUBIC
     config.receive_buffer_min = 2048
     config.receive_buffer = 1 << 16
     config.receive_buffer_max = 1 << 24

@@ -20,6 +20,7 @@ from pystack.core.memory.deadline cimport (
 from pystack.core.memory.flow cimport flow_remove
 from pystack.core.memory.interval cimport interval_release
 from pystack.core.memory.ring cimport ring_release
+from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
@@ -166,6 +167,7 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         release_busy(tcb)
         ring_release(&tcb.receive_ring)
         free(tcb.backlog)
+        free(tcb.congestion.cubic)
         free(tcb)
         tcp.connection_count -= 1
         tcb = tcp.dead.first
@@ -185,6 +187,10 @@ cdef void tcb_idle(Tcb* tcb) noexcept nogil:
         ring_release(&tcb.send_ring)
     if tcb.receive_ring.length == 0 and not holes:
         ring_release(&tcb.receive_ring)
+    # In the first slow start it says nothing that the next round trip would not.
+    if tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT:
+        free(tcb.congestion.cubic)
+        tcb.congestion.cubic = NULL
     if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0:
         free(tcb.busy.sent.items)
         interval_release(&tcb.busy.out_of_order)

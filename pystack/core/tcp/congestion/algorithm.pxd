@@ -18,6 +18,8 @@ ctypedef struct Algorithm:
     void (*start)(TcpLayer* tcp, Tcb* tcb) noexcept nogil
     # The slow start threshold after a congestion event, at least 2 SMSS.
     uint32_t (*ssthresh)(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noexcept nogil
+    # It is given up: free what it has allocated.
+    void (*stop)(Tcb* tcb) noexcept nogil
     # `acked` bytes arrived while nothing is being recovered and the window was in use: grow.
     void (*acked)(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil
     # A round trip was measured.

@@ -1,7 +1,7 @@
 # Congestion control: how much may be in the network. The algorithms stand beside this file; the
 # Tcb says by a small integer which of them it uses.
-# Called by: ack, recovery, timers, output, listen, settings.
-# RFCs: 5681, 6582, 6928, 3465, 4015.
+# Called by: ack, recovery, ecn, output, listen, settings.
+# RFCs: 5681, 6582, 6928, 3465, 4015, 3168 section 6.1.2.
 
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.congestion.algorithm cimport CongestionEvent
@@ -22,6 +22,10 @@ cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void congestion_recovered(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Something is about to be sent and nothing is outstanding.
 cdef void congestion_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+# Output is over: `sent` if there was new text, `full` if cwnd has no room for another segment.
+cdef void congestion_sent(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcept nogil
+# Another algorithm from now on.
+cdef void congestion_choose(TcpLayer* tcp, Tcb* tcb, int algorithm) noexcept nogil
 # The number of the algorithm of this name, or -1.
 cdef int congestion_find(const char* name, uint32_t length) noexcept nogil
 cdef const char* congestion_name(int algorithm) noexcept nogil

@@ -1,21 +1,28 @@
 # Congestion control: how much may be in the network. The algorithms stand beside this file; the
 # Tcb says by a small integer which of them it uses.
-# Called by: ack, recovery, timers, output, listen, settings.
-# RFCs: 5681, 6582, 6928, 3465, 4015.
+# Called by: ack, recovery, ecn, output, listen, settings.
+# RFCs: 5681, 6582, 6928, 3465, 4015, 3168 section 6.1.2.
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memset, strlen
 from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN, Algorithm, CongestionEvent,
 )
-from pystack.core.tcp.congestion.reno cimport MAX_CWND, reno_acked, reno_ssthresh
+from pystack.core.tcp.congestion.cubic cimport (
+    cubic_acked, cubic_idle, cubic_sample, cubic_ssthresh, cubic_stop, cubic_undo,
+)
+from pystack.core.tcp.congestion.reno cimport reno_acked, reno_ssthresh
+from pystack.core.tcp.congestion.validation cimport (
+    restart_window, validate_window, window_is_used,
+)
+from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.layer cimport (
-    CONGESTION_RENO, ECN_OWE_CWR, ECN_REDUCING, Congestion, Tcb, TcpLayer,
+    CONGESTION_CUBIC, CONGESTION_RENO, ECN_OWE_CWR, ECN_REDUCING, Congestion, Tcb, TcpLayer,
 )
 from pystack.core.tcp.tcb cimport tcb_flight
 
 cdef enum:
-    ALGORITHMS = 1
+    ALGORITHMS = 2
 
 # By the numbers of layer.pxd.
 cdef Algorithm[ALGORITHMS] TABLE
@@ -23,6 +30,16 @@ memset(TABLE, 0, sizeof(TABLE))
 TABLE[<int>CONGESTION_RENO].name = "reno"
 TABLE[<int>CONGESTION_RENO].ssthresh = reno_ssthresh
 TABLE[<int>CONGESTION_RENO].acked = reno_acked
+TABLE[<int>CONGESTION_CUBIC].name = "cubic"
+TABLE[<int>CONGESTION_CUBIC].ssthresh = cubic_ssthresh
+TABLE[<int>CONGESTION_CUBIC].acked = cubic_acked
+TABLE[<int>CONGESTION_CUBIC].sample = cubic_sample
+TABLE[<int>CONGESTION_CUBIC].undo = cubic_undo
+TABLE[<int>CONGESTION_CUBIC].idle = cubic_idle
+TABLE[<int>CONGESTION_CUBIC].stop = cubic_stop
+
+# For whoever chooses one by name: the position is the number.
+NAMES = tuple(TABLE[i].name.decode() for i in range(ALGORITHMS))
 
 
 cdef int congestion_find(const char* name, uint32_t length) noexcept nogil:
@@ -42,25 +59,43 @@ cdef inline const Algorithm* algorithm_of(const Tcb* tcb) noexcept nogil:
     return &TABLE[tcb.settings.congestion]
 
 
-cdef uint32_t initial_window(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    # RFC 6928 section 2 bounds 10 segments by 14,600 bytes; as Linux, only the count is used here,
-    # so that a path of jumbo frames does not start with one segment.
-    return tcp.config.initial_window * tcb.smss
+cdef void congestion_choose(TcpLayer* tcp, Tcb* tcb, int algorithm) noexcept nogil:
+    """As Linux, cwnd and ssthresh stay as the algorithm before has left them."""
+    if algorithm == tcb.settings.congestion:
+        return
+    if algorithm_of(tcb).stop != NULL:
+        algorithm_of(tcb).stop(tcb)
+    tcb.settings.congestion = <unsigned char>algorithm
+    tcb.congestion.acked = 0
+    if tcb.congestion.cwnd and algorithm_of(tcb).start != NULL:
+        algorithm_of(tcb).start(tcp, tcb)
 
 
 cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """RFC 6928 section 2: one segment if the SYN or the SYN-ACK was lost more than once."""
-    tcb.congestion.cwnd = tcb.smss if tcb.retransmits > 1 else initial_window(tcp, tcb)
-    tcb.congestion.ssthresh = MAX_CWND
+    """RFC 6928 section 2: one segment if the SYN or the SYN-ACK was lost more than once.
+
+    It bounds ten segments by 14,600 bytes; as Linux, only the count is used here, so that a path
+    of jumbo frames does not start with one segment.
+    """
+    cdef uint32_t initial = 1 if tcb.retransmits > 1 else tcp.config.initial_window
+    tcb.congestion.cwnd = initial * tcb.smss
+    tcb.congestion.ssthresh = INFINITE_SSTHRESH
     tcb.congestion.acked = 0
+    tcb.congestion.usage_end = tcb.snd_nxt
+    tcb.congestion.used_since = tcp.context.now
     if algorithm_of(tcb).start != NULL:
         algorithm_of(tcb).start(tcp, tcb)
 
 
 cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
-    """Only a window that was used may grow (RFC 7661 section 4.3's floor)."""
-    if tcb.congestion.limited and not tcb.ecn & ECN_REDUCING:
+    """Only a window that was used may grow (RFC 7661 section 4.2), and none that is just being
+    reduced (RFC 3168 section 6.1.2).
+    """
+    if tcb.ecn & ECN_REDUCING:
+        return
+    if window_is_used(tcb):
         algorithm_of(tcb).acked(tcp, tcb, acked)
+    tcb.congestion.used_since = tcp.context.now
 
 
 cdef void congestion_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil:
@@ -76,7 +111,7 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
     if tcb.ecn:
         tcb.ecn |= ECN_OWE_CWR
     if tcb.ecn & ECN_REDUCING:
-        # RFC 3168 section 6.1.2: losses of the window that a mark has reduced do so no further.
+        # Losses of the window that a mark has reduced do so no further.
         tcb.ecn &= ~ECN_REDUCING
     elif event != CONGESTION_TIMEOUT_AGAIN:
         congestion.prior_cwnd = congestion.cwnd
@@ -84,9 +119,9 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
         congestion.ssthresh = algorithm_of(tcb).ssthresh(tcp, tcb, event)
     if event == CONGESTION_TIMEOUT or event == CONGESTION_TIMEOUT_AGAIN:
         congestion.cwnd = tcb.smss
-        congestion.limited = True
     else:
         congestion.cwnd = congestion.ssthresh
+    congestion.used_since = tcp.context.now
 
 
 cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -94,6 +129,7 @@ cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef Congestion* congestion = &tcb.congestion
     congestion.cwnd = max(congestion.cwnd, congestion.prior_cwnd)
     congestion.ssthresh = max(congestion.ssthresh, congestion.prior_ssthresh)
+    tcb.ecn &= ~ECN_OWE_CWR
     if algorithm_of(tcb).undo != NULL:
         algorithm_of(tcb).undo(tcp, tcb)
 
@@ -103,14 +139,17 @@ cdef void congestion_recovered(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """
     tcb.congestion.cwnd = min(
         tcb.congestion.ssthresh, max(tcb_flight(tcb), tcb.smss) + tcb.smss)
+    tcb.congestion.used_since = tcp.context.now
 
 
 cdef void congestion_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The restart window after an idle RTO (RFC 5681 section 4.1)."""
-    cdef int64_t idle = tcp.context.now - tcb.last_sent_at
+    cdef int64_t idle_ns = tcp.context.now - tcb.last_sent_at
     if tcb.last_sent_at == 0:
         return
-    if tcp.config.slow_start_after_idle and idle > tcb.rtt.rto:
-        tcb.congestion.cwnd = min(tcb.congestion.cwnd, initial_window(tcp, tcb))
+    restart_window(tcp, tcb, idle_ns)
     if algorithm_of(tcb).idle != NULL:
-        algorithm_of(tcb).idle(tcp, tcb, idle)
+        algorithm_of(tcb).idle(tcp, tcb, idle_ns)
+
+
+cdef void congestion_sent(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcept nogil:
+    validate_window(tcp, tcb, sent, full)
