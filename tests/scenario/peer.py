@@ -177,6 +177,12 @@ class Peer:
             assert getattr(segment, name) == value, f"{segment}, expected {name}={value}"
         return segment
 
+    def expect_delayed(self, flags: str, **fields: object) -> Segment:
+        """Nothing now, but when an ACK is delayed no longer (40 ms)."""
+        self.expect_nothing()
+        self.advance(40 * MS)
+        return self.expect(flags, **fields)
+
     def expect_data(self, *ranges: tuple[int, int]) -> list[Segment]:
         """Exactly these stretches of the host's stream, in this order, each in one segment."""
         segments = self.drop()

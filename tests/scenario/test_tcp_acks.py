@@ -162,10 +162,43 @@ def test_text_that_fills_a_hole_is_acknowledged_at_once():
     peer.expect("A", ack=expected + 200)
 
 
-def test_a_fin_is_acknowledged_at_once():
+def test_a_fin_is_acknowledged_with_what_follows_or_delayed():
+    """As Linux; RFC 9293 section 3.10.7.4 eighth does not say when."""
+    for data in (b"x", b""):
+        peer = unhurried()
+        peer.inject("FA", data=data)
+        peer.expect_delayed("A", ack=peer.snd_nxt)
     peer = unhurried()
     peer.inject("FA", data=b"x")
+    peer.socket.receive()
+    peer.socket.close()
+    peer.expect("FA", ack=peer.snd_nxt)
+    peer.advance(100 * MS)
+    peer.expect_nothing()
+
+
+def test_the_fin_of_a_stream_without_text_is_acknowledged_at_once():
+    """As Linux: nothing says yet how long an answer takes."""
+    peer = accepted()
+    peer.inject("FA")
+    peer.expect("A", ack=2)
+
+
+def test_a_fin_is_acknowledged_at_once_with_more_than_a_full_segment():
+    """As Linux: the FIN counts as a byte beyond it."""
+    peer = unhurried()
+    peer.inject("FA", data=bytes(1460))
     peer.expect("A", ack=peer.snd_nxt)
+
+
+def test_a_fin_that_fills_a_hole_is_acknowledged_at_once():
+    """RFC 5681 section 4.2."""
+    peer = unhurried()
+    start = peer.snd_nxt
+    peer.inject("FA", seq=start + 10, data=b"x")
+    peer.expect("A", ack=start)
+    peer.inject("A", seq=start, data=bytes(10))
+    peer.expect("A", ack=start + 12)
 
 
 def test_a_duplicate_is_acknowledged_at_once():

@@ -7,7 +7,7 @@ The table is written from the text of the RFC with RFC 5961 (challenge ACKs, exa
 from __future__ import annotations
 
 import pytest
-from scenario.peer import FULL, PLAIN
+from scenario.peer import FULL, MS, PLAIN
 from scenario.tcp_states import in_state, simultaneous
 from scenario.tcp_wire import FAMILIES, MODULUS
 
@@ -29,6 +29,7 @@ COLUMNS = {
 
 # Answers:  .  none          A  <SEQ=SND.NXT><ACK=RCV.NXT>, RCV.NXT where it was
 #           A+ the same, and RCV.NXT is beyond the segment
+#           D+ the same, but delayed (Linux: the ACK of text and FIN waits for our own)
 #           R  <SEQ=SEG.ACK><CTL=RST>      RA <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>
 #           SA <ACK=SEG.SEQ+1><CTL=SYN,ACK>
 # and >XX, the state afterwards if it is another one.
@@ -68,7 +69,7 @@ TABLE = [
     ("a FIN", "FA", "next", "now", 0, "R R . A+>CW A+>CW A+>CW A+>CG A+>TW . . . ."),
     ("a FIN that acks", "FA", "next", "nxt", 0,
         "R R . A+>CW A+>CW A+>CW A+>TW A+>TW . .>TW .>CL ."),
-    ("text and FIN", "FA", "next", "now", 4, "R R . A+>CW A+>CW A+>CW A+>CG A+>TW . . . ."),
+    ("text and FIN", "FA", "next", "now", 4, "R R . D+>CW D+>CW D+>CW A+>CG A+>TW . . . ."),
     ("a FIN beyond a hole", "FA", "next+9", "now", 0, "R R . A>ES A>ES A A A . . . ."),
     ("a FIN once more", "FA", "next-1", "nxt", 0, "R R . A A A A A A A A A"),
     ("a FIN beyond the window", "FA", "edge+1", "now", 0, "R R . A A A A A A A A A"),
@@ -86,19 +87,19 @@ TABLE = [
     ("a RST of the future", "R", "next+2000000000", None, 0, ". . . . . . . . . . . ."),
     ("a RST with text", "R", "next", None, 4, ". . . .>LI .>CL .>CL .>CL .>CL .>CL .>CL .>CL ."),
     # --- SYN: RFC 9293 fourth, RFC 5961 section 4.2; RFC 6191 in TIME-WAIT
-    ("a SYN", "S", "next", None, 0, "RA SA>SR SA>SR .>LI A A A A A A A A"),
-    ("a SYN in the window", "S", "next+1", None, 0, "RA SA>SR SA>SR .>LI A A A A A A A SA>SR"),
+    ("a SYN", "S", "next", None, 0, "RA SA>SR SA>SR RA>LI A A A A A A A A"),
+    ("a SYN in the window", "S", "next+1", None, 0, "RA SA>SR SA>SR RA>LI A A A A A A A SA>SR"),
     # Linux: the SYN that is known draws the SYN-ACK again; RFC 9293 would have a bare ACK
     ("a SYN once more", "S", "next-1", None, 0, "RA SA>SR SA>SR SA SA A A A A A A A"),
     ("a SYN of long ago", "S", "next-90000", None, 0, "RA SA>SR SA>SR A A A A A A A A A"),
     ("a SYN beyond the window", "S", "edge+1", None, 0, "RA SA>SR SA>SR A A A A A A A A SA>SR"),
-    ("a SYN-ACK", "SA", "next", "nxt", 0, "R R A+>ES .>LI A A A A A A A A"),
+    ("a SYN-ACK", "SA", "next", "nxt", 0, "R R A+>ES R>LI A A A A A A A A"),
     # RFC 9293 figure 8: the simultaneous open's SYN-ACK repeats the SYN
     ("a SYN-ACK once more", "SA", "next-1", "nxt", 0, "R R A+>ES A .>ES A A A A A A A"),
-    ("a SYN-ACK of nothing", "SA", "next", "una", 0, "R R R .>LI A A A A A A A A"),
-    ("a SYN-ACK of the future", "SA", "next", "nxt+1", 0, "R R R .>LI A A A A A A A A"),
+    ("a SYN-ACK of nothing", "SA", "next", "una", 0, "R R R R>LI A A A A A A A A"),
+    ("a SYN-ACK of the future", "SA", "next", "nxt+1", 0, "R R R R>LI A A A A A A A A"),
     # Linux: nothing that a handshake begins with (RFC 9293 would keep the FIN for later)
-    ("a SYN with FIN", "SF", "next", None, 0, "RA . SA>SR .>LI A A A A A A A A"),
+    ("a SYN with FIN", "SF", "next", None, 0, "RA . SA>SR RA>LI A A A A A A A A"),
     ("a SYN with RST", "SR", "next", None, 0, ". . . .>LI .>CL .>CL .>CL .>CL .>CL .>CL .>CL ."),
     ("all flags", "SFRPAUEC", "next", "now", 4,
         ". . .>CL .>LI .>CL .>CL .>CL .>CL .>CL .>CL .>CL ."),
@@ -133,6 +134,8 @@ class Numbers:
         if tcb is not None:
             self.una = (tcb.snd_una - tcb.iss) % MODULUS
             self.nxt = (tcb.snd_nxt - tcb.iss) % MODULUS
+        # Where absolute zero lies: resets without an ACK to go by begin there.
+        self.iss = 0 if tcb is None or column in ("LI", "SS") else tcb.iss
         self.old = self.una - (65535 if tcb is None else tcb.max_snd_wnd) - 1
         self.now = self.nxt if column in ("SS", "SR", "SO") else self.una
 
@@ -153,8 +156,9 @@ def expected(answer, numbers, flags, seq, ack, length):
         ".": None,
         "A": ("A", numbers.nxt, numbers.next),
         "A+": ("A", numbers.nxt, end),
+        "D+": ("A", numbers.nxt, end),
         "R": ("R", ack, None),
-        "RA": ("RA", 0, end),
+        "RA": ("RA", -numbers.iss, end),
         "SA": ("SA", 0, seq + 1),
     }[answer]
 
@@ -181,6 +185,9 @@ def test_a_segment(column, flags, seq, ack, length, answer):
         numbers = Numbers(peer, column)
         at, acked = numbers[seq], numbers[ack]
         peer.inject(flags, seq=at, ack=acked, data=bytes(length))
+        if answer == "D+":
+            peer.expect_nothing()
+            peer.advance(40 * MS)
         check_answer(peer.drop(), expected(answer, numbers, flags, at, acked, length), where)
         state = COLUMNS[after or column]
         assert peer.state == ("CLOSED" if state == "LISTEN" else state), where

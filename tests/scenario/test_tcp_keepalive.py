@@ -173,7 +173,7 @@ def test_a_half_closed_connection_is_probed_too():
     """As Linux: FIN-WAIT-2 that somebody holds, and CLOSE-WAIT."""
     peer = kept()
     peer.inject("FA")
-    peer.drop()
+    peer.expect("A", ack=2)
     peer.advance(100 * SECOND)
     peer.expect("A", seq=0, ack=2)
     peer = kept()

@@ -99,7 +99,7 @@ def test_the_last_ack_may_carry_text_and_fin_to_a_cookie():
     peer = flooded()
     peer.open()
     peer.inject("FA", data=b"GET /")
-    peer.expect("A", ack=7)
+    peer.expect_delayed("A", ack=7)
     assert peer.listener.accept().receive() == b"GET /"
     assert peer.state == "CLOSE-WAIT"
 

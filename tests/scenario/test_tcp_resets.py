@@ -252,3 +252,13 @@ def test_one_connections_segment_is_not_anothers():
     assert (first.snd_wnd, second.snd_wnd) == (100 << 7, 200 << 7)
     one.expect("A", ack=4)
     two.expect("A", ack=4)
+
+
+@pytest.mark.parametrize("seq", [-100, 0, 100_000])
+@pytest.mark.parametrize("flags", ["", "F", "PU"])
+def test_without_ack_nothing_is_answered_wherever_it_lies(flags, seq):
+    """As Linux; RFC 9293 section 3.10.7.4 first would have an ACK for what is out of the window."""
+    peer = accepted(options=FULL)
+    peer.inject(flags, seq=seq, data=b"text", options={"ts": None})
+    peer.expect_nothing()
+    assert peer.state == "ESTABLISHED"

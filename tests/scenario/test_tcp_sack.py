@@ -240,3 +240,20 @@ def test_memory_for_held_text_is_bounded_by_the_window():
         peer.inject("A", seq=1 + 10 * n + 5, data=bytes(5))
     assert peer.socket.ring_memory <= 2 * 8192
     peer.drop()
+
+
+def test_the_fin_is_part_of_a_duplicate():
+    """RFC 2883: it has a sequence number of its own."""
+    peer = accepted(options=SACK)
+    peer.inject("FA", data=b"text")
+    peer.drop()
+    peer.inject("FA", seq=1, data=b"text")
+    assert peer.expect("A", ack=6).sack == [(1, 6)]
+    peer.inject("FA", seq=5)
+    assert peer.expect("A", ack=6).sack == [(5, 6)]
+
+
+def test_what_lies_half_the_numbers_away_is_no_duplicate():
+    peer = accepted(options=SACK)
+    peer.inject("A", seq=(1 << 31) - 10, data=bytes(1000))
+    assert peer.expect("A", ack=1).sack == []

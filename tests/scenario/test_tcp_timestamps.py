@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from native.core import CallError
 from scenario.peer import FULL, MS, SECOND, TIMESTAMPS
-from scenario.tcp_states import accepted, connected, in_state
+from scenario.tcp_states import accepted, connected, in_state, listening
 from scenario.tcp_wire import FAMILIES
 
 both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -227,3 +227,28 @@ def test_an_echo_that_is_none_of_ours_measures_nothing(echo):
     peer.advance(10 * MS)
     peer.inject("A", options={"ts": (peer.ts_val, echo)})
     assert 200 * MS <= peer.tcb.rto <= 120 * SECOND
+
+
+def test_a_segment_with_a_bad_ack_does_not_move_ts_recent():
+    """As Linux: an outsider who has guessed a sequence number only could end the connection by it
+    (RFC 7323 section 5.3; RFC 5961 section 5 has the segment discarded).
+    """
+    for ack in (2, -1):
+        peer = accepted(options=FULL)
+        peer.inject("A", ack=ack, options={"ts": (peer.ts_val + 1000, peer.ts_recent)})
+        assert peer.expect("A").ts[1] == peer.ts_val
+        peer.inject("A", data=b"x")
+        assert peer.expect("A", ack=2).ts[1] == peer.ts_val
+
+
+@pytest.mark.parametrize("off", [-1, 1, 1 << 31])
+def test_only_who_has_seen_the_syn_ack_completes_the_handshake(off):
+    """As Linux; RFC 7323 section 3.2 asks for it in SYN-SENT."""
+    peer = listening(options=FULL)
+    peer.open()
+    good = peer.ts_recent
+    peer.inject("A", options={"ts": (peer.ts_val, good + off)})
+    peer.expect("A", seq=1, ack=1)
+    assert peer.state == "SYN-RECEIVED"
+    peer.inject("A")
+    assert peer.state == "ESTABLISHED"

@@ -387,3 +387,13 @@ def test_a_smaller_buffer_takes_effect_without_moving_the_edge():
     assert peer.drop()[-1].ack == 20_001
     assert peer.socket.rcv_edge == edge
     assert len(peer.socket.receive(40_000)) == 20_000
+
+
+def test_an_ack_is_not_sent_from_beyond_a_window_that_has_shrunk():
+    """RFC 9293 section 3.8.6 (MUST-34): the peer would find it out of its window and drop it."""
+    peer = accepted()
+    peer.send(3000, ack=False)
+    peer.drop()
+    peer.inject("A", ack=1, window=100)
+    peer.inject("A", ack=1, window=100, data=b"x")
+    peer.expect("A", seq=101, ack=2)

@@ -22,6 +22,9 @@ from pystack.core.wire.tcp cimport (
     seq_le, seq_lt, seq_max,
 )
 
+cdef enum:
+    MAX_WINDOW = 1 << 30        # RFC 7323 section 2.3
+
 
 cdef bint fin_is_acked(const Tcb* tcb) noexcept nogil:
     return tcb.fin_sent and tcb.snd_una == tcb.snd_nxt
@@ -74,6 +77,8 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* optio
     measure(tcp, tcb, sent_at, options)
     ring_consume(&tcb.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
     tcb.snd_una = ack
+    if ack - tcb.iss > MAX_WINDOW:
+        tcb.far_from_iss = True
     # It stays within reach of comparison, however long no small segment is sent.
     tcb.snd_small = seq_max(tcb.snd_small, ack)
     tcb.retransmits = 0
@@ -130,6 +135,14 @@ cdef void probing_input(Tcb* tcb) noexcept nogil:
     tcb.retransmit_at = DEADLINE_NEVER
 
 
+cdef uint32_t oldest_ack(const Tcb* tcb) noexcept nogil:
+    """How far below SND.UNA an ACK may lie: MAX.SND.WND (RFC 5961 section 5.2), but nobody can have
+    acknowledged what lies before our SYN.
+    """
+    return tcb.max_snd_wnd if tcb.far_from_iss else min(
+        tcb.max_snd_wnd, tcb.snd_una - tcb.iss - tcb.passive)
+
+
 cdef bint ack_input(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
     """Step five for the synchronized states (RFC 9293 section 3.10.7.4 with RFC 5961 section 5)."""
@@ -137,7 +150,7 @@ cdef bint ack_input(
     cdef uint32_t sacked
     cdef bint duplicate
     cdef bint window_changed
-    if seq_gt(seg.ack, tcb.snd_nxt) or seq_lt(seg.ack, tcb.snd_una - tcb.max_snd_wnd):
+    if seq_gt(seg.ack, tcb.snd_nxt) or seq_lt(seg.ack, tcb.snd_una - oldest_ack(tcb)):
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         challenge_ack(tcp, tcb)
         return False

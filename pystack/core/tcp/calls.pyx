@@ -4,8 +4,8 @@
 # RFCs: 9293 section 3.9.1 and 3.10.1 to 3.10.6.
 
 from libc.errno cimport (
-    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EALREADY, EINVAL, EISCONN, ENETUNREACH,
-    ENOMEM, ENOTCONN, EPIPE,
+    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EALREADY, ECONNRESET, EINVAL, EISCONN,
+    ENETUNREACH, ENOMEM, ENOTCONN, EPIPE,
 )
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -299,8 +299,11 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
     """Half-close. 0, -EINVAL or -ENOTCONN."""
     if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
         return -EINVAL
-    if tcb.state in (STATE_CLOSED, STATE_LISTEN, STATE_SYN_SENT):
+    if tcb.state in (STATE_CLOSED, STATE_LISTEN):
         return -ENOTCONN
+    if tcb.state == STATE_SYN_SENT:     # as Linux: the attempt is given up
+        tcb_finish(tcp, tcb, ECONNRESET)
+        return 0
     if how != SHUT_WR:
         discard_received(tcb)
         endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)

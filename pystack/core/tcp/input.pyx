@@ -27,18 +27,19 @@ from pystack.core.tcp.listen cimport (
     connection_start, listen_established, listen_input, take_syn_options,
 )
 from pystack.core.tcp.lookup cimport connection_find, listener_find
-from pystack.core.tcp.output cimport send_ack, send_reset, send_reset_for, send_syn
-from pystack.core.tcp.receive cimport duplicate_seen, text_input
+from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
+from pystack.core.tcp.receive cimport duplicate_seen, owe_ack, text_input
 from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, TcpOptions, TcpSegment, seq_ge,
-    seq_gt, seq_le, seq_lt, seq_max, tcp_parse, tcp_parse_options,
+    seq_gt, seq_le, seq_lt, seq_max, seq_min, tcp_parse, tcp_parse_options,
 )
 
 # After this long an idle connection's TS.Recent says nothing any more (RFC 7323 section 5.5).
+cdef int64_t MILLISECOND = 1_000_000
 cdef int64_t PAWS_IDLE = 24 * 24 * 3600 * <int64_t>1_000_000_000
 
 
@@ -181,10 +182,11 @@ cdef void syn_sent_input(
     if not acked:
         simultaneous_open(tcp, tcb)
         return
-    syn_acknowledged(tcp, tcb, seg)
+    syn_acknowledged(tcp, tcb, view, seg)
 
 
-cdef void syn_acknowledged(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+cdef void syn_acknowledged(
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
     """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that
     state.
     """
@@ -204,7 +206,7 @@ cdef void syn_acknowledged(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexc
         rest.seq += 1
         rest.flags &= ~TCP_SYN
         trim(tcp, tcb, &rest)
-        later_steps(tcp, tcb, &rest)
+        later_steps(tcp, tcb, view, &rest)
 
 
 cdef void simultaneous_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -224,20 +226,23 @@ cdef void segment_arrives(
     cdef TcpSegment seg = received[0]
     cdef TcpOptions options
     cdef bint crossing = is_crossing_syn_ack(tcb, received)
+    if is_without_purpose(tcb, &seg):
+        count(tcp.context, Counter.TCP_DROP_NO_ACK)
+        return
     tcp_parse_options(&seg, &options)
     if is_retransmitted_syn(tcb, &seg):
         # The peer has not seen our SYN-ACK: RFC 9293 would send a bare ACK, Linux the SYN-ACK once
         # more.
         send_syn(tcp, tcb)
         return
-    if not timestamp_is_good(tcp, tcb, &seg, &options):
+    if not timestamp_is_good(tcp, tcb, &seg, &options) or not (
+            echo_is_good(tcp, tcb, &seg, &options)):
         return
     if not crossing and not sequence_is_acceptable(tcp, tcb, &seg):
         return
-    timestamp_take(tcp, tcb, &seg, &options)
     if not reset_step(tcp, tcb, &seg):
         return
-    if not crossing and not syn_step(tcp, tcb, &seg):
+    if not crossing and not syn_step(tcp, tcb, view, &seg):
         return
     tcb.last_received_at = tcp.context.now
     if not ack_step(tcp, tcb, view, &seg, &options):
@@ -248,7 +253,15 @@ cdef void segment_arrives(
         seg.seq += 1
         seg.flags &= ~TCP_SYN
     trim(tcp, tcb, &seg)
-    later_steps(tcp, tcb, &seg)
+    later_steps(tcp, tcb, view, &seg)
+
+
+cdef bint is_without_purpose(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """Neither ACK nor RST nor SYN: the fifth step would drop it; as Linux, nothing answers it
+    before that.
+    """
+    return (seg.flags & (TCP_ACK | TCP_RST | TCP_SYN) == 0 and tcb.state != STATE_TIME_WAIT
+            and not (tcb.state == STATE_SYN_RECEIVED and tcb.passive))
 
 
 cdef bint is_crossing_syn_ack(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -272,6 +285,13 @@ cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* s
         challenge_ack(tcp, tcb)
 
 
+cdef void report_duplicate(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """What came again and is not taken, with its FIN, is the D-SACK of the answer (RFC 2883)."""
+    cdef uint32_t end = seg.seq + segment_length(seg)
+    if end != seg.seq and seq_lt(seg.seq, tcb.rcv_nxt):
+        duplicate_seen(tcp, tcb, seg.seq, seq_min(end, tcb.rcv_nxt))
+
+
 cdef bint timestamp_is_good(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
     """PAWS: a segment with an older timestamp is itself old (RFC 7323 section 5.3 R1)."""
@@ -280,15 +300,37 @@ cdef bint timestamp_is_good(
             or tcp.context.now - tcb.ts_recent_at >= PAWS_IDLE):
         return True
     count(tcp.context, Counter.TCP_DROP_PAWS)
-    if seg.length and seq_le(seg.seq + seg.length, tcb.rcv_nxt):
-        duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+    report_duplicate(tcp, tcb, seg)
     acknowledge_out_of_window(tcp, tcb, seg)
+    return False
+
+
+cdef bint echo_is_good(
+        TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
+    """SYN-RECEIVED: the handshake is completed only by who has seen the timestamp of our SYN-ACK.
+
+    As Linux; in SYN-SENT it is RFC 7323 section 3.2 that asks for it.
+    """
+    cdef uint32_t age
+    if (tcb.state != STATE_SYN_RECEIVED or not tcb.passive or not tcb.timestamps_ok
+            or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
+            or tcb.retransmit_at == DEADLINE_NEVER):    # a cookie: we have kept nothing
+        return True
+    age = timestamp_now(tcp, tcb) - options.ts_ecr
+    if age <= <uint32_t>(tcp.context.now // MILLISECOND - tcb.first_unacked_at // MILLISECOND):
+        return True
+    count(tcp.context, Counter.TCP_DROP_BAD_ACK)
+    challenge_ack(tcp, tcb)
     return False
 
 
 cdef void timestamp_take(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
-    """TS.Recent is what the segment that our next ACK answers has said (RFC 7323 section 4.3)."""
+    """TS.Recent is what the segment that our next ACK answers has said (RFC 7323 section 4.3).
+
+    As Linux, not before its ACK field has been found good: who only guesses a sequence number
+    cannot move it.
+    """
     if (not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
             or seq_gt(seg.seq, tcb.last_ack_sent)):
         return
@@ -323,8 +365,7 @@ cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg)
         # The peer has not seen our last ACK: start 2 MSL anew (RFC 9293, TIME-WAIT in step eight).
         enter_time_wait(tcp, tcb)
     count(tcp.context, Counter.TCP_DROP_OUT_OF_WINDOW)
-    if seg.length and seq_le(seg.seq + seg.length, tcb.rcv_nxt):
-        duplicate_seen(tcp, tcb, seg.seq, seg.seq + seg.length)
+    report_duplicate(tcp, tcb, seg)
     acknowledge_out_of_window(tcp, tcb, seg)
     return False
 
@@ -353,14 +394,18 @@ cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     return False
 
 
-cdef bint syn_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+cdef bint syn_step(
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
     """Fourth, check the SYN bit (RFC 5961 section 4.2): in any synchronized state a challenge,
     never a reset.
     """
     if not seg.flags & TCP_SYN:
         return True
     if tcb.state == STATE_SYN_RECEIVED and tcb.passive:
-        tcb_finish(tcp, tcb, 0)         # RFC 9293: "return this connection to the LISTEN state"
+        # RFC 9293: "return this connection to the LISTEN state"; as Linux (and RFC 793) the peer is
+        # told, whose earlier attempt that may have been.
+        send_reset_for(tcp, view, seg)
+        tcb_finish(tcp, tcb, 0)
         return False
     challenge_ack(tcp, tcb)
     return False
@@ -379,6 +424,7 @@ cdef bint ack_step(
         ecn_input(tcp, tcb, seg)
     if not ack_input(tcp, tcb, seg, options):
         return False
+    timestamp_take(tcp, tcb, seg, options)
     if fin_is_acked(tcb):
         fin_acknowledged(tcp, tcb)
     return True
@@ -450,11 +496,14 @@ cdef void trim(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
         tcb_output_later(tcp, tcb)
 
 
-cdef void later_steps(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
+cdef void later_steps(
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, TcpSegment* seg) noexcept nogil:
     if seg.flags & TCP_URG:
         urgent_step(tcb, seg)
     if seg.length:
-        text_step(tcp, tcb, seg)
+        if seg.flags & TCP_FIN and seg.seq == tcb.rcv_nxt and tcb.state == STATE_ESTABLISHED:
+            tcb.interactive = True      # for the text as for the FIN: see fin_reached
+        text_step(tcp, tcb, view, seg)
     if seg.flags & TCP_FIN and tcb.state != STATE_CLOSED:
         fin_step(tcp, tcb, seg)
 
@@ -467,15 +516,16 @@ cdef void urgent_step(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
         tcb.rcv_up = up
 
 
-cdef void text_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+cdef void text_step(
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
     """Seventh, process the segment text; what nobody will ever read resets (RFC 9293 section 3.6.1,
-    MUST-13).
+    MUST-13), after a close as after a shutdown of both directions.
     """
     if tcb.fin_received or tcb.state not in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         return
-    if not tcb.held and tcb.state != STATE_ESTABLISHED:
+    if tcb.state != STATE_ESTABLISHED and (tcb.shut_read or not tcb.held):
         count(tcp.context, Counter.TCP_DROP_DATA_AFTER_CLOSE)
-        send_reset(tcp, tcb)
+        send_reset_for(tcp, view, seg)
         tcb_finish(tcp, tcb, 0)
         return
     if tcb.ecn:
@@ -508,12 +558,19 @@ cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.fin_received = True
     tcb.fin_ahead = False
     tcb.rcv_nxt += 1
-    tcb.ack_now = True
     tcb_output_later(tcp, tcb)
     endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
     if tcb.state == STATE_ESTABLISHED:
         tcb_set_state(tcp, tcb, STATE_CLOSE_WAIT)
-    elif tcb.state == STATE_FIN_WAIT_1:
+        if tcb.rcv_nxt != tcb.irs + 2:
+            # As Linux, delayed, but for a stream without text: our own text or FIN may follow at
+            # once and carry the ACK.
+            tcb.interactive = True
+            tcb.unacked_bytes += 1
+            owe_ack(tcp, tcb)
+            return
+    tcb.ack_now = True
+    if tcb.state == STATE_FIN_WAIT_1:
         tcb_set_state(tcp, tcb, STATE_CLOSING)
         endpoint_ready(tcp.context, &tcb.endpoint, READY_HANGUP)
     elif tcb.state == STATE_FIN_WAIT_2:

@@ -351,6 +351,7 @@ cdef struct Tcb:
     uint8_t urgent_out
     uint8_t urgent_in
     uint8_t duplicate_pending
+    uint8_t far_from_iss        # SND.UNA is further from ISS than any window reaches
     uint8_t bound
     uint8_t more                # MSG_MORE: the last write announced another
     uint8_t write_blocked       # the application waits for room

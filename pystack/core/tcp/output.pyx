@@ -32,7 +32,8 @@ from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_HEADER_LENGTH, TCP_MAX_HEADER_LENGTH, TCP_OPT_MSS, TCP_OPT_SACK,
     TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH, TCP_RST, TCP_SYN,
-    TCP_URG, TcpOptions, TcpSegment, seq_gt, seq_le, seq_lt, tcp_build_header, tcp_build_options,
+    TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le, seq_lt, tcp_build_header,
+    tcp_build_options,
 )
 
 cdef enum:
@@ -161,8 +162,20 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
 
 
+cdef uint32_t acceptable_seq(const Tcb* tcb) noexcept nogil:
+    """SND.NXT, but not beyond the window of a peer that has shrunk it, which would not take the ACK.
+
+    As Linux: as long as it is not only the scale that hides the difference.
+    """
+    cdef uint32_t edge = tcb.snd_una + tcb.snd_wnd
+    if seq_ge(edge, tcb.snd_nxt) or (
+            tcb.rcv_scale_offered and tcb.snd_nxt - edge < <uint32_t>1 << tcb.rcv_scale):
+        return tcb.snd_nxt
+    return edge
+
+
 cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    send_bare(tcp, tcb, tcb.snd_nxt, TCP_ACK)
+    send_bare(tcp, tcb, acceptable_seq(tcb), TCP_ACK)
     ack_sent(tcb)
 
 
