@@ -357,8 +357,10 @@ class Socket(socket.socket):
             raise fault(errno.EINVAL)
         if not isinstance(value, int):
             value = from_bytes(linux, bytes(value))
-        elif linux == sockopt.SO_LINGER:
+        elif linux in (sockopt.SO_LINGER, sockopt.TCP_CONGESTION):
             raise fault(errno.EINVAL)
+        elif linux == sockopt.SO_MAX_PACING_RATE:
+            value = from_bytes(linux, sockopt.INT.pack(value))
         if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
             change = self._asked.add if value else self._asked.discard
             change(sockopt.ASKS_FOR[linux])
@@ -374,6 +376,10 @@ class Socket(socket.socket):
             value = self._handle.getsockopt(*linux)
         if linux == sockopt.SO_LINGER:
             whole = sockopt.LINGER.pack(value >= 0, max(value, 0))
+        elif linux == sockopt.SO_MAX_PACING_RATE:
+            whole = sockopt.rate_bytes(value, buflen)
+        elif linux == sockopt.TCP_CONGESTION:
+            whole = sockopt.algorithm_bytes(value)
         else:
             whole = sockopt.INT.pack(value)
         if buflen:
@@ -395,6 +401,10 @@ def from_bytes(option: tuple[int, int], value: bytes) -> int:
     if option == sockopt.SO_LINGER and len(value) >= sockopt.LINGER.size:
         on, seconds = sockopt.LINGER.unpack_from(value)
         return int(seconds) if on else -1
+    if option == sockopt.TCP_CONGESTION:
+        return sockopt.algorithm_number(value)
+    if option == sockopt.SO_MAX_PACING_RATE:
+        return sockopt.rate_of(value)
     if len(value) >= sockopt.INT.size and option != sockopt.SO_LINGER:
         return int(sockopt.INT.unpack_from(value)[0])
     raise fault(errno.EINVAL)

@@ -6,10 +6,14 @@ RFCs: 3542 (control messages); ip(7), ipv6(7), udp(7).
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 from collections.abc import Iterable
 from typing import Any
+
+from pystack.core.tcp.congestion.interface import NAMES
 
 # Linux's numbers of all options that a stack's sockets have, by level.
 LINUX = {
@@ -26,6 +30,7 @@ LINUX = {
         "SO_ACCEPTCONN": 30,
         "SO_PROTOCOL": 38,
         "SO_DOMAIN": 39,
+        "SO_MAX_PACING_RATE": 47,
     },
     ("IPPROTO_TCP", 6): {
         "TCP_NODELAY": 1,
@@ -36,6 +41,7 @@ LINUX = {
         "TCP_KEEPCNT": 6,
         "TCP_SYNCNT": 7,
         "TCP_QUICKACK": 12,
+        "TCP_CONGESTION": 13,
         "TCP_USER_TIMEOUT": 18,
     },
     ("IPPROTO_IP", 0): {
@@ -87,8 +93,12 @@ NUMBERS = {
 
 SO_LINGER = (1, 13)
 SO_ERROR = (1, 4)
+SO_MAX_PACING_RATE = (1, 47)
+TCP_CONGESTION = (6, 13)
+ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger
 INT = struct.Struct("i")
+UNSIGNED, LONG = struct.Struct("I"), struct.Struct("q")
 
 # Options that ask for control messages -> (level, type) of these; all by Linux's numbers.
 IP_PKTINFO, IPV6_PKTINFO = (0, 8), (41, 50)
@@ -118,6 +128,37 @@ POLL = (
     (0x08, 0x010),  # both directions are over: POLLHUP
     (0x10, 0x2000),  # the peer sends nothing more: POLLRDHUP
 )
+
+
+def algorithm_number(name: bytes) -> int:
+    """Of TCP_CONGESTION; FileNotFoundError (ENOENT) for a name that nobody has."""
+    if not name:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    try:
+        return NAMES.index(name[:ALGORITHM_NAME_MAX].split(b"\0")[0].decode())
+    except (ValueError, UnicodeDecodeError):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+
+
+def algorithm_bytes(number: int) -> bytes:
+    return NAMES[number].encode().ljust(ALGORITHM_NAME_MAX, b"\0")
+
+
+def rate_of(value: bytes) -> int:
+    """Of SO_MAX_PACING_RATE: 4 or 8 bytes, all ones for no limit, which is -1."""
+    if len(value) >= LONG.size:
+        return int(LONG.unpack_from(value)[0])
+    if len(value) < UNSIGNED.size:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    rate = int(UNSIGNED.unpack_from(value)[0])
+    return -1 if rate == 0xFFFFFFFF else rate
+
+
+def rate_bytes(rate: int, room: int) -> bytes:
+    """As Linux: 8 bytes if there is room for them, or else 4 with the greatest that they hold."""
+    if room >= LONG.size:
+        return LONG.pack(rate)
+    return UNSIGNED.pack(min(rate if rate >= 0 else 0xFFFFFFFF, 0xFFFFFFFF))
 
 
 def poll_events(ready: int) -> int:

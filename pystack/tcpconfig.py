@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import Any
 
+from pystack.core.tcp.congestion.interface import NAMES
+
 MILLISECONDS, MICROSECONDS = 1_000, 1_000_000  # in a second
 NANOSECONDS = 1_000_000_000
 UNLIMITED = 0xFFFFFFFF
@@ -276,6 +278,7 @@ class TcpConfig:
             elif kind in ("number", "switch"):
                 values[one.name] = int(value)
         least, default, most = self.receive_buffer
+        values["congestion"] = NAMES.index(self.congestion_control)
         values["receive_buffer_min"] = self.window_of(least)
         values["receive_buffer"] = self.window_of(default)
         values["receive_buffer_max"] = self.window_of(most)
@@ -326,8 +329,8 @@ def check_sizes(name: str, value: object, spec: Mapping[str, Any]) -> None:
 
 
 def check_name(name: str, value: object, spec: Mapping[str, Any]) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name}: a name, not {value!r}")
+    if value not in NAMES:
+        raise ValueError(f"{name}: {' or '.join(NAMES)}, not {value!r}")
 
 
 def check_key(name: str, value: object, spec: Mapping[str, Any]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from native.core import Host
-from pystack.core.tcp.congestion.interface import NAMES
 from scenario.peer import Peer
 from scenario.tcp_wire import IPV4
+
+from pystack.core.tcp.congestion.interface import NAMES
 
 STATES = (
     "CLOSED",

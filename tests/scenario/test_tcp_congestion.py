@@ -1,4 +1,4 @@
-"""The congestion window: how it begins, and grows. (What losses do to it: recovery; how it rests: cwnd_validation.)"""
+"""The congestion window: how it begins and grows. What losses do to it: test_tcp_recovery."""
 
 from __future__ import annotations
 

@@ -130,6 +130,7 @@ ctypedef struct TcpConfig:
 ctypedef struct TcpSettings:
     uint32_t receive_buffer
     uint32_t send_buffer
+    uint64_t max_pacing_rate    # SO_MAX_PACING_RATE, bytes per second; all ones: no limit
     uint32_t user_timeout_ms    # 0: R2 decides (RFC 9293 section 3.9.1.8, TCP_USER_TIMEOUT)
     uint16_t max_segment        # TCP_MAXSEG, 0: from the MTU
     uint16_t keepalive_idle_s
@@ -142,6 +143,7 @@ ctypedef struct TcpSettings:
     uint8_t linger              # SO_LINGER
     uint8_t reuse_address
     uint8_t quick_ack           # TCP_QUICKACK
+    uint8_t pacing              # it was set
     uint8_t congestion          # TCP_CONGESTION: CongestionAlgorithm
     uint16_t linger_s
 
@@ -313,6 +315,8 @@ cdef struct Tcb:
     int64_t retransmit_at       # RTO, or zero-window probe when `probing`
     int64_t ack_at              # delayed ACK
     int64_t other_at            # TIME-WAIT, FIN-WAIT-2, keepalive, user timeout, linger
+    int64_t pace_at             # output waits for paced_until
+    int64_t paced_until         # pacing.pyx: nothing leaves before
     int64_t last_received_at    # for keepalive
     int64_t last_text_at        # for delayed ACKs: who answers text with text is interactive
     # when the oldest outstanding data was first left without progress (R2, user timeout)

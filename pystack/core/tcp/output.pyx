@@ -21,6 +21,7 @@ from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
 from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
+from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_sent, pacing_train
 from pystack.core.tcp.receive cimport receive_edge, sack_blocks
 from pystack.core.tcp.recovery cimport recovery_next
 from pystack.core.tcp.rtt cimport rtt_timeout
@@ -273,6 +274,8 @@ cdef int send_data(
     count_many(tcp.context, Counter.TCP_BYTES_OUT, length)
     ack_sent(tcb)
     tcb.last_sent_at = tcp.context.now
+    if pacing_is_on(tcb):
+        pacing_sent(tcp, tcb, seq, length)
     return segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
 
 
@@ -417,7 +420,11 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)
     train = train_limit(tcp, mss)
+    if pacing_is_on(tcb):
+        train = pacing_train(tcp, tcb, mss, train)
     while more:
+        if pacing_is_on(tcb) and pacing_holds(tcp, tcb):
+            break
         lost = NULL
         if tcb_flight(tcb):
             lost = recovery_next(tcb, train, mss, unsent(tcb) and usable_window(tcb))
@@ -429,7 +436,8 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     if tcb.snd_nxt != before or unsent(tcb):
         congestion_sent(
             tcp, tcb, tcb.snd_nxt != before, sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd)
-    wait_for_window(tcp, tcb)
+    if tcb.pace_at == DEADLINE_NEVER:
+        wait_for_window(tcp, tcb)
 
 
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

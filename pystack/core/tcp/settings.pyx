@@ -2,8 +2,9 @@
 # Called by: stack's callers (engine).
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
-from libc.errno cimport EINVAL, ENOPROTOOPT
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
 from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
 from pystack.core.tcp.receive cimport window_opened
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
@@ -20,6 +21,7 @@ cdef enum:
     SO_OOBINLINE = 10
     SO_LINGER = 13
     SO_ACCEPTCONN = 30
+    SO_MAX_PACING_RATE = 47
     TCP_NODELAY = 1
     TCP_MAXSEG = 2
     TCP_CORK = 3
@@ -28,6 +30,7 @@ cdef enum:
     TCP_KEEPCNT = 6
     TCP_SYNCNT = 7
     TCP_QUICKACK = 12
+    TCP_CONGESTION = 13
     TCP_USER_TIMEOUT = 18
 
 cdef enum:
@@ -63,6 +66,11 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
         tcb.settings.receive_buffer = buffer_size(value)
         if tcb_is_synchronized(tcb):
             window_opened(tcp, tcb)
+    elif option == SO_MAX_PACING_RATE:
+        # Bytes per second; -1: no limit. As in Linux, who has set it once is paced.
+        tcb.settings.pacing = tcb.settings.pacing or value >= 0
+        tcb.settings.max_pacing_rate = <uint64_t>value
+        tcb_output_later(tcp, tcb)
     elif option == SO_OOBINLINE:
         return 0 if value else -EINVAL      # urgent data is always in line (RFC 6093)
     else:
@@ -105,6 +113,11 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         if not within(value, 0, 0x7FFFFFFF):
             return -EINVAL
         tcb.settings.user_timeout_ms = <uint32_t>value
+    elif option == TCP_CONGESTION:
+        # By its number; whoever knows strings knows its name too.
+        if not within(value, 0, ALGORITHMS - 1):
+            return -ENOENT
+        congestion_choose(tcp, tcb, <int>value)
     else:
         return -ENOPROTOOPT
     return 0
@@ -130,6 +143,8 @@ cdef int get_socket_option(const Tcb* tcb, int option, int64_t* value) noexcept 
         value[0] = tcb.settings.send_buffer
     elif option == SO_RCVBUF:
         value[0] = tcb.settings.receive_buffer
+    elif option == SO_MAX_PACING_RATE:
+        value[0] = <int64_t>tcb.settings.max_pacing_rate
     elif option == SO_OOBINLINE:
         value[0] = 1
     elif option == SO_ACCEPTCONN:
@@ -160,6 +175,8 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
             tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
     elif option == TCP_USER_TIMEOUT:
         value[0] = tcb.settings.user_timeout_ms
+    elif option == TCP_CONGESTION:
+        value[0] = tcb.settings.congestion
     else:
         return -ENOPROTOOPT
     return 0

@@ -30,7 +30,7 @@ cdef void tcb_list_remove(Tcb* tcb) noexcept nogil
 
 
 cdef inline int64_t tcb_first_timer(const Tcb* tcb) noexcept nogil:
-    return min(tcb.retransmit_at, tcb.ack_at, tcb.other_at)
+    return min(tcb.retransmit_at, tcb.ack_at, tcb.other_at, tcb.pace_at)
 
 
 cdef inline uint32_t tcb_flight(const Tcb* tcb) noexcept nogil:

@@ -2,7 +2,7 @@
 # Called by: every file of tcp/, stack.
 # RFCs: 9293 sections 3.3.1, 3.3.2 and 3.10.7.
 
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport (
@@ -54,6 +54,7 @@ cdef void settings_default(TcpLayer* tcp, TcpSettings* settings) noexcept nogil:
     settings.keepalive_interval_s = <uint16_t>(tcp.config.keepalive_interval // 1_000_000_000)
     settings.keepalive_count = <unsigned char>tcp.config.keepalive_probes
     settings.congestion = tcp.config.congestion
+    settings.max_pacing_rate = ~<uint64_t>0
 
 
 cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
@@ -70,7 +71,7 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
     tcb.endpoint.key.protocol = PROTOCOL_TCP
     tcb.endpoint.marking.mtu_discover = MTU_DISCOVER_WANT
     tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
-    tcb.retransmit_at = tcb.ack_at = tcb.other_at = DEADLINE_NEVER
+    tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
     tcb.rtt.rto = tcp.config.rto_initial
     tcb.last_challenge_at = -tcp.config.challenge_period
     tcb.last_text_at = -tcp.config.delayed_ack
@@ -118,7 +119,7 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     leave_tables(tcp, tcb)
     tcb_list_remove(tcb)
     tcb.listener = NULL
-    tcb.retransmit_at = tcb.ack_at = tcb.other_at = DEADLINE_NEVER
+    tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
     deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
     tcb.ack_now = tcb.fin_queued = tcb.probing = False
     release_busy(tcb)

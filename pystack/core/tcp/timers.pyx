@@ -153,6 +153,9 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             syn_timer(tcp, tcb)
         else:
             retransmission_timer(tcp, tcb)
+    if tcb.pace_at <= now:
+        tcb.pace_at = DEADLINE_NEVER
+        tcb_output_later(tcp, tcb)
     if tcb.other_at <= now:
         tcb.other_at = DEADLINE_NEVER
         other_timer(tcp, tcb)

@@ -166,3 +166,38 @@ def test_the_bits_of_ecn_are_tcps_own(world):
     with world.fresh() as one:
         one.setsockopt(IP, pystack.IP_TOS, 0xBB)
         assert one.getsockopt(IP, pystack.IP_TOS) == 0xB8
+
+
+def test_the_congestion_control_has_a_name(world):
+    """tcp(7), TCP_CONGESTION: strings of at most 16 bytes; ENOENT for one that is not there."""
+    with world.fresh() as one:
+        if world.name != "kernel":
+            assert one.getsockopt(TCP, pystack.TCP_CONGESTION, 16) == b"cubic".ljust(16, b"\0")
+        one.setsockopt(TCP, pystack.TCP_CONGESTION, b"reno")
+        assert one.getsockopt(TCP, pystack.TCP_CONGESTION, 16) == b"reno".ljust(16, b"\0")
+        assert one.getsockopt(TCP, pystack.TCP_CONGESTION, 3) == b"ren"
+        one.setsockopt(TCP, pystack.TCP_CONGESTION, b"cubic\0rest")
+        for unknown in (b"vegas", b"cub", b"\xff"):
+            with pytest.raises(FileNotFoundError):
+                one.setsockopt(TCP, pystack.TCP_CONGESTION, unknown)
+        with pytest.raises(OSError, match=r"22|Invalid"):
+            one.setsockopt(TCP, pystack.TCP_CONGESTION, b"")
+        assert one.getsockopt(TCP, pystack.TCP_CONGESTION, 16)[:5] == b"cubic"
+
+
+def test_a_pacing_rate_has_four_bytes_or_eight(world):
+    """socket(7), SO_MAX_PACING_RATE: all ones mean no limit."""
+    with world.fresh() as one:
+        option = pystack.SO_MAX_PACING_RATE
+        assert one.getsockopt(SOL, option, 8) == b"\xff" * 8
+        assert one.getsockopt(SOL, option, 4) == b"\xff" * 4
+        one.setsockopt(SOL, option, 125_000)
+        assert one.getsockopt(SOL, option) == 125_000
+        assert one.getsockopt(SOL, option, 8) == struct.pack("q", 125_000)
+        one.setsockopt(SOL, option, struct.pack("q", 1 << 40))
+        assert one.getsockopt(SOL, option, 4) == b"\xff" * 4
+        assert one.getsockopt(SOL, option, 8) == struct.pack("q", 1 << 40)
+        one.setsockopt(SOL, option, -1)
+        assert one.getsockopt(SOL, option, 8) == b"\xff" * 8
+        with pytest.raises(OSError, match=r"22|Invalid"):
+            one.setsockopt(SOL, option, b"\1")

@@ -7,6 +7,9 @@ from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.congestion.algorithm cimport CongestionEvent
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
+cdef enum:
+    ALGORITHMS = 2
+
 # The handshake is done, SMSS is known: the initial window, by tcb.retransmits of the SYN.
 cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # `acked` bytes have newly arrived, in order or selectively, outside of fast recovery.
@@ -26,6 +29,3 @@ cdef void congestion_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void congestion_sent(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcept nogil
 # Another algorithm from now on.
 cdef void congestion_choose(TcpLayer* tcp, Tcb* tcb, int algorithm) noexcept nogil
-# The number of the algorithm of this name, or -1.
-cdef int congestion_find(const char* name, uint32_t length) noexcept nogil
-cdef const char* congestion_name(int algorithm) noexcept nogil

@@ -4,7 +4,7 @@
 # RFCs: 5681, 6582, 6928, 3465, 4015, 3168 section 6.1.2.
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcmp, memset, strlen
+from libc.string cimport memset
 from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN, Algorithm, CongestionEvent,
 )
@@ -21,9 +21,6 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.tcb cimport tcb_flight
 
-cdef enum:
-    ALGORITHMS = 2
-
 # By the numbers of layer.pxd.
 cdef Algorithm[ALGORITHMS] TABLE
 memset(TABLE, 0, sizeof(TABLE))
@@ -39,20 +36,7 @@ TABLE[<int>CONGESTION_CUBIC].idle = cubic_idle
 TABLE[<int>CONGESTION_CUBIC].stop = cubic_stop
 
 # For whoever chooses one by name: the position is the number.
-NAMES = tuple(TABLE[i].name.decode() for i in range(ALGORITHMS))
-
-
-cdef int congestion_find(const char* name, uint32_t length) noexcept nogil:
-    cdef int algorithm
-    for algorithm in range(ALGORITHMS):
-        if strlen(TABLE[algorithm].name) == length and (
-                memcmp(TABLE[algorithm].name, name, length) == 0):
-            return algorithm
-    return -1
-
-
-cdef const char* congestion_name(int algorithm) noexcept nogil:
-    return TABLE[algorithm].name
+NAMES = tuple(TABLE[i].name.decode() for i in range(<int>ALGORITHMS))
 
 
 cdef inline const Algorithm* algorithm_of(const Tcb* tcb) noexcept nogil:

@@ -1,0 +1,1 @@
+NAMES: tuple[str, ...]  # of the algorithms, by their numbers

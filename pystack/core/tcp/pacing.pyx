@@ -1,0 +1,64 @@
+# Pacing: what cwnd allows leaves spread over the round trip, not in one burst.
+# Called by: output, settings; timers, when a wait is over.
+# RFCs: none; the rates are Linux's (tcp(7), SO_MAX_PACING_RATE in socket(7)).
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
+from pystack.core.wire.tcp cimport seq_max
+
+cdef enum:
+    FREE_SEGMENTS = 10          # the first of a connection are not paced
+    LEAST_TRAIN = 2             # segments
+    TRAINS_PER_SECOND = 1 << 10         # about: a train is what is sent in a millisecond
+
+cdef uint64_t UNLIMITED = ~<uint64_t>0
+cdef int64_t SECOND = 1_000_000_000
+
+
+cdef uint64_t pacing_rate(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """Twice cwnd in a round trip as long as cwnd doubles, afterwards a fifth more than cwnd, so
+    that the wait never is what limits; at most what the application allows.
+    """
+    cdef uint64_t window = max(tcb.congestion.cwnd, tcb_flight(tcb))
+    cdef uint64_t percent = tcp.config.pacing_ca_ratio
+    if tcb.rtt.srtt == 0:
+        return tcb.settings.max_pacing_rate
+    if tcb.congestion.cwnd < tcb.congestion.ssthresh // 2:
+        percent = tcp.config.pacing_ss_ratio
+    # cwnd < 2^30 and percent <= 1000: in microseconds it fits 64 bits.
+    return min(window * percent * 10_000 // max(<uint64_t>tcb.rtt.srtt // 1000, <uint64_t>1),
+               tcb.settings.max_pacing_rate)
+
+
+cdef bint pacing_holds(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.paced_until <= tcp.context.now:
+        tcb.pace_at = DEADLINE_NEVER
+        return False
+    tcb.pace_at = tcb.paced_until
+    tcb_rearm(tcp, tcb)
+    return True
+
+
+cdef uint32_t pacing_train(
+        const TcpLayer* tcp, const Tcb* tcb, uint32_t mss, uint32_t train) noexcept nogil:
+    """As Linux sizes its TSO packets: a millisecond's worth, at least two segments."""
+    cdef uint64_t size = pacing_rate(tcp, tcb) // TRAINS_PER_SECOND
+    size = max(size - size % mss, <uint64_t>LEAST_TRAIN * mss)
+    return <uint32_t>min(size, <uint64_t>train)
+
+
+cdef void pacing_sent(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length) noexcept nogil:
+    """The next train waits as long as this one takes at the rate; half of that may be made up for
+    time in which nothing was sent.
+    """
+    cdef uint64_t rate = pacing_rate(tcp, tcb)
+    cdef int64_t start = max(tcb.paced_until, tcp.context.now)
+    cdef int64_t credit = start - tcb.paced_until
+    cdef int64_t wait = 0
+    if 0 < rate < UNLIMITED and (
+            seq_max(seq + length, tcb.snd_nxt) - tcb.iss > FREE_SEGMENTS * tcb.smss):
+        wait = <int64_t>min(<uint64_t>length * SECOND // rate, <uint64_t>3600 * SECOND)
+        wait -= min(wait // 2, credit)
+    tcb.paced_until = start + wait
