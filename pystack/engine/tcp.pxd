@@ -10,9 +10,11 @@ from pystack.core.wire.address cimport Addr
 from pystack.engine.endpoint cimport Handle
 
 cdef class TcpHandle(Handle):
+    cdef bint connecting        # a connect that did not wait: the next one tells how it has ended
     cdef Tcb* tcb(self) noexcept nogil
     cdef int accept_into(self, TcpHandle child, int64_t until, FlowKey* key) noexcept nogil
     cdef int begin_connect(self, const Addr* address, uint16_t port) noexcept nogil
+    cdef bint in_handshake(self) noexcept nogil
     cdef int finish_connect(self, int64_t until) noexcept nogil
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until

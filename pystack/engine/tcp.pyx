@@ -155,11 +155,14 @@ cdef class TcpHandle(Handle):
             tcb.endpoint.key.local = addr_any(tcb.v6)
         return code
 
+    cdef bint in_handshake(self) noexcept nogil:
+        return self.tcb().state in (STATE_SYN_SENT, STATE_SYN_RECEIVED)
+
     cdef int finish_connect(self, int64_t until) noexcept nogil:
         """Wait for the handshake, in a call; 0, or a negative code, out of the call either way."""
         cdef int code
         cdef Tcb* tcb = self.tcb()
-        while tcb.state == STATE_SYN_SENT or tcb.state == STATE_SYN_RECEIVED:
+        while self.in_handshake():
             if until == AT_ONCE:
                 self.leave()
                 return -EINPROGRESS
@@ -181,9 +184,13 @@ cdef class TcpHandle(Handle):
         with nogil:
             code = self.enter()
             if code == 0:
-                code = self.begin_connect(&addr, port)
+                if self.connecting and not self.in_handshake():
+                    code = 0
+                else:
+                    code = self.begin_connect(&addr, port)
                 if code == 0 or (code == -EALREADY and until != AT_ONCE):
                     code = self.finish_connect(until)
+                    self.connecting = code == -EINPROGRESS
                 else:
                     self.leave()
         check(code)

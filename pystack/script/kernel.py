@@ -25,6 +25,7 @@ from pystack.script.settings import Settings
 from pystack.script.world import Steps, Target, World
 
 SIOCINQ, SIOCOUTQ, SIOCOUTQNSD = 0x541B, 0x5411, 0x894B
+CONGESTION = "net.ipv4.tcp_congestion_control"
 
 
 class KernelTarget(Target):
@@ -38,6 +39,7 @@ class KernelTarget(Target):
         self.environment = Environment()
         self.fd = kernel_net.open_tun()
         self.began = time.time_ns()
+        self.congestion = "cubic"  # Linux's default, whatever this machine's is
         self._wake, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         kernel_net.set_up(settings, settings.mtu)
         self.sniffer = kernel_net.open_sniffer()
@@ -50,7 +52,9 @@ class KernelTarget(Target):
         if environment.drop_output:
             raise Unsupported("a queue of length 0")
         for name, value in environment.sysctls.items():
-            if before.sysctls.get(name) != value:
+            if name == CONGESTION:
+                self.congestion = value
+            elif before.sysctls.get(name) != value:
                 kernel_net.set_sysctl(name, value)
         if environment.mtu is not None and environment.mtu != before.mtu:
             kernel_net.set_mtu(environment.mtu)
@@ -80,7 +84,11 @@ class KernelTarget(Target):
         os.write(self.fd, packet)
 
     def socket(self, family: int, kind: int, protocol: int) -> socket.socket:
-        return socket.socket(family, kind, protocol)
+        sock = socket.socket(family, kind, protocol)
+        if kind == socket.SOCK_STREAM:
+            # By socket, not by sysctl: only the first namespace can make any algorithm the default.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, self.congestion.encode())
+        return sock
 
     def pending(self, world: World, event: Event, steps: Steps, returns: int | None) -> Pending:
         if returns is None:

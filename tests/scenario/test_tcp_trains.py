@@ -15,13 +15,13 @@ def uncut(peer):
     return peer.host.take(cut=False)
 
 
-def grown(family=FAMILIES[0], segments=100, **config):
+def grown(family=FAMILIES[0], segments=100, rtt=MS // 5, **config):
     """A connection whose windows allow this many segments at once."""
     return accepted(
         family,
         options={"mss": 1000, "wscale": 7},
         initial_window=segments,
-        rtt=10 * MS,
+        rtt=rtt,
         **config,
     )
 
@@ -49,6 +49,24 @@ def test_a_train_holds_whole_segments_and_64_kib_at_most(family):
     assert sum(payloads) == 100_000
     assert all(payload % 1000 == 0 for payload in payloads)
     assert len(packets) == 2
+
+
+def test_on_a_long_path_a_train_is_what_is_sent_in_a_millisecond():
+    """As Linux, which paces at twice cwnd / srtt in slow start: a queue is not flooded at once."""
+    peer = grown(segments=100, rtt=20 * MS)
+    peer.socket.send(bytes(25_000))
+    assert [size - 40 for size, _ in uncut(peer)] == [10_000, 10_000, 5000]
+    peer = grown(segments=10, rtt=100 * MS)
+    peer.socket.send(bytes(5000))
+    assert [size - 40 for size, _ in uncut(peer)] == [2000, 2000, 1000]
+
+
+def test_every_train_ends_with_a_push():
+    """As Linux: its receiver need not wait for more to put it together."""
+    peer = grown(segments=10, rtt=100 * MS)
+    peer.socket.send(bytes(20_000))
+    segments = peer.drop()
+    assert ["P" in s.flags for s in segments] == [False, True] * 5
 
 
 def test_the_device_limits_the_train():

@@ -262,7 +262,10 @@ cdef int send_data(
     seg.gso_size = <uint16_t>mss
     if length:
         ring_spans(&tcb.send_ring, offset, length, spans, lengths)
-        if offset + length == tcb.send_ring.length:
+        # The end of what was written; as Linux, also of each train, and of what the peer's window
+        # has no room for twice.
+        if (offset + length == tcb.send_ring.length and not tcb.more) or length > mss or (
+                length > tcb.max_snd_wnd // 2):
             seg.flags |= TCP_PSH
     if fin:
         seg.flags |= TCP_FIN
@@ -419,9 +422,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     mss = tcb.smss
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)
-    train = train_limit(tcp, mss)
-    if pacing_is_on(tcb):
-        train = pacing_train(tcp, tcb, mss, train)
+    train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
     while more:
         if pacing_is_on(tcb) and pacing_holds(tcp, tcb):
             break

@@ -11,6 +11,7 @@ from pystack.core.wire.tcp cimport seq_max
 cdef enum:
     FREE_SEGMENTS = 10          # the first of a connection are not paced
     LEAST_TRAIN = 2             # segments
+    SHORT_PATH = 512_000        # ns: for each of them a train may be half as long
     TRAINS_PER_SECOND = 1 << 10         # about: a train is what is sent in a millisecond
 
 cdef uint64_t UNLIMITED = ~<uint64_t>0
@@ -43,8 +44,13 @@ cdef bint pacing_holds(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef uint32_t pacing_train(
         const TcpLayer* tcp, const Tcb* tcb, uint32_t mss, uint32_t train) noexcept nogil:
-    """As Linux sizes its TSO packets: a millisecond's worth, at least two segments."""
+    """As Linux sizes its TSO packets: a millisecond's worth, at least two segments; on a short path
+    more, up to a whole train.
+    """
     cdef uint64_t size = pacing_rate(tcp, tcb) // TRAINS_PER_SECOND
+    cdef uint64_t halvings = <uint64_t>tcb.rtt.srtt // SHORT_PATH
+    if halvings < 32:
+        size += train >> halvings
     size = max(size - size % mss, <uint64_t>LEAST_TRAIN * mss)
     return <uint32_t>min(size, <uint64_t>train)
 
