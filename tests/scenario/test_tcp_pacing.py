@@ -71,7 +71,7 @@ def test_the_rate_is_kept():
 
 def test_a_high_rate_sends_a_milliseconds_worth_at_once():
     """As Linux: rate >> 10 bytes, in whole segments."""
-    peer = paced(20_000_000, initial_window=1000, rtt=0)
+    peer = paced(20_000_000, initial_window=1000, rtt=20 * MS)
     peer.socket.send(bytes(900_000))
     sizes = {size for _, size in departures(peer, 10 * MS)}
     assert 19_000 in sizes
