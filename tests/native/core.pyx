@@ -291,6 +291,14 @@ cdef class Tcp:
     def poll(self):
         return tcp_poll(self.tcb)
 
+    def cubic(self, name):
+        """W_max in segments, K in seconds, is there a curve; None without any state."""
+        if self.tcb.congestion.cubic == NULL:
+            return None
+        return {"w_max": self.tcb.congestion.cubic.curve.w_max,
+                "cubic_k": self.tcb.congestion.cubic.curve.k / 1024.0,
+                "in_epoch": bool(self.tcb.congestion.cubic.curve.in_epoch)}[name]
+
     def __getattr__(self, name):
         if self.tcb == NULL:
             raise AttributeError(f"{name}: the socket is closed")
@@ -306,6 +314,8 @@ cdef class Tcp:
             return self.tcb.congestion.cwnd
         if name == "ssthresh":
             return self.tcb.congestion.ssthresh
+        if name in ("w_max", "cubic_k", "in_epoch"):
+            return self.cubic(name)
         if name == "srtt":
             return self.tcb.rtt.srtt
         if name == "rttvar":

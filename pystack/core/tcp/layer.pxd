@@ -198,7 +198,7 @@ ctypedef struct HyStart:
     uint32_t css_baseline_us    # with css_rounds
     uint8_t samples
     uint8_t css_rounds          # rounds left of conservative slow start; 0: standard slow start
-    uint8_t running
+    uint8_t in_round            # window_end is known
 
 ctypedef struct CubicState:
     CubicCurve curve

@@ -189,7 +189,8 @@ cdef void tcb_idle(Tcb* tcb) noexcept nogil:
     if tcb.receive_ring.length == 0 and not holes:
         ring_release(&tcb.receive_ring)
     # In the first slow start it says nothing that the next round trip would not.
-    if tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT:
+    if tcb.send_ring.length == 0 and (
+            tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT):
         free(tcb.congestion.cubic)
         tcb.congestion.cubic = NULL
     if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0:

@@ -24,6 +24,8 @@ ctypedef struct Algorithm:
     void (*acked)(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil
     # A round trip was measured.
     void (*sample)(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil
+    # Output is over.
+    void (*sent)(TcpLayer* tcp, Tcb* tcb) noexcept nogil
     # The last reduction was a mistake.
     void (*undo)(TcpLayer* tcp, Tcb* tcb) noexcept nogil
     # Something is sent after `idle_ns` in which nothing was outstanding.

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_ECN, CONGESTION_TIMEOUT, CongestionEvent,
 )
-from pystack.core.tcp.congestion.hystart cimport hystart_acked, hystart_sample
+from pystack.core.tcp.congestion.hystart cimport hystart_acked, hystart_sample, hystart_sent
 from pystack.core.tcp.congestion.window cimport (
     INFINITE_SSTHRESH, additive_increase, in_slow_start, segments, slow_start, threshold,
 )
@@ -171,6 +171,11 @@ cdef void cubic_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil:
     if (tcb.congestion.cubic != NULL and in_slow_start(tcb)
             and tcb.congestion.ssthresh == INFINITE_SSTHRESH):
         hystart_sample(&tcb.congestion.cubic.hystart, rtt_ns)
+
+
+cdef void cubic_sent(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.congestion.cubic != NULL:
+        hystart_sent(&tcb.congestion.cubic.hystart, tcb)
 
 
 cdef void cubic_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

@@ -17,8 +17,17 @@ cdef enum:
     CSS_ROUNDS = 5
 
 
-cdef void start_round(HyStart* hystart, const Tcb* tcb) noexcept nogil:
-    hystart.window_end = tcb.snd_nxt
+cdef void hystart_sent(HyStart* hystart, const Tcb* tcb) noexcept nogil:
+    """A round ends with the acknowledgment of what was outstanding when it began; a batch of ACKs
+    is answered as a whole, so that is known only now.
+    """
+    if not hystart.in_round:
+        hystart.window_end = tcb.snd_nxt
+        hystart.in_round = True
+
+
+cdef void start_round(HyStart* hystart) noexcept nogil:
+    hystart.in_round = False
     hystart.last_round_min_us = hystart.current_round_min_us
     hystart.current_round_min_us = 0
     hystart.samples = 0
@@ -53,13 +62,9 @@ cdef void judge_delay(HyStart* hystart) noexcept nogil:
 
 cdef uint32_t hystart_acked(HyStart* hystart, Tcb* tcb, uint32_t acked) noexcept nogil:
     """RFC 9406 section 4.2."""
-    if not hystart.running:
-        hystart.running = True
-        hystart.window_end = tcb.snd_nxt
-        return acked
     judge_delay(hystart)
-    if seq_ge(tcb.snd_una, hystart.window_end):
-        start_round(hystart, tcb)
+    if hystart.in_round and seq_ge(tcb.snd_una, hystart.window_end):
+        start_round(hystart)
         if hystart.css_rounds:
             hystart.css_rounds -= 1
             if hystart.css_rounds == 0:

@@ -9,7 +9,8 @@ from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN, Algorithm, CongestionEvent,
 )
 from pystack.core.tcp.congestion.cubic cimport (
-    cubic_acked, cubic_idle, cubic_sample, cubic_ssthresh, cubic_stop, cubic_undo,
+    cubic_acked, cubic_idle, cubic_sample, cubic_sent, cubic_ssthresh, cubic_stop,
+    cubic_undo,
 )
 from pystack.core.tcp.congestion.reno cimport reno_acked, reno_ssthresh
 from pystack.core.tcp.congestion.validation cimport (
@@ -31,6 +32,7 @@ TABLE[<int>CONGESTION_CUBIC].name = "cubic"
 TABLE[<int>CONGESTION_CUBIC].ssthresh = cubic_ssthresh
 TABLE[<int>CONGESTION_CUBIC].acked = cubic_acked
 TABLE[<int>CONGESTION_CUBIC].sample = cubic_sample
+TABLE[<int>CONGESTION_CUBIC].sent = cubic_sent
 TABLE[<int>CONGESTION_CUBIC].undo = cubic_undo
 TABLE[<int>CONGESTION_CUBIC].idle = cubic_idle
 TABLE[<int>CONGESTION_CUBIC].stop = cubic_stop
@@ -127,13 +129,16 @@ cdef void congestion_recovered(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void congestion_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    cdef int64_t idle_ns = tcp.context.now - tcb.last_sent_at
+    # Waiting for ACKs is no idleness: what was acknowledged last ends it.
+    cdef int64_t idle_ns = tcp.context.now - max(tcb.last_sent_at, tcb.congestion.used_since)
     if tcb.last_sent_at == 0:
         return
-    restart_window(tcp, tcb, idle_ns)
+    restart_window(tcp, tcb, tcp.context.now - tcb.last_sent_at)
     if algorithm_of(tcb).idle != NULL:
         algorithm_of(tcb).idle(tcp, tcb, idle_ns)
 
 
 cdef void congestion_sent(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcept nogil:
     validate_window(tcp, tcb, sent, full)
+    if algorithm_of(tcb).sent != NULL:
+        algorithm_of(tcb).sent(tcp, tcb)
