@@ -124,7 +124,10 @@ def build_icmp(
     except KeyError as problem:
         raise Mismatch(problem.args[0]) from None
     ip = ip_for(settings, info, ICMP if version == 4 else ICMPV6)
-    rest = struct.pack("!HH", packet.id or 0, 0)
+    number = packet.id or 0
+    if connection is not None and connection.protocol == ICMP and connection.local_port:
+        number = connection.local_port  # of a socket for echoes
+    rest = struct.pack("!HH", number, 0)
     if packet.mtu is not None:
         if (version, kind, code) != (4, 3, 4) and (version, kind) != (6, 2):
             raise Mismatch("mtu belongs to frag_needed and packet_too_big only")

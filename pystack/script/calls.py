@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from pystack.script import call_connect, call_files, call_io, call_options, call_poll
 from pystack.script.errors import Mismatch, Unsupported
-from pystack.script.nodes import Anything, Call, Expression, Function, Integer
+from pystack.script.nodes import Anything, Call, Expression, Function, Integer, Word
 from pystack.script.values import constant, integer, integer_or
 from pystack.script.wire import ICMP, TCP, UDP
 from pystack.script.world import Descriptor, Steps, World
@@ -186,8 +186,18 @@ def run_call(world: World, call: Call) -> Steps:
         if problem.errno is None:
             raise
         value, number = -1, problem.errno
+    if value < 0 and number == errno.ENOPROTOOPT and world.target.emulated:
+        check_option(call)
     verify(call, value, number)
     return value
+
+
+def check_option(call: Call) -> None:
+    """An option that is to work and that the stack lacks is Unsupported."""
+    if call.name in ("setsockopt", "getsockopt") and call.result == Integer(0):
+        option = call.arguments[2]
+        name = option.name if isinstance(option, Word) else str(integer(option))
+        raise Unsupported(f"the socket option {name}")
 
 
 def verify(call: Call, value: int, number: int) -> None:

@@ -49,6 +49,7 @@ HARMLESS = {
 }  # fmt: skip
 PREFIXES = {"sudo", "source", ".", "bash", "sh", "python", "python2", "python3", "exec", "command"}
 SEPARATORS = {";", "&&", "||", "&", "|", "\n"}
+BOTH_OUTPUTS = re.compile(r"[0-9]*>&[0-9-]|&>>?[ \t]*\S+")
 REDIRECTION = re.compile(r"[0-9]*(>>?|<)&?")
 # Route attributes that a stack has.
 ROUTE_NUMBERS = ("advmss", "mtu", "initcwnd", "initrwnd", "rto_min", "window", "ssthresh", "cwnd")
@@ -74,7 +75,8 @@ def run_commands(text: str, environment: Environment) -> None:
 
 def split(text: str) -> list[list[str]]:
     """The commands of a shell text, as words; redirections are kept."""
-    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=";&|\n")
+    text = BOTH_OUTPUTS.sub(" ", text.replace("\\\n", " "))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|\n")
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
     lexer.commenters = ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pystack.script.nodes import Tcp
 from pystack.script.settings import Settings
-from pystack.script.wire import ACK, SYN, TCP, UDP
+from pystack.script.wire import ACK, RST, SYN, TCP, UDP
 
 FIRST_REMOTE_PORT = 40001
 MASK = 0xFFFFFFFF
@@ -21,7 +21,7 @@ class Connection:
     """A connection or socket as a script sees it."""
 
     protocol: int = TCP
-    # fresh, connecting, listening, child (of a listener, or of nobody)
+    # fresh, listening, child (of a listener, or of nobody), connecting, active
     state: str = "fresh"
     fd: int | None = None  # the script's name for its socket
     local_port: int | None = None
@@ -126,7 +126,9 @@ class Tracker:
             return self._of_ports(packet, remote=packet.ports[0], local=packet.ports[1])
         current = self.current
         if current is None or current.protocol != TCP or current.state in ("listening", "fresh"):
-            return self.add(self._child(packet, self.unused_port(), self.settings.bind_port))
+            port = current.local_port if current and current.protocol == TCP else None
+            port = port or self.settings.bind_port
+            return self.add(self._child(packet, self.unused_port(), port))
         return current
 
     def _of_ports(self, packet: Tcp, remote: int, local: int) -> Connection:
@@ -163,6 +165,8 @@ class Tracker:
         if self.current is None:
             self.add(Connection(UDP, "child", None, self.settings.bind_port, self.unused_port()))
         assert self.current is not None
+        if self.current.remote_port is None:
+            self.current.remote_port = self.settings.connect_port
         return self.current
 
     def unused_port(self) -> int:
@@ -178,6 +182,8 @@ def observe_inbound(connection: Connection, packet: Tcp) -> None:
 
 def observe_outbound(connection: Connection, packet: Tcp, live_seq: int) -> None:
     """Learn from a packet that is expected and has come."""
+    if connection.state == "connecting" and packet.flags & (SYN | ACK | RST) == ACK:
+        connection.state = "active"  # the peer's ISN is final
     if not packet.flags & SYN or packet.seq is None:
         return
     if connection.state == "connecting" or (connection.state == "child" and packet.flags & ACK):

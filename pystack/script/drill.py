@@ -23,7 +23,7 @@ from pystack.script.settings import Settings, settings_for
 from pystack.script.world import Target
 
 SUFFIX = ".pkt"
-FEW = 40  # scripts that are run sooner than a second process has started
+FEW = 200  # scripts that are run sooner than a second process has started
 
 
 @dataclass(frozen=True)

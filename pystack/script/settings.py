@@ -27,7 +27,6 @@ IGNORED = (
     "ip_version", "local_ip", "remote_ip", "local_linux_ip", "remote_prefix",
 )  # fmt: skip
 IGNORED_PREFIXES = ("wire_", "so_")
-UNSUPPORTED = ("udp_encapsulation", "tcp_md5_secret")
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,6 @@ def with_option(script: Script, settings: Settings, option: Option) -> Settings:
         return with_address(script, settings, option)
     if name in IGNORED or name.startswith(IGNORED_PREFIXES):
         return settings
-    if name in UNSUPPORTED:
-        return replace(settings, unsupported=(*settings.unsupported, f"--{name}"))
     if name == "strict_segments":
         return replace(settings, strict_segments=True)
     if name == "tcp_ts_ecr_scaled":
@@ -115,7 +112,7 @@ def with_option(script: Script, settings: Settings, option: Option) -> Settings:
         "tcp_ts_tick_usecs": ("ts_tick_us", 0, 10**9, 1),
     }
     if name not in fields:
-        raise ScriptError(f"no option --{name}", option.line, option.column, script.path)
+        return replace(settings, unsupported=(*settings.unsupported, f"the option --{name}"))
     target, least, most, unit = fields[name]
     try:
         value = int(option.value or "", 0)
