@@ -20,7 +20,7 @@ from pystack.cli.failure import Failure, explain, one_line
 from pystack.cli.sample import Sample, changes, rates
 from pystack.core.counters import NAMES
 
-COMMANDS = ["serve", "run", "ping", "nc", "doctor"]
+COMMANDS = ["serve", "run", "ping", "nc", "drill", "doctor"]
 
 
 def run(*arguments: str):
