@@ -23,6 +23,8 @@ from pystack.core.tcp.calls cimport (
     tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_listen, tcp_open, tcp_poll,
     tcp_receive, tcp_send, tcp_shutdown,
 )
+from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
+from pystack.core.tcp.congestion.interface cimport congestion_reduce, congestion_undo
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.lookup cimport connection_find
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
@@ -290,6 +292,13 @@ cdef class Tcp:
 
     def poll(self):
         return tcp_poll(self.tcb)
+
+    def reduce(self):
+        """What a loss does to the window, without one."""
+        congestion_reduce(&self.host.core.tcp, self.tcb, CONGESTION_LOSS)
+
+    def undo(self):
+        congestion_undo(&self.host.core.tcp, self.tcb)
 
     def cubic(self, name):
         """W_max in segments, K in seconds, is there a curve; None without any state."""

@@ -117,9 +117,7 @@ def test_two_flows_share_it(name):
 
 def test_cubic_and_reno_live_side_by_side():
     """RFC 9438 section 4.3: the Reno-friendly region; nobody is starved on a short path."""
-    received, _ = run(
-        ["cubic", "reno"], 24, warm_up=8, rate_bps=4_000_000, delay=10 * MS, queue=30
-    )
+    received, _ = run(["cubic", "reno"], 24, warm_up=8, rate_bps=4_000_000, delay=10 * MS, queue=30)
     assert min(received) > 0.2 * sum(received)
 
 

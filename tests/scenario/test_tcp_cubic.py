@@ -233,3 +233,18 @@ def test_another_algorithm_takes_over_the_window():
     peer.socket.set_option(6, 13, CUBIC)
     round_trip(peer)
     assert peer.socket.in_epoch
+
+
+def test_a_mistaken_reduction_gives_the_curve_back():
+    """Section 4.9: cwnd, ssthresh and the curve are what they were."""
+    peer = sender(100)
+    lose(peer)
+    settle(peer)
+    round_trip(peer)
+    before = (peer.socket.w_max, peer.socket.cubic_k, peer.socket.cwnd, peer.socket.ssthresh)
+    peer.socket.reduce()
+    assert peer.socket.w_max < before[0]
+    peer.socket.undo()
+    after = (peer.socket.w_max, peer.socket.cubic_k, peer.socket.cwnd, peer.socket.ssthresh)
+    assert after == before
+    assert peer.socket.in_epoch
