@@ -36,6 +36,7 @@ SYSCTLS = {
     "net.ipv4.tcp_comp_sack_nr": "0",
     "net.ipv4.tcp_no_metrics_save": "1",
     "net.ipv4.tcp_autocorking": "0",
+    "net.ipv4.tcp_early_retrans": "0",  # tail loss probes: after two of its ticks
     "net.ipv6.conf.pystack0.router_solicitations": "0",
 }
 
@@ -186,7 +187,7 @@ class Virtual:
     name = "pystack"
 
     def __init__(self, config: pystack.TcpConfig | None = None) -> None:
-        self.config = config
+        self.config = config or pystack.TcpConfig(early_retrans=0)
         self.stack: Any = None
         self.application = Application(lambda kind: self.stack.socket(kind))
         self.number = 0

@@ -288,7 +288,8 @@ cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* s
 cdef void report_duplicate(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """What came again and is not taken, with its FIN, is the D-SACK of the answer (RFC 2883)."""
     cdef uint32_t end = seg.seq + segment_length(seg)
-    if end != seg.seq and seq_lt(seg.seq, tcb.rcv_nxt):
+    if (end != seg.seq and seq_lt(seg.seq, tcb.rcv_nxt) and not seg.flags & TCP_SYN
+            and tcb.state != STATE_SYN_RECEIVED):
         duplicate_seen(tcp, tcb, seg.seq, seq_min(end, tcb.rcv_nxt))
 
 

@@ -164,7 +164,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
 
 
 cdef uint32_t acceptable_seq(const Tcb* tcb) noexcept nogil:
-    """SND.NXT, but not beyond the window of a peer that has shrunk it, which would not take the ACK.
+    """SND.NXT, but not beyond the window of a peer that has shrunk it, who would drop the ACK.
 
     As Linux: as long as it is not only the scale that hides the difference.
     """
