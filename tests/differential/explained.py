@@ -8,8 +8,7 @@ from differential.dialogue import Call
 from differential.play import Moment
 from differential.segments import Plan
 
-Facts = tuple[Moment, list[list[str]]]
-BARE = (["A"], ["R"], [])
+BARE = (["A"], ["R"], ["RA"], [])
 
 
 def explanation(moments: list[Moment]) -> str:
@@ -65,6 +64,39 @@ def ends_at_window(last: Moment, _: list[Moment]) -> bool:
     return length > 0 and step.seq + length == 0 and all(f in BARE for f in flags(last))
 
 
+def over_the_edge(last: Moment, _: list[Moment]) -> bool:
+    """At the right edge of the window, or across it."""
+    step = last.step
+    if not isinstance(step, Plan) or step.seq_from != "edge":
+        return False
+    return step.seq <= 0 <= step.seq + step.length + ("F" in step.flags)
+
+
+def bad_ack_first(last: Moment, _: list[Moment]) -> bool:
+    return last.before == "SYN-RECEIVED" and flags(last) == (["R"], ["A"])
+
+
+def old_ack_with_timestamp(last: Moment, moments: list[Moment]) -> bool:
+    old = any(
+        isinstance(m.step, Plan) and (m.step.ack_from == "una" or m.step.ack < 0) for m in moments
+    )
+    return (
+        old
+        and same_but_for_options(last)
+        and all(
+            dict(ours.options).get("sack") == dict(theirs.options).get("sack")
+            for ours, theirs in zip(last.virtual.packets, last.kernel.packets, strict=True)
+        )
+    )
+
+
+def crossing_handshake(last: Moment, moments: list[Moment]) -> bool:
+    crossed = any(m.before == "SYN-SENT" and m.virtual.state == "SYN-RECEIVED" for m in moments)
+    return crossed and isinstance(last.step, Call) and last.step.name in (
+        "close", "error", "shutdown", "recv", "send"
+    )  # fmt: skip
+
+
 def long_reset(last: Moment, _: list[Moment]) -> bool:
     step = last.step
     if not isinstance(step, Plan) or "R" not in step.flags:
@@ -93,6 +125,10 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "Options of crossing SYNs": crossing_syn,
     "Text and FIN in a SYN-ACK": more_in_syn_ack,
     "A segment that ends where the window begins": ends_at_window,
+    "A segment across the window's edge": over_the_edge,
+    "The order of checks in SYN-RECEIVED": bad_ack_first,
+    "The timestamp of a segment with an old ACK": old_ack_with_timestamp,
+    "Simultaneous opens and the application": crossing_handshake,
     "A RST with text, SYN or FIN": long_reset,
     "A FIN beyond a hole": fin_beyond_hole,
     "Reading after shutdown": read_after_shutdown,

@@ -232,3 +232,15 @@ def test_the_client_acknowledges_the_handshake_once():
     peer = connected()
     peer.advance(10 * SECOND)
     peer.expect_nothing()
+
+
+def test_what_a_full_segment_is_the_peer_decides():
+    """RFC 9293 section 3.8.6.3: as Linux, the largest that has come, though ours are smaller."""
+    peer = accepted(options={"mss": 500})
+    for _ in range(20):
+        peer.inject("A", data=bytes(1000))
+        peer.advance(100 * MS)
+        peer.socket.receive()
+    peer.drop()
+    peer.inject("A", data=bytes(1000))
+    peer.expect_delayed("A", ack=peer.snd_nxt)

@@ -397,3 +397,15 @@ def test_an_ack_is_not_sent_from_beyond_a_window_that_has_shrunk():
     peer.inject("A", ack=1, window=100)
     peer.inject("A", ack=1, window=100, data=b"x")
     peer.expect("A", seq=101, ack=2)
+
+
+def test_an_ack_of_news_brings_its_window_though_a_later_segment_came_first():
+    """As Linux; RFC 9293 section 3.10.7.4 fifth goes by SND.WL1 alone."""
+    peer = accepted()
+    peer.send(1000, ack=False)
+    peer.drop()
+    peer.inject("A", seq=5000, ack=1, data=b"later")
+    peer.drop()
+    peer.inject("A", seq=1, ack=1001, window=0)
+    peer.socket.send(b"more")
+    peer.expect_nothing()

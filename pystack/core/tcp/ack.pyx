@@ -104,10 +104,13 @@ cdef uint32_t segment_window(const Tcb* tcb, const TcpSegment* seg) noexcept nog
 cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """Take over the peer's window if the segment is not older than the last one; True if it
     changed.
+
+    As Linux, an ACK of something new is newer, whatever its sequence number: one from beyond a hole
+    (RFC 9293 section 3.10.7.4 fifth) would otherwise hide all windows until the hole is filled.
     """
     cdef uint32_t window = segment_window(tcb, seg)
     cdef bint changed
-    if not (seq_lt(tcb.snd_wl1, seg.seq)
+    if not (seq_gt(seg.ack, tcb.snd_una) or seq_lt(tcb.snd_wl1, seg.seq)
             or (tcb.snd_wl1 == seg.seq and seq_le(tcb.snd_wl2, seg.ack))):
         return False
     changed = window != tcb.snd_wnd

@@ -134,7 +134,7 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     tcb.unacked_bytes += seg.length
     tcb.last_text_at = tcp.context.now
     if full > tcb.ack_segment:
-        tcb.ack_segment = min(full, tcb.smss)
+        tcb.ack_segment = full      # not SMSS: the peer's segments may be larger than ours
     count_many(tcp.context, Counter.TCP_BYTES_IN, seg.length)
     if holes_exist(tcb):
         absorb(tcp, tcb)
