@@ -20,9 +20,21 @@ def explanation(moments: list[Moment]) -> str:
     return ""
 
 
+# What is asked about moments
+
+
+def plans(moments: list[Moment]) -> list[Plan]:
+    return [moment.step for moment in moments if isinstance(moment.step, Plan)]
+
+
 def flags(last: Moment) -> tuple[list[str], list[str]]:
     kernel, virtual = last.kernel.packets, last.virtual.packets
     return [packet.flags for packet in kernel], [packet.flags for packet in virtual]
+
+
+def are_bare(last: Moment) -> bool:
+    """No more than an ACK or a reset of either."""
+    return isinstance(last.step, Plan) and all(each in BARE for each in flags(last))
 
 
 def same_but_for_options(last: Moment) -> bool:
@@ -31,105 +43,152 @@ def same_but_for_options(last: Moment) -> bool:
     return bare[0] == bare[1] and last.kernel.state == last.virtual.state
 
 
-def in_small_record(last: Moment, _: list[Moment]) -> bool:
+def options_of(last: Moment, name: str) -> tuple[list[object], list[object]]:
+    """One option of all packets: the kernel's, pystack's."""
+    both = (last.kernel.packets, last.virtual.packets)
+    kernel, virtual = ([dict(p.options).get(name) for p in each] for each in both)
+    return kernel, virtual
+
+
+# One function for each heading
+
+
+def small_record(last: Moment, moments: list[Moment]) -> bool:
     """Linux has nothing left of the connection but its numbers."""
     orphan = last.before == "FIN-WAIT-2" and not last.virtual.state
-    small = last.before == "TIME-WAIT" or orphan
-    return small and isinstance(last.step, Plan) and all(each in BARE for each in flags(last))
+    return (last.before == "TIME-WAIT" or orphan) and are_bare(last)
 
 
-def crossing_syn(last: Moment, _: list[Moment]) -> bool:
-    step = last.step
-    return (
-        last.before == "SYN-SENT"
-        and isinstance(step, Plan)
-        and "S" in step.flags
-        and "A" not in step.flags
-        and same_but_for_options(last)
-    )
+def half_open(last: Moment, moments: list[Moment]) -> bool:
+    """Linux has nothing yet of the connection but its numbers."""
+    been = any(moment.before == "SYN-RECEIVED" for moment in moments)
+    told = isinstance(last.step, Plan) and all(each in (*BARE, ["SA"]) for each in flags(last))
+    odd = any(
+        "A" not in plan.flags or plan.ack_from == "una" or plan.ack or plan.ts != (0, 0)
+        or "S" in plan.flags for plan in plans(moments[2:])
+    )  # fmt: skip
+    return been and told and odd and not any(m.before == "SYN-SENT" for m in moments)
 
 
-def more_in_syn_ack(last: Moment, _: list[Moment]) -> bool:
+def crossing(last: Moment, moments: list[Moment]) -> bool:
+    """Options that the peer has not offered; and everything in SYN-RECEIVED."""
+    return any(
+        m.before == "SYN-SENT" and isinstance(m.step, Plan) and "S" in m.step.flags
+        and "A" not in m.step.flags for m in moments
+    )  # fmt: skip
+
+
+def more_in_syn_ack(last: Moment, moments: list[Moment]) -> bool:
     step = last.step
     if last.before != "SYN-SENT" or not isinstance(step, Plan):
         return False
     return {"S", "A"} <= set(step.flags) and ("F" in step.flags or step.length > 0)
 
 
-def ends_at_window(last: Moment, _: list[Moment]) -> bool:
-    step = last.step
-    if not isinstance(step, Plan) or step.seq_from != "nxt":
-        return False
-    length = step.length + ("S" in step.flags) + ("F" in step.flags)
-    return length > 0 and step.seq + length == 0 and all(f in BARE for f in flags(last))
+def left_edge(last: Moment, moments: list[Moment]) -> bool:
+    """Now, or earlier: then its ACK field has been heard."""
+    for plan in plans(moments):
+        length = plan.length + ("S" in plan.flags) + ("F" in plan.flags)
+        start = plan.seq if plan.seq_from == "nxt" else -1
+        if length and start + length == 0 and plan.seq_from != "edge":
+            return len(flags(last)[0]) < 2
+    return False
 
 
-def over_the_edge(last: Moment, _: list[Moment]) -> bool:
-    """At the right edge of the window, or across it."""
-    step = last.step
-    if not isinstance(step, Plan) or step.seq_from != "edge":
-        return False
-    return step.seq <= 0 <= step.seq + step.length + ("F" in step.flags)
-
-
-def bad_ack_first(last: Moment, _: list[Moment]) -> bool:
-    return last.before == "SYN-RECEIVED" and flags(last) == (["R"], ["A"])
+def right_edge(last: Moment, moments: list[Moment]) -> bool:
+    """Now, or earlier: then its ACK field has been heard, or the limit of challenges is used. Where
+    the edge is, each host decides.
+    """
+    if any(plan.seq_from == "edge" and plan.seq <= 0 for plan in plans(moments)):
+        return True
+    edge = isinstance(last.step, Plan) and last.step.seq_from == "edge"
+    return edge and flags(last)[0] == flags(last)[1]
 
 
 def old_ack_with_timestamp(last: Moment, moments: list[Moment]) -> bool:
-    old = any(
-        isinstance(m.step, Plan) and (m.step.ack_from == "una" or m.step.ack < 0) for m in moments
-    )
-    return (
-        old
-        and same_but_for_options(last)
-        and all(
-            dict(ours.options).get("sack") == dict(theirs.options).get("sack")
-            for ours, theirs in zip(last.virtual.packets, last.kernel.packets, strict=True)
-        )
-    )
+    old = any(plan.ack_from == "una" or plan.ack < 0 for plan in plans(moments))
+    sacks = options_of(last, "sack")
+    return old and same_but_for_options(last) and sacks[0] == sacks[1]
 
 
-def crossing_handshake(last: Moment, moments: list[Moment]) -> bool:
-    crossed = any(m.before == "SYN-SENT" and m.virtual.state == "SYN-RECEIVED" for m in moments)
-    return crossed and isinstance(last.step, Call) and last.step.name in (
-        "close", "error", "shutdown", "recv", "send"
-    )  # fmt: skip
+def long_reset(last: Moment, moments: list[Moment]) -> bool:
+    resets = [plan for plan in plans(moments) if "R" in plan.flags]
+    return any(p.length > 0 or "S" in p.flags or "F" in p.flags for p in resets)
 
 
-def long_reset(last: Moment, _: list[Moment]) -> bool:
-    step = last.step
-    if not isinstance(step, Plan) or "R" not in step.flags:
+def fin_beyond_hole(last: Moment, moments: list[Moment]) -> bool:
+    if not any("F" in plan.flags and plan.seq > 0 for plan in plans(moments)):
         return False
-    return step.length > 0 or "S" in step.flags or "F" in step.flags
-
-
-def fin_beyond_hole(last: Moment, _: list[Moment]) -> bool:
-    step = last.step
-    if not isinstance(step, Plan) or "F" not in step.flags:
-        return False
-    return flags(last) == (["A"], ["A"]) and same_but_for_options(last)
+    kernel, virtual = options_of(last, "sack")
+    return kernel != virtual or flags(last)[0] == ["R"]
 
 
 def read_after_shutdown(last: Moment, moments: list[Moment]) -> bool:
-    shut = [m.step for m in moments if isinstance(m.step, Call) and m.step.name == "shutdown"]
+    """And what is unread does not reset."""
+    calls = [m.step for m in moments if isinstance(m.step, Call)]
+    shut = any(call.name == "shutdown" and call.argument in (0, 2) for call in calls)
+    return shut and isinstance(last.step, Call) and last.step.name in ("recv", "close")
+
+
+def text_after_fin(last: Moment, moments: list[Moment]) -> bool:
+    step = last.step
+    after = last.before in ("CLOSE-WAIT", "LAST-ACK", "CLOSING")
+    return after and isinstance(step, Plan) and step.length > 0 and flags(last)[0] == ["R"]
+
+
+def malformed_options(last: Moment, moments: list[Moment]) -> bool:
+    """Dropped by Linux, now or earlier; and the MD5 option."""
+    return any(plan.raw or plan.offset is not None for plan in plans(moments))
+
+
+def amount_at_once(last: Moment, moments: list[Moment]) -> bool:
+    """One has sent the beginning of what the other has sent, and stops where a window of either
+    kind is not full.
+    """
+    both = (last.kernel.packets, last.virtual.packets)
+    texts = [[(p.seq, p.length) for p in each if p.length] for each in both]
+    shorter, longer = sorted(texts, key=len)
+    return len(longer) > len(shorter) and longer[: len(shorter)] == shorter
+
+
+def ack_before_text(last: Moment, moments: list[Moment]) -> bool:
+    """A duplicate ACK of its own, though text follows that would carry it."""
+    kernel, virtual = last.kernel.packets, last.virtual.packets
     return (
-        isinstance(last.step, Call)
-        and last.step.name == "recv"
-        and any(call.argument in (0, 2) for call in shut)
+        len(virtual) == len(kernel) + 1
+        and not virtual[0].length
+        and ([(p.seq, p.length) for p in virtual[1:]] == [(p.seq, p.length) for p in kernel])
     )
 
 
+def syn_after_reset(last: Moment, moments: list[Moment]) -> bool:
+    if last.before != "SYN-SENT" or flags(last)[0][-1:] != ["S"]:
+        return False
+    return any([packet.flags for packet in m.virtual.packets] == ["R"] for m in moments)
+
+
+def delayed_with_fin(last: Moment, moments: list[Moment]) -> bool:
+    step = last.step
+    if not isinstance(step, Plan) or "F" not in step.flags or not step.length:
+        return False
+    return flags(last) == ([], ["A"]) and last.kernel.state == last.virtual.state
+
+
 EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
-    "TIME-WAIT, and FIN-WAIT-2 that nobody holds": in_small_record,
-    "Options of crossing SYNs": crossing_syn,
+    "TIME-WAIT, and FIN-WAIT-2 that nobody holds": small_record,
+    "Half-open connections": half_open,
+    "Simultaneous opens": crossing,
     "Text and FIN in a SYN-ACK": more_in_syn_ack,
-    "A segment that ends where the window begins": ends_at_window,
-    "A segment across the window's edge": over_the_edge,
-    "The order of checks in SYN-RECEIVED": bad_ack_first,
+    "A segment that ends where the window begins": left_edge,
+    "A segment across the window's right edge": right_edge,
+    "Malformed options, and MD5": malformed_options,
     "The timestamp of a segment with an old ACK": old_ack_with_timestamp,
-    "Simultaneous opens and the application": crossing_handshake,
     "A RST with text, SYN or FIN": long_reset,
     "A FIN beyond a hole": fin_beyond_hole,
+    "Text after the FIN": text_after_fin,
+    "The ACK of text with FIN": delayed_with_fin,
     "Reading after shutdown": read_after_shutdown,
+    "How much goes at once": amount_at_once,
+    "A SYN again after a reset": syn_after_reset,
+    "Duplicate ACKs next to text": ack_before_text,
 }

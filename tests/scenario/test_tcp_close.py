@@ -196,7 +196,7 @@ def test_shutdown_gives_up_an_attempt_to_connect():
     peer.expect("R", seq=1)
 
 
-@pytest.mark.parametrize("state", ["CLOSED", "LISTEN"])
+@pytest.mark.parametrize("state", ["CLOSED", "LISTEN", "TIME-WAIT"])
 def test_only_connections_are_shut_down(state):
     peer = in_state(state)
     socket = peer.socket or peer.listener or peer.host.tcp()

@@ -262,3 +262,12 @@ def test_without_ack_nothing_is_answered_wherever_it_lies(flags, seq):
     peer.inject(flags, seq=seq, data=b"text", options={"ts": None})
     peer.expect_nothing()
     assert peer.state == "ESTABLISHED"
+
+
+@pytest.mark.parametrize("state", ["CLOSE-WAIT", "LAST-ACK", "CLOSING"])
+def test_a_reset_may_have_the_number_of_the_fin_before_it(state):
+    """As Linux: some stacks do not count their FIN when they reset."""
+    peer = in_state(state)
+    peer.inject("R", seq=peer.snd_nxt - 1)
+    peer.expect_nothing()
+    assert peer.state == "CLOSED"

@@ -77,11 +77,11 @@ def test_blocks_that_were_filled_make_room_for_others():
 
 @both
 def test_nothing_below_the_ack_is_reported(family):
-    """RFC 2018 section 4."""
+    """RFC 2018 section 4; but for what has come twice (RFC 2883)."""
     peer = accepted(family, options=FULL)
     arrive(peer, 501, 1001)
     answer = arrive(peer, 1, size=550)
-    assert (answer.ack, answer.sack) == (601, [(1001, 1101)])
+    assert (answer.ack, answer.sack) == (601, [(501, 551), (1001, 1101)])
     answer = arrive(peer, 601, size=400)
     assert (answer.ack, answer.sack) == (1101, [])
 
@@ -257,3 +257,14 @@ def test_what_lies_half_the_numbers_away_is_no_duplicate():
     peer = accepted(options=SACK)
     peer.inject("A", seq=(1 << 31) - 10, data=bytes(1000))
     assert peer.expect("A", ack=1).sack == []
+
+
+@pytest.mark.parametrize(("length", "duplicate"), [(1460, (1001, 1461)), (3000, (1001, 2001))])
+def test_what_fills_a_hole_and_more_is_in_part_a_duplicate(length, duplicate):
+    """RFC 2883 section 4.2."""
+    peer = accepted(options=SACK)
+    peer.inject("A", seq=1001, data=bytes(1000))
+    peer.drop()
+    peer.inject("A", seq=1, data=bytes(length))
+    answer = peer.expect("A", ack=max(2001, 1 + length))
+    assert answer.sack == [duplicate]

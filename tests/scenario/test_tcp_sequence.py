@@ -41,7 +41,7 @@ def test_the_peers_numbers_wrap_around(family, iss):
     assert peer.socket.receive() == data
     peer.inject("FA", seq=8001)
     peer.expect_delayed("A", ack=8002)
-    peer.inject("R", seq=8001)
+    peer.inject("R", seq=8003)
     assert peer.state == "CLOSE-WAIT"
     peer.inject("R", seq=8002)
     assert peer.state == "CLOSED"

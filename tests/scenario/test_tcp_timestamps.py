@@ -252,3 +252,14 @@ def test_only_who_has_seen_the_syn_ack_completes_the_handshake(off):
     assert peer.state == "SYN-RECEIVED"
     peer.inject("A")
     assert peer.state == "ESTABLISHED"
+
+
+def test_an_overtaken_ack_is_dropped_in_silence():
+    """As Linux: reordered ACKs are no reason for ACKs (RFC 7323 section 5.3 R1 would have one)."""
+    peer = accepted(options=FULL)
+    peer.inject("A", data=b"text")
+    peer.drop()
+    peer.inject("A", seq=1, options={"ts": (peer.ts_val - 1, peer.ts_recent)})
+    peer.expect_nothing()
+    peer.inject("A", seq=1, data=b"text", options={"ts": (peer.ts_val - 1, peer.ts_recent)})
+    peer.expect("A", ack=5)

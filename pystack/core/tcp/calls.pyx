@@ -299,7 +299,7 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
     """Half-close. 0, -EINVAL or -ENOTCONN."""
     if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
         return -EINVAL
-    if tcb.state in (STATE_CLOSED, STATE_LISTEN):
+    if tcb.state in (STATE_CLOSED, STATE_LISTEN, STATE_TIME_WAIT):
         return -ENOTCONN
     if tcb.state == STATE_SYN_SENT:     # as Linux: the attempt is given up
         tcb_finish(tcp, tcb, ECONNRESET)

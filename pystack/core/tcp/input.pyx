@@ -3,7 +3,7 @@
 # RFCs: 9293 section 3.10.7, 5961, 7323 section 5, 6191, 1337.
 
 from libc.errno cimport ECONNREFUSED, ECONNRESET, EPIPE
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready, packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_HANGUP, READY_READ, READY_WRITE
@@ -39,7 +39,7 @@ from pystack.core.wire.tcp cimport (
 )
 
 # After this long an idle connection's TS.Recent says nothing any more (RFC 7323 section 5.5).
-cdef int64_t MILLISECOND = 1_000_000
+cdef int64_t MILLISECOND = 1_000_000    # a tick of the timestamp clock
 cdef int64_t PAWS_IDLE = 24 * 24 * 3600 * <int64_t>1_000_000_000
 
 
@@ -142,6 +142,14 @@ cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) n
 # --- SYN-SENT: RFC 9293 section 3.10.7.3
 # -------------------------------------------------------------------------
 
+cdef bint echo_is_ours(
+        const TcpLayer* tcp, const Tcb* tcb, const TcpOptions* options) noexcept nogil:
+    """TSecr, if it is there, is what one of our SYNs said."""
+    cdef uint32_t age = timestamp_now(tcp, tcb) - options.ts_ecr
+    return not options.present & TCP_OPT_TIMESTAMP or age <= <uint32_t>(
+        tcp.context.now // MILLISECOND - tcb.first_unacked_at // MILLISECOND)
+
+
 cdef void syn_sent_input(
         TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
     cdef TcpOptions options
@@ -153,8 +161,7 @@ cdef void syn_sent_input(
         send_reset_for(tcp, view, seg)
         return
     # RFC 7323 section 3.2: an echo of something that we did not send makes the ACK unacceptable.
-    if acked and tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP and (
-            <int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) < 0):
+    if acked and tcb.timestamps_ok and not echo_is_ours(tcp, tcb, &options):
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         send_reset_for(tcp, view, seg)
         return
@@ -285,6 +292,10 @@ cdef void acknowledge_out_of_window(TcpLayer* tcp, Tcb* tcb, const TcpSegment* s
         challenge_ack(tcp, tcb)
 
 
+cdef inline bint is_bare_ack(const TcpSegment* seg) noexcept nogil:
+    return seg.length == 0 and seg.flags & (TCP_ACK | TCP_SYN | TCP_FIN | TCP_RST) == TCP_ACK
+
+
 cdef void report_duplicate(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """What came again and is not taken, with its FIN, is the D-SACK of the answer (RFC 2883)."""
     cdef uint32_t end = seg.seq + segment_length(seg)
@@ -301,6 +312,8 @@ cdef bint timestamp_is_good(
             or tcp.context.now - tcb.ts_recent_at >= PAWS_IDLE):
         return True
     count(tcp.context, Counter.TCP_DROP_PAWS)
+    if is_bare_ack(seg) and seq_lt(seg.seq, tcb.rcv_nxt):
+        return False            # as Linux: one that was overtaken, nothing is missing
     report_duplicate(tcp, tcb, seg)
     acknowledge_out_of_window(tcp, tcb, seg)
     return False
@@ -312,13 +325,10 @@ cdef bint echo_is_good(
 
     As Linux; in SYN-SENT it is RFC 7323 section 3.2 that asks for it.
     """
-    cdef uint32_t age
     if (tcb.state != STATE_SYN_RECEIVED or not tcb.passive or not tcb.timestamps_ok
-            or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
-            or tcb.retransmit_at == DEADLINE_NEVER):    # a cookie: we have kept nothing
-        return True
-    age = timestamp_now(tcp, tcb) - options.ts_ecr
-    if age <= <uint32_t>(tcp.context.now // MILLISECOND - tcb.first_unacked_at // MILLISECOND):
+            or seg.flags & TCP_RST
+            or tcb.retransmit_at == DEADLINE_NEVER      # a cookie: we have kept nothing
+            or echo_is_ours(tcp, tcb, options)):
         return True
     count(tcp.context, Counter.TCP_DROP_BAD_ACK)
     challenge_ack(tcp, tcb)
@@ -354,9 +364,15 @@ cdef bint is_in_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
         seq_lt(seg.seq, edge) or seg.seq == tcb.rcv_nxt)
 
 
+cdef bint is_reset_at_fin(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """As Linux: some stacks (macOS) reset from where their FIN was, not from beyond it."""
+    return (seg.flags & TCP_RST != 0 and seg.seq == tcb.rcv_nxt - 1
+            and tcb.state in (STATE_CLOSE_WAIT, STATE_LAST_ACK, STATE_CLOSING))
+
+
 cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """First, check sequence number."""
-    if is_in_window(tcb, seg):
+    if is_in_window(tcb, seg) or is_reset_at_fin(tcb, seg):
         return True
     if seg.flags & TCP_RST:
         count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
@@ -378,7 +394,7 @@ cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if tcb.state == STATE_TIME_WAIT:
         count(tcp.context, Counter.TCP_DROP_RESET_IN_TIME_WAIT)
         return False
-    if seg.seq != tcb.rcv_nxt:
+    if seg.seq != tcb.rcv_nxt and not is_reset_at_fin(tcb, seg):
         count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
         challenge_ack(tcp, tcb)
         return False

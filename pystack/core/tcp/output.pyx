@@ -187,7 +187,7 @@ cdef void send_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """<SEQ=SND.NXT><CTL=RST,ACK> (RFC 9293 section 3.10.5)."""
     count(tcp.context, Counter.TCP_RESETS_OUT)
-    send_bare(tcp, tcb, tcb.snd_nxt, TCP_RST | TCP_ACK)
+    send_bare(tcp, tcb, acceptable_seq(tcb), TCP_RST | TCP_ACK)
 
 
 cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

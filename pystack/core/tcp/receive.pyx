@@ -92,7 +92,10 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
 
 cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The hole at rcv_nxt is filled: what lies behind it is in order now."""
-    cdef const Interval* interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
+    cdef const Interval* interval = tcb.busy.out_of_order.items
+    if seq_lt(interval.start, tcb.rcv_nxt):     # RFC 2883 section 4.2: part of it was here already
+        duplicate_seen(tcp, tcb, interval.start, seq_min(interval.end, tcb.rcv_nxt))
+    interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if interval != NULL:
         if not tcb.shut_read:
             ring_extend(&tcb.receive_ring, interval.end - tcb.rcv_nxt)
