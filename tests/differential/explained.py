@@ -89,8 +89,9 @@ def left_edge(last: Moment, moments: list[Moment]) -> bool:
     """Now, or earlier: then its ACK field has been heard."""
     for plan in plans(moments):
         length = plan.length + ("S" in plan.flags) + ("F" in plan.flags)
-        start = plan.seq if plan.seq_from == "nxt" else -1
-        if length and start + length == 0 and plan.seq_from != "edge":
+        known_syn = plan.seq_from == "iss" and plan is last.step and last.before != "SYN-SENT"
+        ends_at = plan.seq + length - (1 if known_syn else 0)
+        if length and ends_at == 0 and (plan.seq_from == "nxt" or known_syn):
             return len(flags(last)[0]) < 2
     return False
 

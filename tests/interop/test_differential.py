@@ -1,0 +1,42 @@
+"""The kernel and pystack are told the same, and say the same. tools/differential says more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from differential.dialogue import dialogue
+from differential.explained import explanation
+from differential.hosts import Kernel, Virtual
+from differential.play import Player, show
+
+if TYPE_CHECKING:
+    from interop.harness import Namespace
+
+SEEDS = 400
+
+
+@pytest.fixture
+def player(namespace: Namespace) -> Iterator[Player]:
+    made = Player(Kernel(namespace), Virtual())
+    yield made
+    made.kernel.close()
+
+
+def test_both_answer_alike_but_for_what_is_explained(player):
+    """docs/reference/differences-from-linux.md."""
+    found = []
+    for seed in range(SEEDS):
+        moments = player.differs(dialogue(seed))
+        if moments and not explanation(moments):
+            found.append(show(dialogue(seed), moments))
+    assert not found, "\n\n".join(found)
+
+
+def test_a_difference_would_be_seen(player):
+    """Told that it has no timestamps, pystack says something else."""
+    import pystack
+
+    player.virtual.config = pystack.TcpConfig(timestamps=0)
+    assert any(player.differs(dialogue(seed)) for seed in range(20))

@@ -1,0 +1,26 @@
+"""The comparison with Linux: every explanation is on the page that it refers to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from differential.dialogue import STATES, dialogue
+from differential.explained import EXPLANATIONS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "differences-from-linux.md"
+
+
+def test_every_explanation_is_a_heading_of_the_page():
+    headings = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
+    assert sorted(EXPLANATIONS) == sorted(headings)
+
+
+def test_a_seed_is_one_dialogue():
+    assert [dialogue(seed) for seed in range(50)] == [dialogue(seed) for seed in range(50)]
+
+
+def test_every_state_and_both_families_occur():
+    dialogues = [dialogue(seed) for seed in range(500)]
+    assert {each.state for each in dialogues} == set(STATES)
+    assert {each.family for each in dialogues} == {4, 6}
