@@ -162,6 +162,8 @@ class TcpConfig:
     probe_interval: float = seconds(600.0, 0, 86400, "tcp_probe_interval")
     probe_threshold: int = number(8, 0, 65535, "tcp_probe_threshold")
     """The search ends when its bounds are that close."""
+    advertised_mss: int = number(0, 0, 65495)
+    """What our MSS option says at most, as the advmss of a route; 0: what the MTU allows."""
     min_snd_mss: int = number(48, 48, 65495, "tcp_min_snd_mss")
     """What a peer's MSS option can say at least."""
 

@@ -14,7 +14,7 @@ import struct
 from pystack import sockopt
 from pystack.script import tcp_info
 from pystack.script.errors import Mismatch, Unsupported
-from pystack.script.nodes import Anything, Call, Expression, List, String, Struct
+from pystack.script.nodes import Anything, Call, Expression, List, String, Struct, Word
 from pystack.script.values import (
     TIMEVAL,
     constant,
@@ -33,6 +33,9 @@ SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, FIONBIO = 0x541B, 0x5411, 0x894B, 0x5421
 
 def setsockopt(world: World, call: Call) -> Steps:
     one = world.descriptor(call.arguments[0], "socket")
+    if is_function_block(call):
+        one.functions = function_name(call.arguments[3])
+        return 0
     level, option = integer(call.arguments[1]), integer(call.arguments[2])
     length = integer_or(call.arguments[4], 4)
     value = option_bytes(call.arguments[3], length)
@@ -62,6 +65,11 @@ def set_timeout(one: Descriptor, option: int, value: Expression) -> None:
 def getsockopt(world: World, call: Call) -> Steps:
     """Value and length are checked."""
     one = world.descriptor(call.arguments[0], "socket")
+    if is_function_block(call):
+        name = function_name(call.arguments[3])
+        if name != one.functions:
+            raise Mismatch("getsockopt gives another string", repr(name), repr(one.functions))
+        return 0
     level, option = integer(call.arguments[1]), integer(call.arguments[2])
     expected, length = call.arguments[3], call.arguments[4]
     room = integer_or(length, LONGEST_OPTION) if not isinstance(length, Anything) else 0
@@ -82,6 +90,18 @@ def getsockopt(world: World, call: Call) -> Steps:
             raise Mismatch("getsockopt gives another length", f"[{written}]", f"[{len(seen)}]")
     return 0
     yield
+
+
+def is_function_block(call: Call) -> bool:
+    """FreeBSD's choice between TCPs in one kernel: a stack has one, by whatever name."""
+    return call.arguments[2] == Word("TCP_FUNCTION_BLK")
+
+
+def function_name(value: Expression) -> str:
+    if isinstance(value, List) and len(value.items) == 1:
+        value = value.items[0]
+    name = value.get("function_set_name") if isinstance(value, Struct) else None
+    return name.text if isinstance(name, String) else "freebsd"
 
 
 def default_room(expected: Expression) -> int:

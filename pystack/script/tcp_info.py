@@ -39,7 +39,12 @@ STATES = (
     "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE",
     "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV",
 )  # fmt: skip
+FREEBSD_STATES = (
+    "ESTABLISHED", "SYN_SENT", "SYN_RECEIVED", "FIN_WAIT_1", "FIN_WAIT_2", "TIME_WAIT", "CLOSED",
+    "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING",
+)  # fmt: skip
 CONSTANTS = {
+    **{f"TCPS_{name}": number for number, name in enumerate(FREEBSD_STATES, 1)},
     **{f"TCP_{name}": number for number, name in enumerate(STATES, 1)},
     **{
         f"TCP_CA_{name}": number

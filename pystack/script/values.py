@@ -63,7 +63,7 @@ LINUX = {
     "SPLICE_F_MOVE": 1, "SPLICE_F_NONBLOCK": 2, "SPLICE_F_MORE": 4, "NULL": 0,
 }  # fmt: skip
 # FreeBSD's names for the same.
-ALIASES = {"TCP_MAXUNACKTIME": "TCP_USER_TIMEOUT", "TCPOPT_TFO": "TCP_FASTOPEN"}
+ALIASES = {"TCP_MAXUNACKTIME": "TCP_USER_TIMEOUT", "TCP_NOPUSH": "TCP_CORK"}
 MODULES = (socket, select, fcntl, os, errno)
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
 

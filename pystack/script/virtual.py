@@ -47,7 +47,7 @@ class VirtualTarget(Target):
             self._stack = Stack(
                 f"{local}/{local.max_prefixlen}",
                 address=local,
-                mtu=self.environment.mtu or self.settings.mtu,
+                mtu=self.mtu_of(self.environment),
                 seed=SEED,
                 now=self._now,
                 tcp=self.config,
@@ -59,13 +59,19 @@ class VirtualTarget(Target):
         self.environment = replace(environment, route=dict(environment.route))
         config = self.config_of(environment)
         if self._stack is not None:
-            if environment.mtu != before.mtu:
+            if self.mtu_of(environment) != self.mtu_of(before):
                 raise Unsupported("another MTU while the script runs")
             if config != self.config:
                 self._stack.configure(config)
             if environment.flush_metrics != before.flush_metrics:
                 self._forget_metrics(self._stack)
         self.config = config
+
+    def mtu_of(self, environment: Environment) -> int:
+        """Of the device, or of the only route if that is less."""
+        mtu = environment.mtu or self.settings.mtu
+        route = environment.route.get("mtu", "")
+        return min(mtu, int(route)) if route.isdecimal() and int(route) else mtu
 
     def config_of(self, environment: Environment) -> TcpConfig:
         """Settings and route attributes as a TcpConfig."""
@@ -149,8 +155,12 @@ class VirtualTarget(Target):
 def with_route(config: TcpConfig, name: str, value: str) -> TcpConfig:
     """An attribute of the only route there is."""
     try:
+        if name == "mtu":
+            return config  # of the whole stack
         if name == "initcwnd":
             return replace(config, initial_window=int(value))
+        if name == "advmss":
+            return replace(config, advertised_mss=int(value))
         if name == "rto_min":
             seconds = (
                 float(value.removesuffix("ms")) / 1000

@@ -54,6 +54,7 @@ class Descriptor:
     connected: bool = False
     consumed: int = 0  # bytes that were read so far
     linger: tuple[int, int] = SO_LINGER_OFF
+    functions: str = "freebsd"  # TCP_FUNCTION_BLK
     receive_timeout: int = 0  # ns; 0: none
     send_timeout: int = 0
     watched: dict[int, Watched] = field(default_factory=dict)  # by the script's number

@@ -62,6 +62,7 @@ ctypedef struct TcpConfig:
     uint8_t window_scale        # shift that we offer, 0..14
     # congestion
     uint32_t initial_window     # 10 segments (RFC 6928)
+    uint32_t advertised_mss     # at most; 0: what the MTU allows
     uint32_t pacing_ss_ratio    # percent
     uint32_t pacing_ca_ratio
     uint8_t congestion          # CongestionAlgorithm of new sockets

@@ -84,6 +84,8 @@ cdef int segment_send(
 cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     cdef uint32_t mss = tcp.context.mtu - (40 if addr_is_v4(&tcb.endpoint.key.remote) else 60)
     mss = min(mss, PACKET_MAX - 60)
+    if tcp.config.advertised_mss:
+        mss = min(mss, tcp.config.advertised_mss)
     if tcb.settings.max_segment:
         mss = min(mss, tcb.settings.max_segment)
     return mss
