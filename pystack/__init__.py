@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pystack.device.pcap import PcapWriter
     from pystack.device.pipe import PipeDevice
     from pystack.device.tun import TunDevice
+    from pystack.errorqueue import ExtendedError, extended_error
     from pystack.socket import Socket
     from pystack.stack import Connection, Stack
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Connection",
     "Device",
+    "ExtendedError",
     "PcapWriter",
     "PipeDevice",
     "Socket",
@@ -29,11 +31,13 @@ __all__ = [
     "TunDevice",
     "UnsupportedSysctls",
     "__version__",
+    "extended_error",
 ]
 
 _MODULES = {
     "Connection": "pystack.stack",
     "Device": "pystack.device.base",
+    "ExtendedError": "pystack.errorqueue",
     "PcapWriter": "pystack.device.pcap",
     "PipeDevice": "pystack.device.pipe",
     "Socket": "pystack.socket",
@@ -41,6 +45,7 @@ _MODULES = {
     "TcpConfig": "pystack.tcpconfig",
     "TunDevice": "pystack.device.tun",
     "UnsupportedSysctls": "pystack.tcpconfig",
+    "extended_error": "pystack.errorqueue",
 }
 _CONSTANTS = (
     "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MSG_", "SHUT_", "SOCK_", "SOL_", "SOMAXCONN",

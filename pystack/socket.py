@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from pystack import sockopt
+from pystack import errorqueue, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
@@ -30,6 +30,7 @@ PROTOCOLS: dict[tuple[int, int], tuple[int, ...]] = {
     (socket.AF_INET, socket.SOCK_DGRAM): (17, 1),  # 1: ICMP echo, as Linux's ping sockets
     (socket.AF_INET6, socket.SOCK_DGRAM): (17, 58),
 }
+MSG_ERRQUEUE: int = getattr(socket, "MSG_ERRQUEUE", 0x2000)
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
 
@@ -257,9 +258,12 @@ class Socket(socket.socket):
         """Data, control messages, flags, sender.
 
         Control messages, if setsockopt asked for them: IP_PKTINFO (the address that the datagram
-        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO.
+        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO. With MSG_ERRQUEUE, an error of the
+        error queue (IP_RECVERR), which extended_error reads; never blocks.
         """
         handle = self._handle
+        if flags & MSG_ERRQUEUE:
+            return self._take_error(bufsize, ancbufsize)
         if isinstance(handle, TcpHandle):
             return handle.recv(bufsize, flags, self._timeout), [], 0, None
         data, address, port, length, arrival = handle.recvmsg(bufsize, flags, self._timeout)
@@ -271,6 +275,21 @@ class Socket(socket.socket):
         if length > len(data):
             told |= socket.MSG_TRUNC
         return data, messages, told, to_tuple(self._family, address, port)
+
+    def _take_error(
+        self, bufsize: int, ancbufsize: int
+    ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
+        """What was quoted of a packet that met an error; to whom it went."""
+        report = self._handle.take_error(bufsize)
+        told = MSG_ERRQUEUE | (socket.MSG_TRUNC if report[1] > len(report[0]) else 0)
+        kind = sockopt.RECVERR[self._family]
+        messages = [(*kind, errorqueue.control_message(self._family, report))]
+        arrival = (report[4], 0, report[12], report[13])
+        asked = sorted(self._asked - {sockopt.IP_PKTINFO, sockopt.IPV6_PKTINFO})
+        if report[6] != errorqueue.LOCAL:
+            messages = sockopt.control_messages(asked, arrival) + messages
+        messages, lost = sockopt.fitting(messages, ancbufsize)
+        return report[0], messages, told | lost, errorqueue.sender(self._family, report)
 
     def recvmsg_into(
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /

@@ -53,6 +53,7 @@ LINUX = {
         "IP_RECVTTL": 12,
         "IP_RECVTOS": 13,
         "IP_MTU": 14,
+        "IP_RECVERR_RFC4884": 26,
     },
     ("IPPROTO_IPV6", 41): {
         "IPV6_UNICAST_HOPS": 16,
@@ -60,6 +61,7 @@ LINUX = {
         "IPV6_MTU": 24,
         "IPV6_RECVERR": 25,
         "IPV6_V6ONLY": 26,
+        "IPV6_RECVERR_RFC4884": 31,
         "IPV6_RECVPKTINFO": 49,
         "IPV6_PKTINFO": 50,
         "IPV6_RECVHOPLIMIT": 51,
@@ -113,6 +115,7 @@ ASKS_FOR = {
     (41, 51): IPV6_HOPLIMIT,
     (41, 66): IPV6_TCLASS,
 }
+RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)}
 FROM_LINUX = {linux: local for local, linux in TO_LINUX.items()}
 
 ControlMessage = tuple[int, int, bytes]

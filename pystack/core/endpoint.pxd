@@ -5,6 +5,7 @@
 # RFCs: none.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
+from pystack.core.error_queue cimport ErrorQueue
 from pystack.core.memory.flow cimport FlowKey
 
 cdef enum EndpointKind:
@@ -41,6 +42,7 @@ ctypedef struct Endpoint:
     FlowKey key                 # first: the flow table holds pointers to it
     Endpoint* ready_next        # ready list link; stack only
     void* owner                 # the handle of the layer above, NULL when nobody holds it (orphan)
+    ErrorQueue* errors          # made by the first error that is reported (IP_RECVERR)
     # pending error (errno, positive), taken by SO_ERROR or the next call
     int32_t error
     uint8_t kind                # EndpointKind
@@ -48,6 +50,8 @@ ctypedef struct Endpoint:
     uint8_t on_ready_list
     uint8_t service             # Service: answered inside the core; never given to the driver
     uint8_t v6only
+    uint8_t report_errors       # IP_RECVERR
+    uint8_t report_extensions   # IP_RECVERR_RFC4884
     IpMarking marking
 
 ctypedef struct ReadyList:

@@ -38,7 +38,8 @@ from pystack.core.tcp.setup cimport tcp_abort_all, tcp_default_config, tcp_init,
 from pystack.core.tcp.tcb cimport tcp_reap
 from pystack.core.tcp.timers cimport tcp_timer
 from pystack.core.udp.datagram cimport datagram_bind, datagram_close, datagram_open
-from pystack.core.udp.input cimport echo_input, udp_error, udp_input
+from pystack.core.udp.errors cimport udp_error
+from pystack.core.udp.input cimport echo_input, udp_input
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.udp.setup cimport udp_init, udp_release
 from pystack.core.wire.address cimport Addr, addr_any

@@ -33,7 +33,7 @@ from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
 from pystack.engine.engine cimport Engine, addr_from
 from pystack.engine.errors cimport check
-from pystack.engine.flags cimport MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK
+from pystack.engine.flags cimport MSG_DONTWAIT, MSG_OOB, MSG_PEEK
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 
 cdef enum:
@@ -128,7 +128,7 @@ cdef class DatagramHandle(Handle):
         cdef int code
         if flags & MSG_OOB:
             return -EOPNOTSUPP
-        if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+        if flags & MSG_DONTWAIT:
             until = AT_ONCE
         memset(info, 0, sizeof(DatagramInfo))
         code = self.enter()
@@ -140,8 +140,7 @@ cdef class DatagramHandle(Handle):
                 count = -socket.endpoint.error
                 socket.endpoint.error = 0
                 break
-            # Errors come as errors; there is no queue of them.
-            packet = NULL if flags & MSG_ERRQUEUE else datagram_peek(socket, info)
+            packet = datagram_peek(socket, info)
             if packet != NULL:
                 count = packet.length
                 memcpy(target, packet.data, min(<size_t>packet.length, length))

@@ -4,8 +4,19 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EBADF, ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memcpy
+from pystack.core.endpoint cimport Endpoint
+from pystack.core.error_queue cimport (
+    ORIGIN_LOCAL,
+    ErrorReport,
+    error_queue_next,
+    error_queue_take,
+)
+from pystack.core.memory.packet cimport Packet, packet_free
 from pystack.core.stack cimport core_enter
 from pystack.core.wire.address cimport Addr, addr_store16
 from pystack.engine.clock cimport AT_ONCE, NEVER, clock_ns
@@ -21,6 +32,7 @@ from pystack.engine.owner cimport (
     owner_remove_waiter,
     owner_show,
 )
+from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 from pystack.engine.pythread cimport (
     NOWAIT_LOCK,
     PY_LOCK_ACQUIRED,
@@ -197,6 +209,48 @@ cdef class Handle:
                 self.leave()
         check(code)
         return value
+
+    def take_error(self, Py_ssize_t length):
+        """The oldest error of the error queue (IP_RECVERR), with up to `length` bytes quoted.
+
+        (data, whole length, remote address, port, offender, errno, origin, type, code, info,
+        offset of extensions, are they invalid, TTL, TOS). BlockingIOError: there is none.
+        """
+        cdef ErrorReport report
+        cdef Packet* packet = NULL
+        cdef Endpoint* endpoint
+        cdef PyObject* target
+        cdef uint8_t* start
+        cdef Py_ssize_t count = 0
+        cdef int code
+        if length < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        target = unfilled_bytes(NULL, length + 1)   # of length 0 or 1 they would be shared
+        start = bytes_start(target)
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                endpoint = self.owner.endpoint
+                packet = error_queue_take(endpoint.errors, &report)
+                if packet == NULL:
+                    code = -EAGAIN
+                else:
+                    # As Linux: the pending error is that of the next report.
+                    if report.origin != ORIGIN_LOCAL:
+                        endpoint.error = error_queue_next(endpoint.errors)
+                    count = packet.length
+                    memcpy(start, packet.data, min(count, length))
+                    packet_free(&self.engine.core.context.slab, packet)
+                self.leave()
+        if code < 0:
+            Py_XDECREF(target)
+            check(code)
+        return (
+            filled_bytes(target, min(count, length)), count,
+            addr_bytes(&report.remote), report.port, addr_bytes(&report.offender), report.error,
+            report.origin, report.icmp_type, report.icmp_code, report.info, report.extension_at,
+            bool(report.extension_invalid), report.ttl, report.tos,
+        )
 
     def getsockname(self):
         """(address, port); the unspecified address and 0 where none is known yet."""

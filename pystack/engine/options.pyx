@@ -5,6 +5,7 @@
 from libc.errno cimport EINVAL, ENOPROTOOPT, ENOTCONN
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from pystack.core.endpoint cimport ENDPOINT_TCP, MTU_DISCOVER_DO, Endpoint
+from pystack.core.error_queue cimport error_queue_release
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.stack cimport Core
@@ -32,6 +33,9 @@ cdef enum:
     IPV6_MTU = 24
     IPV6_RECVERR = 25
     IPV6_V6ONLY = 26
+    IP_RECVERR_RFC4884 = 26
+    RECVERR_RFC4884 = 126       # of both, by a number that IPV6_V6ONLY does not have
+    IPV6_RECVERR_RFC4884 = 31
     IPV6_TCLASS = 67
     UDP_GRO = 104
     DEFAULT_TTL = 64            # what the IP layer takes for marking.ttl == 0
@@ -76,10 +80,11 @@ cdef int set_mtu_discover(Endpoint* endpoint, int64_t value) noexcept nogil:
     return 0
 
 
-cdef int set_report_errors(Endpoint* endpoint, int64_t value) noexcept nogil:
-    if endpoint.kind == ENDPOINT_TCP:
-        return -ENOPROTOOPT
-    (<Datagram*>endpoint).report_errors = value != 0
+cdef int set_report_errors(Core* core, Endpoint* endpoint, int64_t value) noexcept nogil:
+    """Turned off, the queue is emptied, as in Linux."""
+    endpoint.report_errors = value != 0
+    if value == 0:
+        error_queue_release(&core.context.slab, &endpoint.errors)
     return 0
 
 
@@ -97,6 +102,8 @@ cdef int as_ip(const Endpoint* endpoint, int level, int option) noexcept nogil:
     """
     if level == LEVEL_IP and option in (IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU):
         return option
+    if level == LEVEL_IP and option == IP_RECVERR_RFC4884:
+        return RECVERR_RFC4884
     if level != LEVEL_IPV6 or not is_v6(endpoint):
         return -1
     if option == IPV6_UNICAST_HOPS:
@@ -107,12 +114,14 @@ cdef int as_ip(const Endpoint* endpoint, int level, int option) noexcept nogil:
         return IP_MTU_DISCOVER
     if option == IPV6_RECVERR:
         return IP_RECVERR
+    if option == IPV6_RECVERR_RFC4884:
+        return RECVERR_RFC4884
     if option == IPV6_MTU:
         return IP_MTU
     return IPV6_V6ONLY if option == IPV6_V6ONLY else -1
 
 
-cdef int set_ip(Endpoint* endpoint, int option, int64_t value) noexcept nogil:
+cdef int set_ip(Core* core, Endpoint* endpoint, int option, int64_t value) noexcept nogil:
     if option == IP_TTL:
         return set_ttl(endpoint, value)
     if option == IP_TOS:
@@ -120,7 +129,10 @@ cdef int set_ip(Endpoint* endpoint, int option, int64_t value) noexcept nogil:
     if option == IP_MTU_DISCOVER:
         return set_mtu_discover(endpoint, value)
     if option == IP_RECVERR:
-        return set_report_errors(endpoint, value)
+        return set_report_errors(core, endpoint, value)
+    if option == RECVERR_RFC4884:
+        endpoint.report_extensions = value != 0
+        return 0
     if option == IPV6_V6ONLY:
         return set_v6only(endpoint, value)
     return -ENOPROTOOPT
@@ -150,7 +162,7 @@ cdef int option_set(
     """Set an option; 0 or a negative errno."""
     cdef int ip = as_ip(endpoint, level, option)
     if ip >= 0:
-        return set_ip(endpoint, ip, value)
+        return set_ip(core, endpoint, ip, value)
     if endpoint.kind == ENDPOINT_TCP:
         return tcp_set_option(&core.tcp, <Tcb*>endpoint, level, option, value)
     return set_datagram(<Datagram*>endpoint, level, option, value)
@@ -175,10 +187,10 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
         value[0] = endpoint.v6only
     elif option == IP_MTU:
         return get_path_mtu(core, endpoint, value)
-    elif endpoint.kind == ENDPOINT_TCP:
-        return -ENOPROTOOPT
+    elif option == RECVERR_RFC4884:
+        value[0] = endpoint.report_extensions
     else:
-        value[0] = (<const Datagram*>endpoint).report_errors
+        value[0] = endpoint.report_errors
     return 0
 
 

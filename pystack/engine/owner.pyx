@@ -10,6 +10,7 @@ from pystack.core.endpoint cimport (
     READY_READ,
     READY_WRITE,
 )
+from pystack.core.error_queue cimport error_queue_is_empty
 from pystack.core.tcp.calls cimport tcp_poll
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.udp.layer cimport Datagram
@@ -29,7 +30,7 @@ cdef int datagram_poll(const Datagram* datagram) noexcept nogil:
     cdef int ready = READY_WRITE
     if datagram.queue.first != NULL or datagram.shut_read:
         ready |= READY_READ
-    if datagram.endpoint.error:
+    if datagram.endpoint.error or not error_queue_is_empty(datagram.endpoint.errors):
         ready |= READY_READ | READY_ERROR
     return ready
 

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from pystack.core.context cimport Context, ready_pop
 from pystack.core.counters import NAMES
 from pystack.core.endpoint cimport Endpoint
+from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip cimport layer as ip_layer
 from pystack.core.ip.input cimport ip_input
 from pystack.core.ip.layer cimport IcmpError, IpLayer, IpVerdict, IpView, PolicyAction
@@ -23,7 +24,8 @@ from pystack.core.memory.deadline cimport deadline_queue_release
 from pystack.core.memory.packet cimport Packet, PacketQueue, packet_free, packet_new, packet_pop
 from pystack.core.memory.random cimport random_init
 from pystack.core.udp cimport datagram
-from pystack.core.udp.input cimport echo_input, udp_error, udp_input
+from pystack.core.udp.errors cimport udp_error
+from pystack.core.udp.input cimport echo_input, udp_input
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.setup cimport udp_init, udp_release
 from pystack.core.wire.address cimport Addr, addr_load16, addr_store16
@@ -42,6 +44,9 @@ POLICY_MIRROR = ip_layer.POLICY_MIRROR
 
 # What a device gets, metadata and all; and what a socket receives.
 Sent = namedtuple("Sent", "data csum gso gso_size")
+Report = namedtuple(
+    "Report", "data remote port offender error origin type code info extension_at invalid"
+)
 Received = namedtuple("Received", "data source port destination gso_size ttl tos capacity")
 
 
@@ -295,7 +300,9 @@ cdef class Socket:
             elif name == "broadcast":
                 socket.broadcast = value
             elif name == "report_errors":
-                socket.report_errors = value
+                socket.endpoint.report_errors = value
+            elif name == "report_extensions":
+                socket.endpoint.report_extensions = value
             elif name == "gro":
                 socket.gro = value
             elif name == "queue_limit":
@@ -314,6 +321,20 @@ cdef class Socket:
         if not self.socket.connected:
             return None
         return from_addr(&self.socket.endpoint.key.remote), self.socket.endpoint.key.remote_port
+
+    def take_report(self):
+        """The oldest error of the error queue, or None."""
+        cdef ErrorReport report
+        cdef Packet* packet = error_queue_take(self.socket.endpoint.errors, &report)
+        if packet == NULL:
+            return None
+        fields = Report(
+            packet.data[: packet.length], from_addr(&report.remote), report.port,
+            from_addr(&report.offender), report.error, report.origin, report.icmp_type,
+            report.icmp_code, report.info, report.extension_at, bool(report.extension_invalid),
+        )
+        packet_free(&self.host.context.slab, packet)
+        return fields
 
     @property
     def queue_bytes(self):

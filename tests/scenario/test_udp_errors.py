@@ -18,7 +18,7 @@ from scenario.udp_wire import (
 )
 
 ERROR = 0x04
-DO = 2  # IP_PMTUDISC_DO
+DONT, DO = 0, 2  # IP_PMTUDISC_*
 # type, code: IPv4, then IPv6
 PORT_UNREACHABLE = (3, 3), (1, 4)
 HOST_UNREACHABLE = (3, 1), (1, 3)
@@ -135,6 +135,14 @@ def test_too_big_lowers_the_path_mtu(host, family, open_socket):
     socket.send(bytes(1400), (family.peer, 53))
     answer_by(host, family, TOO_BIG, word=1300)
     assert host.path_mtu(family.ours, family.peer) == 1300
+    assert socket.error == (errno.EMSGSIZE if open_socket is connected else 0)
+
+
+def test_too_big_is_not_told_to_who_does_not_discover_the_path_mtu(host, family):
+    """IP_PMTUDISC_DONT."""
+    socket = connected(host, family, mtu_discover=DONT)
+    socket.send(bytes(1200))
+    answer_by(host, family, TOO_BIG, word=1280)
     assert socket.error == 0
     assert host.ready() == []
 

@@ -9,6 +9,7 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport MTU_DISCOVER_DONT
 from pystack.core.ip.fragmentation cimport packet_complete_checksum
 from pystack.core.ip.icmp_errno cimport icmp4_errno, icmp6_errno
+from pystack.core.ip.icmp_extension cimport icmp_extension_find
 from pystack.core.ip.layer cimport (
     ICMP_ERROR_PARAMETER, ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED,
     ICMP_ERROR_TOO_BIG, ICMP_ERROR_UNREACHABLE, IP_ECHO_REPLY, IP_TAKEN, IP_TRANSPORT_ERROR,
@@ -118,6 +119,24 @@ cdef inline uint32_t quoted_length(const IpView* view, uint32_t stated) noexcept
     return stated if 0 < stated < there else there
 
 
+cdef void error_measure(const IpView* view, IcmpError* error, uint32_t stated) noexcept nogil:
+    """How much follows the quoted transport header, extensions and all."""
+    cdef const uint8_t* quoted = view.payload + ICMP_HEADER_LENGTH
+    error.rest = <uint32_t>(view.payload + view.length - error.transport)
+    icmp_extension_find(error, quoted, stated)
+
+
+cdef uint32_t info_of(const IpView* view) noexcept nogil:
+    """What Linux tells beside type and code: an MTU, a pointer; of ICMPv6 the second word."""
+    if view.v6:
+        return load32(view.payload + 4)
+    if view.payload[0] == ICMP4_PARAMETER_PROBLEM:
+        return view.payload[4]
+    if view.payload[0] == ICMP4_UNREACHABLE and view.payload[1] == ICMP4_FRAGMENTATION_NEEDED:
+        return load16(view.payload + 6)
+    return 0
+
+
 cdef int quote4_read(const IpView* view, IcmpError* error) noexcept nogil:
     """Read the IPv4 packet that an error quotes: a Counter why not, or 0."""
     cdef const uint8_t* quoted = view.payload + ICMP_HEADER_LENGTH
@@ -133,6 +152,7 @@ cdef int quote4_read(const IpView* view, IcmpError* error) noexcept nogil:
         return Counter.ICMP_DROP_TOO_SHORT
     error.transport = quoted + header.header_length
     error.length = length - header.header_length
+    error_measure(view, error, <uint32_t>view.payload[5] * 4)
     error.local = header.source
     error.remote = header.destination
     error.protocol = header.protocol
@@ -161,6 +181,7 @@ cdef int quote6_read(const IpView* view, IcmpError* error) noexcept nogil:
         return Counter.ICMP_DROP_TOO_SHORT
     error.transport = quoted + upper.offset
     error.length = length - upper.offset
+    error_measure(view, error, stated)
     error.local = header.source
     error.remote = header.destination
     error.protocol = upper.protocol
@@ -180,6 +201,9 @@ cdef IpVerdict error_deliver(
     error.icmp_type = view.payload[0]
     error.icmp_code = view.payload[1]
     error.v6 = view.v6
+    error.ttl = view.ttl
+    error.tos = view.tos
+    error.info = info_of(view)
     error.mtu = 0
     fault = quote6_read(view, error) if view.v6 else quote4_read(view, error)
     if fault:

@@ -48,12 +48,18 @@ ctypedef struct IcmpError:
     const uint8_t* transport    # offending transport header, as far as it was quoted
     uint32_t length             # >= 8
     uint32_t mtu                # with TOO_BIG
+    uint32_t info               # what ICMP says beside type and code, as Linux's ee_info
+    uint32_t rest               # bytes from transport to the end of the message
+    uint32_t extension_at       # from transport to RFC 4884's extensions; 0: there are none
     int32_t error               # errno that Linux gives for it (ECONNREFUSED, EMSGSIZE, ...)
     uint8_t kind                # IcmpErrorKind
     uint8_t protocol
     uint8_t icmp_type           # as on the wire
     uint8_t icmp_code
+    uint8_t ttl                 # of the packet that brought the error
+    uint8_t tos
     bint v6
+    bint extension_invalid
 
 cdef enum IpVerdict:
     IP_TAKEN = 0                # the packet is gone: dropped, answered, mirrored, in reassembly

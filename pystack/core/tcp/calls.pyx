@@ -13,6 +13,7 @@ from libc.stdlib cimport calloc
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_END, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.error_queue cimport error_queue_is_empty
 from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
@@ -362,7 +363,7 @@ cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     """What poll() would report: Ready bits."""
     cdef int events = 0
-    if tcb.endpoint.error:
+    if tcb.endpoint.error or not error_queue_is_empty(tcb.endpoint.errors):
         events |= READY_ERROR | READY_READ | READY_WRITE
     if tcb.state == STATE_LISTEN:
         return READY_READ if tcb.backlog.accept.count else 0

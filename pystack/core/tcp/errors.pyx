@@ -3,8 +3,11 @@
 # RFCs: 5927, 5461, 1191, 8201, 1122 section 4.2.3.9.
 
 from libc.stdint cimport uint32_t
-from pystack.core.context cimport count
+from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport READY_ERROR
+from pystack.core.error_queue cimport ErrorReport, error_queue_add
+from pystack.core.ip.error_report cimport error_report_of
 from pystack.core.ip.layer cimport (
     ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_TOO_BIG, IcmpError,
 )
@@ -38,6 +41,17 @@ cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogi
         tcb_output_later(tcp, tcb)
 
 
+cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
+    """Put what ended an open into the error queue (IP_RECVERR)."""
+    cdef ErrorReport report
+    if not tcb.endpoint.report_errors:
+        return
+    error_report_of(error, 0, tcb.endpoint.report_extensions, &report)
+    error_queue_add(
+        &tcp.context.slab, &tcb.endpoint.errors, &report, error.transport, error.rest,
+        tcb.settings.receive_buffer)
+
+
 cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     """Find the connection that really sent the quoted segment, and tell it."""
     cdef Tcb* tcb = connection_find(
@@ -55,6 +69,11 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
         # 5927 section 5.2.
         if error.kind == ICMP_ERROR_PORT_UNREACHABLE:
             count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
+        error_keep(tcp, tcb, error)
         tcb_finish(tcp, tcb, error.error)
+    elif tcb.endpoint.report_errors:
+        # As Linux: who asks for errors hears of one at once, though the connection goes on.
+        tcb.endpoint.error = error.error
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_ERROR)
     else:
         tcb.soft_error = error.error

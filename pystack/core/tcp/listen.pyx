@@ -94,6 +94,8 @@ cdef Tcb* child_new(
     child.endpoint.marking.flow_label = flow_label_new(tcp.context)
     child.endpoint.service = listener.endpoint.service
     child.endpoint.v6only = listener.endpoint.v6only
+    child.endpoint.report_errors = listener.endpoint.report_errors
+    child.endpoint.report_extensions = listener.endpoint.report_extensions
     child.settings = listener.settings
     child.passive = True
     child.timestamps_ok = tcp.config.timestamps

@@ -12,6 +12,7 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport (
     ENDPOINT_TCP, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE,
 )
+from pystack.core.error_queue cimport error_queue_release
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_TCP
 from pystack.core.memory.deadline cimport (
@@ -167,6 +168,7 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         deadline_unregister(&tcp.context.deadlines, &tcb.deadline)
         release_busy(tcb)
         ring_release(&tcb.receive_ring)
+        error_queue_release(&tcp.context.slab, &tcb.endpoint.errors)
         free(tcb.backlog)
         free(tcb.congestion.cubic)
         free(tcb)

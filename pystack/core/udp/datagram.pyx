@@ -2,7 +2,7 @@
 # Called by: stack.
 # RFCs: 768, 1122 section 4.1, 3493 sections 3.7 and 5.3.
 
-from libc.errno cimport EADDRINUSE, EDESTADDRREQ, EINVAL, ENOTCONN, EPIPE
+from libc.errno cimport EADDRINUSE, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOTCONN, EPIPE
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
@@ -15,6 +15,7 @@ from pystack.core.endpoint cimport (
     READY_READ,
     READY_WRITE,
 )
+from pystack.core.error_queue cimport error_queue_release
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_ICMPV6, PROTOCOL_UDP, IpSend
 from pystack.core.memory.flow cimport FlowKey
@@ -22,6 +23,7 @@ from pystack.core.memory.packet cimport Packet, packet_pop, packet_queue_release
 from pystack.core.udp.addresses cimport local_check, remote_check, source_check, source_find
 from pystack.core.udp.binding cimport binding_clear, binding_set, binding_set_ephemeral
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
+from pystack.core.udp.errors cimport too_big_report
 from pystack.core.udp.output cimport echo_is_request, echo_output, udp_output
 from pystack.core.udp.ports cimport port_choose, port_is_taken
 from pystack.core.udp.receive cimport true_size
@@ -59,6 +61,7 @@ cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
         udp.connected_count -= 1
     binding_clear(udp, socket)
     packet_queue_release(&udp.ip.context.slab, &socket.queue)
+    error_queue_release(&udp.ip.context.slab, &socket.endpoint.errors)
     endpoint_unready(udp.ip.context, &socket.endpoint)
     if socket.previous != NULL:
         socket.previous.next = socket.next
@@ -188,6 +191,7 @@ cdef int64_t datagram_send(
     cdef FlowKey* key = &socket.endpoint.key
     cdef FlowKey chosen
     cdef IpSend send
+    cdef int64_t sent
     cdef int code = take_error(socket)
     if code < 0:
         return code
@@ -205,11 +209,15 @@ cdef int64_t datagram_send(
         code = binding_set_ephemeral(udp, socket, &chosen)
         if code < 0:
             return code
-    if key.protocol != PROTOCOL_UDP:
-        return echo_output(udp, &send, key.local_port, data, length)
     if address == NULL:
         port = key.remote_port
-    return udp_output(udp, &send, key.local_port, port, data, length, gso_size)
+    if key.protocol != PROTOCOL_UDP:
+        sent = echo_output(udp, &send, key.local_port, data, length)
+    else:
+        sent = udp_output(udp, &send, key.local_port, port, data, length, gso_size)
+    if sent == -EMSGSIZE:
+        too_big_report(udp, socket, &send, port)
+    return sent
 
 
 cdef Packet* datagram_take(Datagram* socket, DatagramInfo* info) noexcept nogil:

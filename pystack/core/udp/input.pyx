@@ -1,36 +1,29 @@
-# Datagrams in: to the socket that they are for, or port unreachable; errors about what we sent.
+# Datagrams in: to the socket that they are for, or port unreachable.
 # Called by: stack.
 # RFCs: 768, 1122 section 4.1, 8200 section 8.1, 792, 4443.
 
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memset
-from pystack.core.context cimport Context, count, endpoint_ready, packet_drop
+from pystack.core.context cimport Context, count, packet_drop
 from pystack.core.counters cimport (
-    ICMP_DROP_ERROR_NOT_OURS,
     ICMP_DROP_REPLY_NOT_OURS,
     IP_DROP_BY_POLICY,
     UDP_DROP_BAD_CHECKSUM,
     UDP_DROP_BAD_LENGTH,
     UDP_DROP_TOO_SHORT,
     UDP_DROP_ZERO_CHECKSUM,
-    UDP_ERRORS_DELIVERED,
     UDP_PORT_UNREACHABLE,
 )
-from pystack.core.endpoint cimport MTU_DISCOVER_DO, READY_ERROR
 from pystack.core.ip.icmp cimport icmp_port_unreachable
 from pystack.core.ip.input cimport ip_mirror
 from pystack.core.ip.layer cimport (
-    ICMP_ERROR_TIME_EXCEEDED,
-    ICMP_ERROR_TOO_BIG,
     POLICY_ACCEPT,
     POLICY_DROP,
     POLICY_MIRROR,
     PROTOCOL_UDP,
-    IcmpError,
     IpView,
     PolicyAction,
 )
-from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport (
@@ -192,50 +185,3 @@ cdef void echo_input(UdpLayer* udp, IpView* view) noexcept nogil:
     packet.data = view.payload
     packet.length = view.length
     datagram_deliver(context, socket, packet, &info)
-
-
-cdef void flow_of_error(const IcmpError* error, FlowKey* flow) noexcept nogil:
-    """The key of a socket connected to whom the offending packet went to.
-
-    IP has seen to it that the packet was UDP or an echo request, and that 8 bytes are quoted.
-    """
-    memset(flow, 0, sizeof(FlowKey))
-    flow.local = error.local
-    flow.remote = error.remote
-    flow.protocol = error.protocol
-    if error.protocol == PROTOCOL_UDP:
-        flow.local_port = load16(error.transport)
-        flow.remote_port = load16(error.transport + 2)
-    else:
-        flow.local_port = load16(error.transport + ICMP_IDENTIFIER_OFFSET)
-
-
-cdef bint error_is_reported(const Datagram* socket, const IcmpError* error) noexcept nogil:
-    """Whether an application hears of an error (RFC 1122 section 4.1.3.3)."""
-    if error.kind == ICMP_ERROR_TOO_BIG and socket.endpoint.marking.mtu_discover != MTU_DISCOVER_DO:
-        return False
-    if socket.report_errors:
-        return True
-    # As in Linux: an unconnected socket could not tell which of its peers is meant.
-    return socket.connected and error.kind != ICMP_ERROR_TIME_EXCEEDED
-
-
-cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
-    """Tell the socket that sent the offending packet; believe Packet Too Big if there is one."""
-    cdef Context* context = udp.ip.context
-    cdef FlowKey flow
-    cdef Datagram* socket
-    flow_of_error(error, &flow)
-    socket = table_find_connected(udp, &flow)
-    if socket == NULL:
-        socket = table_find_bound(udp, &flow)
-    if socket == NULL:
-        count(context, ICMP_DROP_ERROR_NOT_OURS)
-        return
-    if error.kind == ICMP_ERROR_TOO_BIG:
-        ip_path_mtu_lower(udp.ip, &error.local, &error.remote, error.mtu)
-    if not error_is_reported(socket, error):
-        return
-    socket.endpoint.error = error.error
-    count(context, UDP_ERRORS_DELIVERED)
-    endpoint_ready(context, &socket.endpoint, READY_ERROR)

@@ -29,7 +29,6 @@ ctypedef struct Datagram:
     uint32_t queue_limit        # SO_RCVBUF
     bint reuse_address
     bint broadcast
-    bint report_errors          # IP_RECVERR
     bint gro                    # UDP_GRO: trains are delivered whole
 
 ctypedef struct DatagramInfo:

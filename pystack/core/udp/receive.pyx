@@ -2,7 +2,7 @@
 # Called by: udp.
 # RFCs: 1122 section 4.1.
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from pystack.core.context cimport Context, count, endpoint_ready, packet_drop
 from pystack.core.counters cimport (
@@ -11,7 +11,7 @@ from pystack.core.counters cimport (
     UDP_DROP_QUEUE_FULL,
     UDP_DROP_SHUT_DOWN,
 )
-from pystack.core.endpoint cimport READY_READ
+from pystack.core.endpoint cimport READY_READ, Endpoint
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.memory.packet cimport (
     CSUM_VERIFIED,
@@ -58,13 +58,16 @@ cdef Packet* right_sized(PacketSlab* slab, Packet* packet) noexcept nogil:
     return small
 
 
+cdef inline uint32_t error_queue_bytes(const Endpoint* endpoint) noexcept nogil:
+    return 0 if endpoint.errors == NULL else endpoint.errors.bytes
+
+
 cdef inline bint queue_has_room(const Datagram* socket, uint32_t size) noexcept nogil:
     """One datagram fits into an empty queue, however small its limit."""
     if socket.queue.first == NULL:
         return True
-    if socket.queue_bytes >= socket.queue_limit:
-        return False
-    return size <= socket.queue_limit - socket.queue_bytes
+    return <uint64_t>socket.queue_bytes + error_queue_bytes(&socket.endpoint) + size <= (
+        socket.queue_limit)
 
 
 cdef void datagram_deliver(

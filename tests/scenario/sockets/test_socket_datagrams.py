@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 
@@ -231,3 +232,52 @@ def test_a_shut_socket_ends_who_waits_for_it(stack_world, in_thread):
         one.shutdown(socket.SHUT_RD)
     assert caught.value.errno == errno.ENOTCONN
     assert waiting.result() == b""
+
+
+def closed_port(world):
+    """An address where nobody is."""
+    with world.bound(DGRAM) as gone:
+        return gone.getsockname()
+
+
+def test_the_error_queue_tells_what_became_of_a_datagram(world):
+    """IP_RECVERR: the same from the kernel and from a stack; Linux's sock_extended_err."""
+    check_error_queue(world, False)
+
+
+def test_the_error_queue_tells_what_became_of_an_ipv6_datagram(world6):
+    check_error_queue(world6, True)
+
+
+def check_error_queue(world, v6):
+    level, option = (socket.IPPROTO_IPV6, 25) if v6 else (socket.IPPROTO_IP, 11)
+    client = world.fresh(DGRAM)
+    client.setsockopt(level, option, 1)
+    to = closed_port(world)
+    client.sendto(b"is anybody there?", to)
+    assert select.select([client], [], [], 20)[0]
+    client.setblocking(False)
+    data, control, flags, sender = client.recvmsg(100, 200, socket.MSG_ERRQUEUE)
+    assert data == b"is anybody there?"
+    assert flags == socket.MSG_ERRQUEUE
+    assert sender[:2] == to[:2]
+    error = pystack.extended_error(control, data)
+    assert error is not None
+    assert (error.errno, error.info) == (errno.ECONNREFUSED, 0)
+    assert (error.origin, error.type, error.code) == (("icmp6", 1, 4) if v6 else ("icmp", 3, 3))
+    assert error.offender == to[0]
+    assert [(one, kind) for one, kind, _ in control] == [(level, option)]
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    with pytest.raises(BlockingIOError):
+        client.recvmsg(100, 200, socket.MSG_ERRQUEUE)
+
+
+def test_the_error_queue_is_emptied_with_its_option(world):
+    client = world.fresh(DGRAM)
+    client.setsockopt(socket.IPPROTO_IP, 11, 1)
+    client.sendto(b"?", closed_port(world))
+    assert select.select([client], [], [], 20)[0]
+    client.setblocking(False)
+    client.setsockopt(socket.IPPROTO_IP, 11, 0)
+    with pytest.raises(BlockingIOError):
+        client.recvmsg(100, 200, socket.MSG_ERRQUEUE)
