@@ -48,8 +48,8 @@ _MODULES = {
     "extended_error": "pystack.errorqueue",
 }
 _CONSTANTS = (
-    "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MSG_", "SHUT_", "SOCK_", "SOL_", "SOMAXCONN",
-    "SO_", "TCP_", "UDP_",
+    "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MCAST_", "MSG_", "SHUT_", "SOCK_", "SOL_",
+    "SOMAXCONN", "SO_", "TCP_", "UDP_",
 )  # fmt: skip
 
 

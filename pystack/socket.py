@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from pystack import errorqueue, sockopt
+from pystack import errorqueue, multicast, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
@@ -374,6 +374,9 @@ class Socket(socket.socket):
         linux = self._option(level, option)
         if value is None:
             raise fault(errno.EINVAL)
+        if linux == multicast.IP_MULTICAST_IF or multicast.is_membership(linux):
+            self._set_multicast(linux, value)
+            return
         if not isinstance(value, int):
             value = from_bytes(linux, bytes(value))
         elif linux in (sockopt.SO_LINGER, sockopt.TCP_CONGESTION):
@@ -386,10 +389,26 @@ class Socket(socket.socket):
             return
         self._handle.setsockopt(*linux, value)
 
+    def _set_multicast(self, linux: tuple[int, int], value: int | Buffer) -> None:
+        """An option that is a C struct with a group or an interface in it."""
+        handle = self._handle
+        if isinstance(handle, TcpHandle):
+            raise fault(errno.EPROTO if linux in multicast.MREQ else errno.ENOPROTOOPT)
+        if linux[0] == multicast.IPV6 and self._family == socket.AF_INET:
+            raise fault(errno.ENOPROTOOPT)
+        raw = sockopt.INT.pack(value) if isinstance(value, int) else bytes(value)
+        if linux == multicast.IP_MULTICAST_IF:
+            handle.set_multicast_source(multicast.interface_of(raw))
+            return
+        asked = multicast.request(linux, raw)
+        handle.member(asked.call, asked.group, asked.source, asked.interface)
+
     def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
         """An int, or with buflen up to so many bytes."""
         linux = self._option(level, option)
-        if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
+        if linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):
+            value = sockopt.INT.unpack(self._handle.multicast_source()[12:])[0]
+        elif linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
             value = int(sockopt.ASKS_FOR[linux] in self._asked)
         else:
             value = self._handle.getsockopt(*linux)
@@ -424,6 +443,9 @@ def from_bytes(option: tuple[int, int], value: bytes) -> int:
         return sockopt.algorithm_number(value)
     if option == sockopt.SO_MAX_PACING_RATE:
         return sockopt.rate_of(value)
+    # As Linux, which takes these as a byte or as an int.
+    if len(value) == 1 and option[0] == 0:
+        return value[0]
     if len(value) >= sockopt.INT.size and option != sockopt.SO_LINGER:
         return int(sockopt.INT.unpack_from(value)[0])
     raise fault(errno.EINVAL)

@@ -15,6 +15,15 @@ from typing import Any
 
 from pystack.core.tcp.congestion.interface import NAMES
 
+# Of both families (RFC 3678 section 5).
+MCAST = {
+    "MCAST_JOIN_GROUP": 42,
+    "MCAST_BLOCK_SOURCE": 43,
+    "MCAST_UNBLOCK_SOURCE": 44,
+    "MCAST_LEAVE_GROUP": 45,
+    "MCAST_JOIN_SOURCE_GROUP": 46,
+    "MCAST_LEAVE_SOURCE_GROUP": 47,
+}
 # Linux's numbers of all options that a stack's sockets have, by level.
 LINUX = {
     ("SOL_SOCKET", 1): {
@@ -54,14 +63,32 @@ LINUX = {
         "IP_RECVTOS": 13,
         "IP_MTU": 14,
         "IP_RECVERR_RFC4884": 26,
+        "IP_MULTICAST_IF": 32,
+        "IP_MULTICAST_TTL": 33,
+        "IP_MULTICAST_LOOP": 34,
+        "IP_ADD_MEMBERSHIP": 35,
+        "IP_DROP_MEMBERSHIP": 36,
+        "IP_UNBLOCK_SOURCE": 37,
+        "IP_BLOCK_SOURCE": 38,
+        "IP_ADD_SOURCE_MEMBERSHIP": 39,
+        "IP_DROP_SOURCE_MEMBERSHIP": 40,
+        "IP_MULTICAST_ALL": 49,
+        **MCAST,
     },
     ("IPPROTO_IPV6", 41): {
         "IPV6_UNICAST_HOPS": 16,
+        "IPV6_MULTICAST_IF": 17,
+        "IPV6_MULTICAST_HOPS": 18,
+        "IPV6_MULTICAST_LOOP": 19,
+        "IPV6_JOIN_GROUP": 20,
+        "IPV6_LEAVE_GROUP": 21,
         "IPV6_MTU_DISCOVER": 23,
         "IPV6_MTU": 24,
         "IPV6_RECVERR": 25,
         "IPV6_V6ONLY": 26,
+        "IPV6_MULTICAST_ALL": 29,
         "IPV6_RECVERR_RFC4884": 31,
+        **MCAST,
         "IPV6_RECVPKTINFO": 49,
         "IPV6_PKTINFO": 50,
         "IPV6_RECVHOPLIMIT": 51,

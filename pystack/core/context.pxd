@@ -19,6 +19,7 @@ cdef enum DeviceFeature:
 cdef enum DeadlineKind:
     DEADLINE_CONNECTION = 1     # owner: Tcb
     DEADLINE_FRAGMENTS = 2      # owner: the IpLayer (oldest reassembly)
+    DEADLINE_MEMBERSHIP = 3     # owner: the IpLayer (reports to multicast routers)
 
 ctypedef struct Context:
     int64_t now                 # ns, monotonic; set at each entry, constant until the next

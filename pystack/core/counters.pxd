@@ -46,6 +46,9 @@ cpdef enum Counter:
     IP_PATH_MTU_LOWERED
     IP_PATH_MTU_IGNORED
     IP_IGNORED_NO_NEXT_HEADER           # IPv6 packets that end behind their headers, as they may
+    IP_MEMBERSHIP_QUERIES_IN            # IGMP and MLD
+    IP_MEMBERSHIP_MESSAGES_OUT
+    IP_DROP_BAD_MEMBERSHIP_MESSAGE
     # icmp
     ICMP_ECHO_REQUESTS_IN
     ICMP_ECHO_REPLIES_OUT

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport (
-    DEADLINE_CONNECTION, count, count_many, ready_pop,
+    DEADLINE_CONNECTION, DEADLINE_MEMBERSHIP, count, count_many, ready_pop,
 )
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport Endpoint
@@ -19,6 +19,7 @@ from pystack.core.ip.layer cimport (
     IP_ECHO_REPLY, IP_TCP, IP_TRANSPORT_ERROR, IP_UDP, PROTOCOL_TCP, PROTOCOL_UDP, IcmpError,
     IpVerdict, IpView,
 )
+from pystack.core.ip.membership_query cimport ip_membership_expire
 from pystack.core.ip.setup cimport ip_init, ip_release
 from pystack.core.memory.deadline cimport (
     DeadlineNode, deadline_first, deadline_pop, deadline_queue_release,
@@ -125,6 +126,8 @@ cdef void core_input(Core* core, Packet* packet, int64_t now) noexcept nogil:
 cdef void fire(Core* core, DeadlineNode* node) noexcept nogil:
     if node.kind == DEADLINE_CONNECTION:
         tcp_timer(&core.tcp, <Tcb*>node.owner)
+    elif node.kind == DEADLINE_MEMBERSHIP:
+        ip_membership_expire(&core.ip)
     else:
         ip_fragments_expire(&core.ip)
 

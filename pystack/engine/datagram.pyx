@@ -11,10 +11,19 @@ from cpython.buffer cimport (
 )
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.errno cimport EINVAL, ENOMEM, ENOTCONN, EOPNOTSUPP
+from libc.errno cimport (
+    EADDRNOTAVAIL,
+    EINVAL,
+    ENODEV,
+    ENOMEM,
+    ENOPROTOOPT,
+    ENOTCONN,
+    EOPNOTSUPP,
+)
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy, memset
 from pystack.core.endpoint cimport READY_READ
+from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.memory.packet cimport Packet, packet_free
 from pystack.core.udp.datagram cimport (
     datagram_bind,
@@ -28,12 +37,14 @@ from pystack.core.udp.datagram cimport (
     datagram_take,
 )
 from pystack.core.udp.layer cimport Datagram, DatagramInfo
-from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_v4
+from pystack.core.udp.multicast cimport multicast_call
+from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_multicast, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
 from pystack.engine.engine cimport Engine, addr_from
 from pystack.engine.errors cimport check
 from pystack.engine.flags cimport MSG_DONTWAIT, MSG_OOB, MSG_PEEK
+from pystack.engine.multicast cimport multicast_get, multicast_set
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 
 cdef enum:
@@ -42,6 +53,14 @@ cdef enum:
     SHUT_RDWR = 2
     LEVEL_UDP = 17
     UDP_SEGMENT = 103
+
+
+cdef bint speaks_from_any(const Datagram* socket, const Addr* remote) noexcept nogil:
+    """The socket leaves it to the stack from which address to speak."""
+    if not addr_is_any(&socket.endpoint.key.local):
+        return False
+    return not addr_is_multicast(remote) or (
+        addr_is_any(&socket.multicast[not addr_is_v4(remote)].source))
 
 
 @cython.no_gc_clear
@@ -224,7 +243,7 @@ cdef class DatagramHandle(Handle):
         if count < 0:
             return count
         socket = self.datagram()
-        if source == NULL and to.address != NULL and addr_is_any(&socket.endpoint.key.local):
+        if source == NULL and to.address != NULL and speaks_from_any(socket, to.address):
             source = &self.engine.source[0 if addr_is_v4(to.address) else 1]
         count = datagram_send(&self.engine.core.udp, socket, to.address, to.port, source,
                               data, length, to.gso_size)
@@ -284,16 +303,71 @@ cdef class DatagramHandle(Handle):
                 self.leave()
         check(code)
 
+    # Groups.
+
+    def member(self, int call, bytes group, bytes source, bytes interface):
+        """Join or leave a group, or change which sources are heard: a MembershipCall.
+
+        interface: an address of ours, or an unspecified one.
+        """
+        cdef Addr of = addr_from(group)
+        cdef Addr sender = addr_from(source)
+        cdef Addr at = addr_from(interface)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if addr_is_any(&at) or ip_is_local(&self.engine.core.ip, &at):
+                    code = multicast_call(
+                        &self.engine.core.udp, self.datagram(), call, &of, &sender)
+                else:
+                    code = -ENODEV
+                self.leave()
+        check(code)
+
+    def set_multicast_source(self, bytes address):
+        """Speak to IPv4 groups from an address of ours; an unspecified one: the stack's choice."""
+        cdef Addr source = addr_from(address)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if addr_is_any(&source) or ip_is_local(&self.engine.core.ip, &source):
+                    self.datagram().multicast[0].source = source
+                else:
+                    code = -EADDRNOTAVAIL
+                self.leave()
+        check(code)
+
+    def multicast_source(self):
+        """As set_multicast_source."""
+        cdef Addr source
+        cdef int code
+        source.hi = source.lo = 0
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                source = self.datagram().multicast[0].source
+                self.leave()
+        check(code)
+        return addr_bytes(&source)
+
     cdef int set_option(self, int level, int option, int64_t value) noexcept nogil:
+        cdef int code
         if level == LEVEL_UDP and option == UDP_SEGMENT:
             if not 0 <= value <= 0xFFFF:
                 return -EINVAL
             self.segment = <uint16_t>value
             return 0
+        code = multicast_set(self.datagram(), level, option, value)
+        if code != -ENOPROTOOPT:
+            return code
         return Handle.set_option(self, level, option, value)
 
     cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil:
         if level == LEVEL_UDP and option == UDP_SEGMENT:
             value[0] = self.segment
+            return 0
+        if multicast_get(self.datagram(), level, option, value) == 0:
             return 0
         return Handle.get_option(self, level, option, value)

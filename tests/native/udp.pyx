@@ -8,11 +8,13 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
-from pystack.core.context cimport Context, ready_pop
+from pystack.core.context cimport DEADLINE_MEMBERSHIP, Context, ready_pop
 from pystack.core.counters import NAMES
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip cimport layer as ip_layer
+from pystack.core.ip.fragments cimport ip_fragments_expire
+from pystack.core.ip.membership_query cimport ip_membership_expire
 from pystack.core.ip.input cimport ip_input
 from pystack.core.ip.layer cimport IcmpError, IpLayer, IpVerdict, IpView, PolicyAction
 from pystack.core.ip.networks cimport ip_add_network, ip_exclude_address
@@ -20,12 +22,15 @@ from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.ip.policy cimport policy_set
 from pystack.core.ip.setup cimport ip_init, ip_release
 from pystack.core.memory cimport packet as memory
-from pystack.core.memory.deadline cimport deadline_queue_release
+from pystack.core.memory.deadline cimport (
+    DEADLINE_NEVER, DeadlineNode, deadline_first, deadline_pop, deadline_queue_release,
+)
 from pystack.core.memory.packet cimport Packet, PacketQueue, packet_free, packet_new, packet_pop
 from pystack.core.memory.random cimport random_init
 from pystack.core.udp cimport datagram
 from pystack.core.udp.errors cimport udp_error
 from pystack.core.udp.input cimport echo_input, udp_input
+from pystack.core.udp.multicast cimport multicast_call
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.setup cimport udp_init, udp_release
 from pystack.core.wire.address cimport Addr, addr_load16, addr_store16
@@ -126,6 +131,35 @@ cdef class Host:
 
     def socket(self, int protocol=17, bint v6=False):
         return Socket(self, protocol, v6)
+
+    def advance(self, double seconds):
+        """Let time pass in steps, from deadline to deadline."""
+        cdef int64_t until = self.context.now + <int64_t>(seconds * 1e9)
+        cdef DeadlineNode* node
+        while True:
+            self.context.now = min(max(self.context.now, self.next_deadline()), until)
+            node = deadline_pop(&self.context.deadlines, self.context.now)
+            if node == NULL:
+                if self.context.now >= until:
+                    return
+                continue
+            if node.kind == DEADLINE_MEMBERSHIP:
+                ip_membership_expire(&self.ip)
+            else:
+                ip_fragments_expire(&self.ip)
+
+    cdef int64_t next_deadline(self):
+        return deadline_first(&self.context.deadlines)
+
+    @property
+    def deadline(self):
+        """Seconds from now, or None."""
+        when = self.next_deadline()
+        return None if when == DEADLINE_NEVER else (when - self.context.now) / 1e9
+
+    @property
+    def groups(self):
+        return self.ip.membership.count
 
     @property
     def live(self):
@@ -270,6 +304,24 @@ cdef class Socket:
         cdef DatagramInfo info
         cdef Packet* packet = datagram.datagram_peek(self.socket, &info)
         return None if packet == NULL else received_of(packet, &info)
+
+    def member(self, int call, group, source="::"):
+        """Join, leave, join and leave a source, block and unblock one: 1 to 6."""
+        cdef Addr of = to_addr(group)
+        cdef Addr sender = to_addr(source)
+        checked(multicast_call(&self.host.udp, self.socket, call, &of, &sender))
+
+    def multicast(self, bint v6, source=None, ttl=None, loop=None, all=None):
+        """IP_MULTICAST_IF, TTL, LOOP, ALL."""
+        if source is not None:
+            self.socket.multicast[v6].source = to_addr(source)
+        if ttl is not None:
+            self.socket.multicast[v6].ttl = ttl
+        if loop is not None:
+            self.socket.multicast[v6].loop = loop
+        if all is not None:
+            self.socket.multicast[v6].all = all
+        return self
 
     def shut_read(self):
         checked(datagram.datagram_shut_read(&self.host.udp, self.socket))

@@ -269,19 +269,50 @@ def test_no_error_about_a_later_fragment(host):
     assert read_icmp(sent.data).code == 2
 
 
+def from_many(family, number):
+    """A datagram from each of so many peers."""
+    prefix = "2001:db8::1:{}" if family.v6 else "198.18.{}.{}"
+    for i in range(number):
+        source = prefix.format(f"{i:x}") if family.v6 else prefix.format(i >> 8, i & 255)
+        yield packet(family, UDP, udp(), source=source)
+
+
 @both
 def test_errors_are_limited_in_rate(host, family):
     """RFC 4443 section 2.4 (f): a token bucket; RFC 1812 section 4.3.2.8."""
-    data = packet(family, UDP, udp())
-    sent = sum(len(port_unreachable(host, data)) for _ in range(3 * ip.ICMP_ERRORS_BURST))
+    datagrams = list(from_many(family, 3 * ip.ICMP_ERRORS_BURST))
+    sent = sum(len(port_unreachable(host, data)) for data in datagrams)
     assert ip.ICMP_ERRORS_BURST * 0.8 < sent < ip.ICMP_ERRORS_BURST * 1.2
     assert host.counters["icmp_errors_suppressed_by_rate"] == 3 * ip.ICMP_ERRORS_BURST - sent
     host.advance(0.1)
-    more = sum(len(port_unreachable(host, data)) for _ in range(500))
+    more = sum(len(port_unreachable(host, data)) for data in from_many(family, 500))
     expected = ip.ICMP_ERRORS_PER_SECOND / 10
     assert expected * 0.7 < more < expected * 1.3
     host.advance(3600)
-    assert len(port_unreachable(host, data)) == 1
+    assert len(port_unreachable(host, datagrams[0])) == 1
+
+
+@both
+def test_errors_to_one_destination_are_limited_further(host, family):
+    """Linux's icmp_ratelimit: six at once, then one a second (IPv6: four)."""
+    data = packet(family, UDP, udp())
+    other = packet(family, UDP, udp(), source="2001:db8::99" if family.v6 else "198.51.100.9")
+    assert sum(len(port_unreachable(host, data)) for _ in range(20)) == 6
+    assert len(port_unreachable(host, other)) == 1
+    seconds = sum(len(port_unreachable(host, data)) for _ in range(10) if host.advance(1) is None)
+    assert seconds == 10
+    at_once = 0
+    for _ in range(100):
+        host.advance(0.1)
+        at_once += len(port_unreachable(host, data))
+    assert (40 if family.v6 else 10) <= at_once <= (46 if family.v6 else 16)
+
+
+@both
+def test_each_of_our_hosts_has_a_limit_of_its_own(host, family):
+    for ours in (family.ours, family.second):
+        data = packet(family, UDP, udp(), destination=ours)
+        assert sum(len(port_unreachable(host, data)) for _ in range(20)) == 6
 
 
 @both

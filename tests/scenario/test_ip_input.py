@@ -187,8 +187,8 @@ def test_an_ipv6_packet_to_somebody_else_is_dropped(host, destination):
 
 
 @pytest.mark.parametrize("destination", ["255.255.255.255", "10.3.0.255", "10.3.0.0", "224.0.0.9"])
-@pytest.mark.parametrize("protocol", [UDP, TCP, 1, 99])
-def test_broadcast_and_multicast_never_reach_a_transport(host, destination, protocol):
+@pytest.mark.parametrize("protocol", [TCP, 1, 99])
+def test_broadcast_and_multicast_never_reach_a_transport_that_answers(host, destination, protocol):
     """RFC 1122 sections 3.2.2.6, 4.2.3.10; RFC 919, 922: no answer, no error."""
     data = echo(IPV4) if protocol == 1 else bytes(udp(bytes(12)))
     data = packet(IPV4, protocol, data, destination=destination)
@@ -199,7 +199,7 @@ def test_broadcast_and_multicast_never_reach_a_transport(host, destination, prot
 @pytest.mark.parametrize(
     ("family", "protocol", "payload", "destination", "source"),
     [
-        (IPV4, 2, b"\x22\0\0\0", "224.0.0.22", "0.0.0.0"),  # IGMPv3 report
+        (IPV4, 2, b"\x22\0\xdd\xff" + bytes(4), "224.0.0.22", "0.0.0.0"),  # IGMPv3 report
         (IPV4, UDP, bytes(udp(port=5353)), "224.0.0.251", "10.3.0.1"),  # mDNS
         (IPV4, UDP, bytes(udp(port=5355)), "224.0.0.252", "10.3.0.1"),  # LLMNR
         (IPV4, 1, icmp(IPV4, 10, 0, 0), "224.0.0.2", "10.3.0.1"),  # router solicitation
@@ -224,7 +224,7 @@ def test_what_a_kernel_says_on_a_new_interface_is_passed_over(
     assert host.transmit() == []
 
 
-@pytest.mark.parametrize("kind", [130, 131, 132, 133, 134, 135, 136, 143])
+@pytest.mark.parametrize("kind", [131, 132, 133, 134, 135, 136, 143])
 def test_neighbour_discovery_to_one_of_our_addresses_is_passed_over(host, kind):
     """RFC 4861: there are no neighbours on a TUN."""
     data = packet(IPV6, 58, icmp(IPV6, kind, 0, 0, bytes(16)))

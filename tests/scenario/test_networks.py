@@ -119,11 +119,21 @@ def test_an_excluded_address_is_somebody_elses():
         (["10.3.0.0/24", "192.0.0.0/24"], [], "192.0.2.1", "192.0.0.1"),  # rule 8
         (["fd03::/64", "2001:db8:1::/64"], [], "2001:db8::1", "2001:db8:1::1"),
         (["fd03::/64", "10.3.0.0/24"], [], "192.0.2.1", "10.3.0.1"),  # families apart
+        # rule 6: the label of the destination, though more bits match the other
+        (["fd03::/64", "2001:db8::/64"], [], "fd55::1", "fd03::1"),
+        (["fd03::/64", "2001:db8::/64"], [], "ff1e::1", "2001:db8::1"),
+        (["fd03::/64", "2001:db8::/64"], [], "e001::1", "2001:db8::1"),
+        (["2001:db8::/64", "2002:a03::/48"], [], "2002:1::1", "2002:a03::1"),
+        (["2002:a03::/48", "2001:db8::/64"], [], "2600::1", "2001:db8::1"),
+        (["2001:db8::/64", "2001:0:1::/64"], [], "2001:0:7::1", "2001:0:1::1"),
+        (["fec0::/64", "2001:db8::/64"], [], "2600::1", "2001:db8::1"),  # rule 2: site
+        (["2001:db8::/64", "fec0::/64"], [], "fec0:0:0:9::1", "fec0::1"),
+        (["2001:db8:8::/48", "2001:db8:9::/48"], [], "2001:db8:a::1", "2001:db8:8::1"),
         (["fd03::/64"], ["fd03::1"], "2001:db8::1", "fd03::2"),
     ],
 )
 def test_the_source_is_chosen_by_rule(networks, excluded, destination, source):
-    """RFC 6724 section 5, rules 1, 2 and 8; never a subnet's anycast address (RFC 4291 2.6.1)."""
+    """RFC 6724 section 5, rules 1, 2, 6, 8; never a subnet's anycast address (RFC 4291 2.6.1)."""
     assert ip.IpHost(*networks, exclude=excluded).choose_source(destination) == source
 
 

@@ -203,4 +203,6 @@ def test_quoted_garbage_does_no_harm(family, kind, code, word, cut, garbage):
         quoted = offending[: (40 if family.v6 else 20) + cut] + garbage
         host.receive(icmp_error(family.peer, kind, code, quoted, word))
         host.transmit()
+        while socket.take_report():
+            pass
         assert host.live == 0

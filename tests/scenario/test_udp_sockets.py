@@ -103,10 +103,8 @@ def test_of_sockets_that_share_all_the_newest_receives(host, order):
     bound(host, IPV4, IPV4.any, 53)
 
 
-@pytest.mark.parametrize(
-    "address", ["10.3.0.0", "10.3.0.255", "10.9.0.1", "127.0.0.1", "224.0.0.1"]
-)
-def test_only_our_own_unicast_addresses_can_be_bound(host, address):
+@pytest.mark.parametrize("address", ["10.9.0.1", "127.0.0.1"])
+def test_only_our_own_addresses_can_be_bound(host, address):
     with refused(errno.EADDRNOTAVAIL):
         bound(host, IPV4, address, 53)
     with refused(errno.EADDRNOTAVAIL):

@@ -3,7 +3,7 @@
 # RFCs: 4861, 3810, 3376, 6762, 4795.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from pystack.core.ip.layer cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP
+from pystack.core.ip.layer cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_UDP
 from pystack.core.wire.bytes cimport load16
 from pystack.core.wire.icmp cimport (
     ICMP4_ROUTER_SOLICITATION, ICMP6_LISTENER_QUERY, ICMP6_LISTENER_REPORT_2,
@@ -11,7 +11,6 @@ from pystack.core.wire.icmp cimport (
 )
 
 cdef enum:
-    PROTOCOL_IGMP = 2
     PORT_MDNS = 5353
     PORT_LLMNR = 5355
 

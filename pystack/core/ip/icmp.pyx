@@ -12,6 +12,7 @@ from pystack.core.ip.networks cimport (
     addr_is_unicast, ip_choose_source, ip_is_broadcast, ip_is_local
 )
 from pystack.core.ip.output cimport ip_output, ip_packet_new
+from pystack.core.ip.rate_limit cimport rate_limit_take
 from pystack.core.ip.token_bucket cimport bucket_take
 from pystack.core.memory.packet cimport Packet
 from pystack.core.memory.random cimport random_below
@@ -154,6 +155,12 @@ cdef void report_consider(
         report.destination = v4.destination
     if not is_allowed(ip, &report):
         count(ip.context, Counter.ICMP_ERRORS_SUPPRESSED_BY_RULE)
+        return
+    # As Linux: what we tell ourselves is not limited.
+    if not ip_is_local(ip, &report.source) and not rate_limit_take(
+        &ip.icmp_destinations, &report.destination, &report.source, ip.context.now
+    ):
+        count(ip.context, Counter.ICMP_ERRORS_SUPPRESSED_BY_RATE)
         return
     # One token on average: a count that is exact tells others which ports are open
     # (CVE-2020-25705).

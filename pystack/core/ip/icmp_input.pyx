@@ -16,6 +16,7 @@ from pystack.core.ip.layer cimport (
     IcmpError, IpLayer, IpSend, IpVerdict, IpView, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP,
     PROTOCOL_UDP
 )
+from pystack.core.ip.membership_query cimport mld_input
 from pystack.core.ip.output cimport ip_output
 from pystack.core.memory.packet cimport CSUM_FULL, GSO_NONE, Packet
 from pystack.core.wire.address cimport addr_eq
@@ -303,6 +304,8 @@ cdef IpVerdict icmp6_input(IpLayer* ip, IpView* view, IcmpError* error) noexcept
         return error_deliver(ip, view, error, ICMP_ERROR_TIME_EXCEEDED, icmp6_errno(kind, code))
     if kind == ICMP6_PARAMETER_PROBLEM:
         return error_deliver(ip, view, error, ICMP_ERROR_PARAMETER, icmp6_errno(kind, code))
+    if kind == ICMP6_LISTENER_QUERY:
+        return mld_input(ip, view)
     if (ICMP6_LISTENER_QUERY <= kind <= ICMP6_NEIGHBOUR_ADVERTISEMENT
             or kind == ICMP6_LISTENER_REPORT_2):
         return drop(ip, view, Counter.IP_IGNORED_MULTICAST_CONTROL)

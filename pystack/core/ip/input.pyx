@@ -12,9 +12,11 @@ from pystack.core.ip.ipv4_input cimport ipv4_accept, ipv4_open
 from pystack.core.ip.ipv6_input cimport ipv6_accept, ipv6_open
 from pystack.core.ip.layer cimport (
     IP_TAKEN, IP_TCP, IP_UDP, IcmpError, IpLayer, IpVerdict, IpView, POLICY_DROP,
-    POLICY_MIRROR, POLICY_REFUSE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP,
-    PolicyAction
+    POLICY_MIRROR, POLICY_REFUSE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP,
+    PROTOCOL_UDP, PolicyAction
 )
+from pystack.core.ip.membership cimport ip_multicast_accepts
+from pystack.core.ip.membership_query cimport igmp_input, mld_input
 from pystack.core.ip.mirror cimport mirror_swap
 from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.ip.policy cimport policy_find, policy_find_whole
@@ -121,6 +123,24 @@ cdef IpVerdict unknown_deliver(IpLayer* ip, IpView* view) noexcept nogil:
     return drop(ip, view, Counter.IP_DROP_UNKNOWN_PROTOCOL)
 
 
+cdef IpVerdict many_deliver(IpLayer* ip, IpView* view) noexcept nogil:
+    """A packet to a group or to all: nothing that answers (RFC 1122 sections 3.2.2 and 4.2.3.10).
+
+    UDP, and what is said about groups; the address policy is about our own addresses.
+    """
+    if not (ipv6_open(ip, view) if view.v6 else ipv4_open(ip, view)):
+        return IP_TAKEN
+    if view.protocol == PROTOCOL_UDP:
+        if view.v6 and not ip_multicast_accepts(ip, &view.destination, &view.source):
+            return drop(ip, view, Counter.IP_DROP_BROADCAST_OR_MULTICAST)
+        return IP_UDP
+    if view.v6 and view.protocol == PROTOCOL_ICMPV6:
+        return mld_input(ip, view)
+    if not view.v6 and view.protocol == PROTOCOL_IGMP:
+        return igmp_input(ip, view)
+    return drop(ip, view, Counter.IP_DROP_BROADCAST_OR_MULTICAST)
+
+
 cdef IpVerdict ip_input(
     IpLayer* ip, Packet* packet, IpView* view, IcmpError* error
 ) noexcept nogil:
@@ -128,6 +148,8 @@ cdef IpVerdict ip_input(
     cdef bint v6 = packet.length > 0 and packet.data[0] >> 4 == 6
     if not (ipv6_accept(ip, packet, view) if v6 else ipv4_accept(ip, packet, view)):
         return IP_TAKEN
+    if view.to_many:
+        return many_deliver(ip, view)
     if policy_takes_whole(ip, view):
         return IP_TAKEN
     if not (ipv6_open(ip, view) if v6 else ipv4_open(ip, view)):
@@ -138,4 +160,6 @@ cdef IpVerdict ip_input(
         return IP_UDP
     if view.protocol == (PROTOCOL_ICMPV6 if v6 else PROTOCOL_ICMP):
         return icmp_deliver(ip, view, error)
+    if view.protocol == PROTOCOL_IGMP and not v6:
+        return igmp_input(ip, view)
     return unknown_deliver(ip, view)

@@ -7,7 +7,8 @@ from pystack.core.context cimport packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.ip.control_noise cimport is_control_noise
 from pystack.core.ip.fragments cimport Fragment, fragments_input
-from pystack.core.ip.layer cimport IpLayer, IpView
+from pystack.core.ip.layer cimport IpLayer, IpView, PROTOCOL_IGMP, PROTOCOL_UDP
+from pystack.core.ip.membership cimport ip_multicast_accepts
 from pystack.core.ip.networks cimport ip_is_broadcast, ip_is_local, ip_is_source
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
@@ -37,7 +38,7 @@ cdef bint drop(IpLayer* ip, Packet* packet, Counter reason) noexcept nogil:
 
 
 cdef bint drop_to_many(IpLayer* ip, Packet* packet, const Ipv4Header* header) noexcept nogil:
-    """Nothing here listens to broadcast or multicast."""
+    """Nothing here listens to it."""
     if not header.fragment & IPV4_OFFSET_MASK and is_control_noise(
         packet.data + header.header_length, packet.length - header.header_length, header.protocol
     ):
@@ -45,9 +46,24 @@ cdef bint drop_to_many(IpLayer* ip, Packet* packet, const Ipv4Header* header) no
     return drop(ip, packet, Counter.IP_DROP_BROADCAST_OR_MULTICAST)
 
 
+cdef bint is_wanted(IpLayer* ip, const Packet* packet, const Ipv4Header* header) noexcept nogil:
+    """Whether a packet to many hosts may be for a socket, or is about who is in which group."""
+    if header.protocol == PROTOCOL_IGMP:
+        return True
+    if header.protocol != PROTOCOL_UDP:
+        return False
+    if addr_is_multicast(&header.destination):
+        return ip_multicast_accepts(ip, &header.destination, &header.source)
+    # A later fragment of a broadcast has no ports to tell.
+    return header.fragment & IPV4_OFFSET_MASK != 0 or not is_control_noise(
+        packet.data + header.header_length, packet.length - header.header_length, header.protocol
+    )
+
+
 cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     """Judge header, options and addresses."""
     cdef bint looped = packet.control[0] == PACKET_LOOPED
+    cdef bint to_many = False
     cdef Ipv4Header header
     cdef int fault = ipv4_parse(packet.data, packet.length, &header)
     if fault:
@@ -59,9 +75,14 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
             return drop(ip, packet, Counter.IP_DROP_BAD_OPTIONS)
     if not ip_is_local(ip, &header.destination):
         if addr_is_multicast(&header.destination) or ip_is_broadcast(ip, &header.destination):
-            return drop_to_many(ip, packet, &header)
-        return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
-    if not ip_is_source(ip, &header.source, looped):
+            if not is_wanted(ip, packet, &header):
+                return drop_to_many(ip, packet, &header)
+            to_many = True
+        else:
+            return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
+    # Who asks about groups may have no address yet (RFC 3376 section 4.2.13).
+    if not ip_is_source(ip, &header.source, looped) and not (
+            to_many and header.protocol == PROTOCOL_IGMP):
         return drop(ip, packet, Counter.IP_DROP_BAD_SOURCE)
     view.source = header.source
     view.destination = header.destination
@@ -69,6 +90,7 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     view.ttl = header.ttl
     view.tos = header.tos
     view.v6 = False
+    view.to_many = to_many
     return True
 
 

@@ -13,6 +13,7 @@ from pystack.core.ip.extensions cimport (
 from pystack.core.ip.fragments cimport Fragment, fragments_input
 from pystack.core.ip.icmp cimport icmp6_parameter_problem
 from pystack.core.ip.layer cimport IpLayer, IpView, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP
+from pystack.core.ip.membership cimport ip_multicast_is_joined
 from pystack.core.ip.networks cimport ip_is_local, ip_is_source
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
@@ -48,7 +49,7 @@ cdef bint drop(IpLayer* ip, Packet* packet, Counter reason) noexcept nogil:
 
 
 cdef bint drop_multicast(IpLayer* ip, Packet* packet, const Addr* destination) noexcept nogil:
-    """Nothing here listens to multicast; but unknown options are judged (RFC 8200 section 4.2)."""
+    """Nothing here listens to it; but unknown options are judged (RFC 8200 section 4.2)."""
     cdef ExtensionWalk walk
     cdef ExtensionResult result
     extensions_begin(packet, &walk)
@@ -65,16 +66,20 @@ cdef bint drop_multicast(IpLayer* ip, Packet* packet, const Addr* destination) n
 cdef bint ipv6_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     """Judge the fixed header and its addresses."""
     cdef bint looped = packet.control[0] == PACKET_LOOPED
+    cdef bint to_many = False
     cdef Ipv6Header header
     cdef int fault = ipv6_parse(packet.data, packet.length, &header)
     if fault:
         return drop(ip, packet, reason_of(fault))
     packet.length = IPV6_HEADER_LENGTH + <uint32_t>header.payload_length
     if addr_is_multicast(&header.destination):
-        return drop_multicast(ip, packet, &header.destination)
-    # Mapped addresses are ours to hold IPv4 in, and never on a wire (RFC 4291 section 2.5.5.2).
-    if addr_is_v4(&header.destination) or not ip_is_local(ip, &header.destination):
+        if not ip_multicast_is_joined(ip, &header.destination) or (
+                not ip_is_source(ip, &header.source, looped)):
+            return drop_multicast(ip, packet, &header.destination)
+        to_many = True
+    elif addr_is_v4(&header.destination) or not ip_is_local(ip, &header.destination):
         return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
+    # Mapped addresses are ours to hold IPv4 in, and never on a wire (RFC 4291 section 2.5.5.2).
     if addr_is_v4(&header.source) or not ip_is_source(ip, &header.source, looped):
         return drop(ip, packet, Counter.IP_DROP_BAD_SOURCE)
     view.source = header.source
@@ -83,6 +88,7 @@ cdef bint ipv6_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     view.ttl = header.hop_limit
     view.tos = header.tos
     view.v6 = True
+    view.to_many = to_many
     return True
 
 

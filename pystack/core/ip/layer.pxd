@@ -7,20 +7,24 @@ from pystack.core.context cimport Context
 from pystack.core.endpoint cimport IpMarking
 from pystack.core.ip.fragment_table cimport FragmentTable
 from pystack.core.ip.identification cimport Identification
+from pystack.core.ip.membership_table cimport MembershipTable
 from pystack.core.ip.network_list cimport NetworkList
 from pystack.core.ip.path_mtu_cache cimport PathMtuCache
 from pystack.core.ip.policy_table cimport PolicyTable
+from pystack.core.ip.rate_limit cimport RateLimit
 from pystack.core.ip.token_bucket cimport TokenBucket
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport Addr
 
 cdef enum Protocol:
     PROTOCOL_ICMP = 1
+    PROTOCOL_IGMP = 2
     PROTOCOL_TCP = 6
     PROTOCOL_UDP = 17
     PROTOCOL_ICMPV6 = 58
 
-# A checked and, if need be, reassembled packet to one of our addresses. Transports trust it.
+# A checked and, if need be, reassembled packet to one of our addresses, or to many hosts of which
+# we are one. Transports trust it.
 ctypedef struct IpView:
     Addr source
     Addr destination
@@ -31,6 +35,7 @@ ctypedef struct IpView:
     uint8_t ttl
     uint8_t tos
     bint v6
+    bint to_many                # to a multicast group or a broadcast address
 
 cdef enum IcmpErrorKind:
     ICMP_ERROR_UNREACHABLE = 1      # net, host, protocol, admin ...: soft for TCP (RFC 5927)
@@ -74,11 +79,17 @@ cdef enum PolicyAction:
     POLICY_DROP = 2
     POLICY_MIRROR = 3
 
+# Where a packet to a multicast group goes.
+cdef enum MulticastSend:
+    MULTICAST_LOOP = 0x01       # also to members on this stack
+    MULTICAST_STAY = 0x02       # not to the device
+
 # What a packet to be sent says about itself.
 ctypedef struct IpSend:
     Addr source
     Addr destination
     uint8_t protocol
+    uint8_t multicast           # MulticastSend, if the destination is a group
     IpMarking marking
 
 # Opaque to transports: its fields belong to the rooms of ip/ that they are named after.
@@ -90,3 +101,5 @@ ctypedef struct IpLayer:
     PathMtuCache path_mtus
     Identification identification
     TokenBucket icmp_errors     # that we may still send
+    RateLimit icmp_destinations     # the same for each destination
+    MembershipTable membership

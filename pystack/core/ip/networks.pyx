@@ -7,17 +7,15 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from pystack.core.ip.layer cimport IpLayer
 from pystack.core.ip.network_list cimport Network, NetworkList
+from pystack.core.ip.source_rules cimport source_is_better
 from pystack.core.wire.address cimport (
-    Addr, addr_eq, addr_in_prefix, addr_is_link_local, addr_is_loopback, addr_is_multicast,
-    addr_is_v4
+    Addr, addr_eq, addr_in_prefix, addr_is_loopback, addr_is_multicast, addr_is_v4
 )
 
 cdef enum:
     V4_BITS = 96                # where an IPv4 prefix begins
     V4_BROADCAST_MAX = 126      # /30: longer ones have no network and broadcast address (RFC 3021)
     FIRST_HOST_MAX = 126        # longer prefixes use their address 0 too
-    SCOPE_LINK = 2              # RFC 4291 section 2.7
-    SCOPE_GLOBAL = 14
 
 
 cdef Addr last_address(const Addr* prefix, int prefix_length) noexcept nogil:
@@ -177,44 +175,6 @@ cdef bint first_usable(IpLayer* ip, const Network* network, Addr* address) noexc
     return False
 
 
-cdef int scope_of(const Addr* address) noexcept nogil:
-    """RFC 6724 section 3.1; private and unique local addresses are global."""
-    if addr_is_link_local(address):
-        return SCOPE_LINK
-    if addr_is_multicast(address) and not addr_is_v4(address):
-        return (address.hi >> 48) & 0xF
-    return SCOPE_GLOBAL
-
-
-cdef int common_prefix(const Addr* a, const Addr* b) noexcept nogil:
-    """How many leading bits are equal (RFC 6724 section 2.2)."""
-    cdef uint64_t differ = a.hi ^ b.hi
-    cdef int bits = 0
-    if differ == 0:
-        differ = a.lo ^ b.lo
-        bits = 64
-    if differ == 0:
-        return 128
-    while not differ >> 63:
-        differ <<= 1
-        bits += 1
-    return bits
-
-
-cdef bint is_better_source(
-    const Addr* destination, const Addr* candidate, const Addr* best
-) noexcept nogil:
-    """RFC 6724 section 5: rule 2, appropriate scope; rule 8, longest matching prefix."""
-    cdef int wanted = scope_of(destination)
-    cdef int ours = scope_of(candidate)
-    cdef int theirs = scope_of(best)
-    if ours < theirs:
-        return ours >= wanted
-    if ours > theirs:
-        return theirs < wanted
-    return common_prefix(candidate, destination) > common_prefix(best, destination)
-
-
 cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) noexcept nogil:
     """Choose among the first usable address of each network of the destination's family.
 
@@ -223,6 +183,7 @@ cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) no
     cdef const Network* network
     cdef Addr candidate
     cdef int result = -ENETUNREACH
+    cdef int best_length = 0
     cdef uint32_t i
     if ip_is_local(ip, destination):        # rule 1: the same address
         source[0] = destination[0]
@@ -235,7 +196,10 @@ cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) no
             result = -EADDRNOTAVAIL
         if not first_usable(ip, network, &candidate):
             continue
-        if result != 0 or is_better_source(destination, &candidate, source):
+        if result != 0 or source_is_better(
+            destination, &candidate, network.prefix_length, source, best_length
+        ):
             source[0] = candidate
+            best_length = network.prefix_length
         result = 0
     return result

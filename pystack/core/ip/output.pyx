@@ -4,16 +4,19 @@
 
 from libc.errno cimport EMSGSIZE, ENETUNREACH, ENOMEM
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
 from pystack.core.context cimport count, packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport MTU_DISCOVER_DO, MTU_DISCOVER_DONT
 from pystack.core.ip.fragmentation cimport ip_fragment
 from pystack.core.ip.identification cimport identification_next
-from pystack.core.ip.layer cimport IpLayer, IpSend, PROTOCOL_UDP
+from pystack.core.ip.layer cimport (
+    IpLayer, IpSend, MULTICAST_LOOP, MULTICAST_STAY, PROTOCOL_UDP
+)
 from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.ip.path_mtu cimport ip_path_mtu, ip_path_mtu_is_locked
 from pystack.core.memory.packet cimport (
-    GSO_NONE, Packet, packet_linearize, packet_new, packet_push, packet_total
+    GSO_NONE, Packet, packet_free, packet_linearize, packet_new, packet_push, packet_total
 )
 from pystack.core.wire.address cimport addr_is_any, addr_is_loopback, addr_is_v4
 from pystack.core.wire.ipv4 cimport IPV4_DF, IPV4_HEADER_LENGTH, Ipv4Header, ipv4_build
@@ -140,6 +143,22 @@ cdef int loop_back(IpLayer* ip, Packet* packet) noexcept nogil:
     return 0
 
 
+cdef void loop_copy(IpLayer* ip, const Packet* packet, const IpSend* send) noexcept nogil:
+    """A copy for the members of the group that are on this stack; lost if there is no memory."""
+    cdef Packet* copy = ip_packet_new(ip, packet.length)
+    if copy == NULL:
+        return
+    memcpy(copy.data, packet.data, packet.length)
+    copy.length = packet.length
+    copy.csum = packet.csum
+    copy.csum_start = packet.csum_start
+    copy.csum_offset = packet.csum_offset
+    copy.gso = packet.gso
+    copy.gso_size = packet.gso_size
+    header_push(ip, copy, send, wants_df(ip, send))
+    loop_back(ip, copy)
+
+
 cdef int output_fragments(
     IpLayer* ip, Packet* packet, const IpSend* send, uint32_t mtu
 ) noexcept nogil:
@@ -177,6 +196,11 @@ cdef int ip_output(IpLayer* ip, Packet* packet, const IpSend* send) noexcept nog
     if size > <uint32_t>LENGTH_MAX + (IPV6_HEADER_LENGTH if v6 else 0):
         packet_drop(ip.context, packet, Counter.IP_DROP_TOO_BIG)
         return -EMSGSIZE
+    if send.multicast & MULTICAST_LOOP:
+        loop_copy(ip, packet, send)
+    if send.multicast & MULTICAST_STAY:
+        packet_free(&ip.context.slab, packet)
+        return 0
     if ip_is_local(ip, &send.destination):
         header_push(ip, packet, send, wants_df(ip, send))
         return loop_back(ip, packet)

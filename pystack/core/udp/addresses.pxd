@@ -8,6 +8,7 @@ from pystack.core.wire.address cimport Addr
 # 0, or a negative errno: that of Linux in the same case.
 cdef int local_check(UdpLayer* udp, const Datagram* socket, const Addr* address) noexcept nogil
 cdef int remote_check(UdpLayer* udp, const Datagram* socket, const Addr* remote) noexcept nogil
+cdef bint is_of_many(UdpLayer* udp, const Addr* address) noexcept nogil
 cdef int source_check(UdpLayer* udp, const Addr* source, const Addr* remote) noexcept nogil
 cdef int source_find(
     UdpLayer* udp, const Addr* bound, const Addr* remote, Addr* source

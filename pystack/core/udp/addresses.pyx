@@ -5,7 +5,12 @@
 from libc.errno cimport EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETUNREACH
 from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
 from pystack.core.udp.layer cimport Datagram, UdpLayer
-from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_v4
+from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_multicast, addr_is_v4
+
+
+cdef bint is_of_many(UdpLayer* udp, const Addr* address) noexcept nogil:
+    """An address to listen at, but not to speak from."""
+    return addr_is_multicast(address) or ip_is_broadcast(udp.ip, address)
 
 
 cdef int local_check(UdpLayer* udp, const Datagram* socket, const Addr* address) noexcept nogil:
@@ -16,7 +21,7 @@ cdef int local_check(UdpLayer* udp, const Datagram* socket, const Addr* address)
         return -EAFNOSUPPORT
     if socket.v6 and socket.endpoint.v6only and addr_is_v4(address):
         return -EINVAL
-    if addr_is_any(address) or ip_is_local(udp.ip, address):
+    if addr_is_any(address) or ip_is_local(udp.ip, address) or is_of_many(udp, address):
         return 0
     return -EADDRNOTAVAIL
 
@@ -46,7 +51,7 @@ cdef int source_find(
     """
     if addr_is_v4(bound) and not addr_is_v4(remote):
         return -EAFNOSUPPORT
-    if addr_is_any(bound):
+    if addr_is_any(bound) or is_of_many(udp, bound):
         return ip_choose_source(udp.ip, remote, source)
     if addr_is_v4(remote) and not addr_is_v4(bound):
         return -ENETUNREACH

@@ -20,14 +20,27 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_ICMPV6, PROTOCOL_UDP, IpSend
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport Packet, packet_pop, packet_queue_release
-from pystack.core.udp.addresses cimport local_check, remote_check, source_check, source_find
+from pystack.core.udp.addresses cimport (
+    is_of_many,
+    local_check,
+    remote_check,
+    source_check,
+    source_find,
+)
 from pystack.core.udp.binding cimport binding_clear, binding_set, binding_set_ephemeral
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.errors cimport too_big_report
+from pystack.core.udp.multicast cimport multicast_init, multicast_leave_all, multicast_mark
 from pystack.core.udp.output cimport echo_is_request, echo_output, udp_output
 from pystack.core.udp.ports cimport port_choose, port_is_taken
 from pystack.core.udp.receive cimport true_size
-from pystack.core.wire.address cimport Addr, addr_any, addr_is_any
+from pystack.core.wire.address cimport (
+    Addr,
+    addr_any,
+    addr_is_any,
+    addr_is_multicast,
+    addr_is_v4,
+)
 
 cdef enum:
     RECEIVE_BUFFER = 212992     # Linux's net.core.rmem_default
@@ -46,6 +59,7 @@ cdef Datagram* datagram_open(UdpLayer* udp, uint8_t protocol, bint v6) noexcept 
     socket.endpoint.v6only = protocol == PROTOCOL_ICMPV6
     socket.queue_limit = RECEIVE_BUFFER
     socket.v6 = v6
+    multicast_init(socket)
     if v6:
         socket.endpoint.marking.flow_label = flow_label_new(udp.ip.context)
     socket.next = udp.first
@@ -59,6 +73,7 @@ cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
     """Free a socket and all that waits in its queue."""
     if socket.connected:
         udp.connected_count -= 1
+    multicast_leave_all(udp, socket)
     binding_clear(udp, socket)
     packet_queue_release(&udp.ip.context.slab, &socket.queue)
     error_queue_release(&udp.ip.context.slab, &socket.endpoint.errors)
@@ -111,6 +126,9 @@ cdef int datagram_connect(
     code = source_find(udp, &socket.bound_address, address, &key.local)
     if code < 0:
         return code
+    # Who is bound to a group goes on listening there.
+    if is_of_many(udp, &socket.bound_address):
+        key.local = socket.bound_address
     # As in Linux the unspecified address means this host itself.
     key.remote = key.local if addr_is_any(address) else address[0]
     key.remote_port = port if key.protocol == PROTOCOL_UDP else 0
@@ -152,6 +170,14 @@ cdef int take_error(Datagram* socket) noexcept nogil:
     return -error
 
 
+cdef const Addr* source_bound(const Datagram* socket, const Addr* remote) noexcept nogil:
+    """The address that a socket is to speak from: the bound one; to groups IP_MULTICAST_IF's."""
+    cdef const Addr* source = &socket.multicast[not addr_is_v4(remote)].source
+    if not addr_is_any(source) and addr_is_multicast(remote):
+        return source
+    return &socket.endpoint.key.local
+
+
 cdef int prepare(
     UdpLayer* udp, const Datagram* socket, const Addr* address, const Addr* source, IpSend* send
 ) noexcept nogil:
@@ -170,12 +196,14 @@ cdef int prepare(
         code = source_check(udp, source, remote)
         send.source = source[0]
     else:
-        code = source_find(udp, &socket.endpoint.key.local, remote, &send.source)
+        code = source_find(udp, source_bound(socket, remote), remote, &send.source)
     if code < 0:
         return code
     send.destination = send.source if addr_is_any(remote) else remote[0]
     send.protocol = socket.endpoint.key.protocol
     send.marking = socket.endpoint.marking
+    if addr_is_multicast(remote):
+        multicast_mark(udp, socket, send)
     return 0
 
 

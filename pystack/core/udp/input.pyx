@@ -7,6 +7,7 @@ from libc.string cimport memset
 from pystack.core.context cimport Context, count, packet_drop
 from pystack.core.counters cimport (
     ICMP_DROP_REPLY_NOT_OURS,
+    IP_DROP_BROADCAST_OR_MULTICAST,
     IP_DROP_BY_POLICY,
     UDP_DROP_BAD_CHECKSUM,
     UDP_DROP_BAD_LENGTH,
@@ -35,7 +36,13 @@ from pystack.core.memory.packet cimport (
     packet_free,
 )
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
-from pystack.core.udp.receive cimport datagram_deliver, datagram_deliver_train
+from pystack.core.udp.multicast cimport multicast_is_for
+from pystack.core.udp.ports cimport port_first
+from pystack.core.udp.receive cimport (
+    datagram_copy,
+    datagram_deliver,
+    datagram_deliver_train,
+)
 from pystack.core.udp.table cimport table_find_bound, table_find_connected
 from pystack.core.wire.bytes cimport load16
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
@@ -135,6 +142,46 @@ cdef Datagram* find_receiver(
     return table_find_bound(udp, flow)
 
 
+cdef void deliver_copy(
+    Context* context, Datagram* socket, const Packet* packet, DatagramInfo* info
+) noexcept nogil:
+    """Queue a copy of a payload, datagram or train, for one of its receivers."""
+    cdef Packet* copy = datagram_copy(context, packet)
+    if copy == NULL:
+        return
+    if is_train(packet):
+        datagram_deliver_train(context, socket, copy, info, packet.gso_size)
+    else:
+        datagram_deliver(context, socket, copy, info)
+
+
+cdef void input_to_many(UdpLayer* udp, IpView* view, const UdpHeader* header) noexcept nogil:
+    """Give each socket that hears it a copy of a datagram to a group or to all.
+
+    If there is none it is dropped in silence (RFC 1122 section 3.2.2).
+    """
+    cdef Context* context = udp.ip.context
+    cdef Packet* packet = view.packet
+    cdef Datagram* socket = port_first(udp, PROTOCOL_UDP, header.destination_port)
+    cdef DatagramInfo info
+    cdef bint heard = False
+    if not checksum_is_good(context, view, header):
+        packet_free(&context.slab, packet)
+        return
+    packet.data = view.payload + UDP_HEADER_LENGTH
+    packet.length = header.length - UDP_HEADER_LENGTH
+    while socket != NULL:
+        if multicast_is_for(socket, view, header.source_port):
+            heard = True
+            info_of_view(view, header.source_port, &info)
+            deliver_copy(context, socket, packet, &info)
+        socket = socket.port_next
+    if heard:
+        packet_free(&context.slab, packet)
+    else:
+        packet_drop(context, packet, IP_DROP_BROADCAST_OR_MULTICAST)
+
+
 cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
     """Give a datagram or train to its socket, or do with it what the address policy says."""
     cdef Context* context = udp.ip.context
@@ -148,6 +195,9 @@ cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
         return
     if fault < 0:
         packet_drop(context, view.packet, UDP_DROP_BAD_LENGTH)
+        return
+    if view.to_many:
+        input_to_many(udp, view, &header)
         return
     flow_of_view(view, header.destination_port, header.source_port, &flow)
     socket = find_receiver(udp, view, &flow, &action)

@@ -5,9 +5,17 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport IpLayer
+from pystack.core.ip.membership_table cimport Membership
 from pystack.core.memory.flow cimport FlowKey, FlowTable
 from pystack.core.memory.packet cimport PacketQueue
 from pystack.core.wire.address cimport Addr
+
+# How a socket speaks to groups, and which it hears.
+ctypedef struct MulticastOptions:
+    Addr source                 # IP_MULTICAST_IF; unspecified: the stack chooses
+    uint8_t ttl                 # IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS; 0: not beyond this stack
+    bint loop                   # IP_MULTICAST_LOOP: to members on this stack too
+    bint all                    # IP_MULTICAST_ALL: hear groups that others here have joined
 
 ctypedef struct Datagram:
     # Written by udp/.
@@ -19,6 +27,8 @@ ctypedef struct Datagram:
     Datagram* port_next         # the next with the same port
     Datagram* previous          # all sockets of this layer
     Datagram* next
+    Membership* memberships     # in multicast groups, newest first
+    uint32_t membership_count
     bint v6                     # AF_INET6; may still speak IPv4, by mapped addresses
     bint bound                  # has a port and is in the tables
     bint port_given             # by bind; a port found at first use goes with a disconnect
@@ -30,6 +40,7 @@ ctypedef struct Datagram:
     bint reuse_address
     bint broadcast
     bint gro                    # UDP_GRO: trains are delivered whole
+    MulticastOptions multicast[2]   # to IPv4 groups, to IPv6 groups
 
 ctypedef struct DatagramInfo:
     Addr source

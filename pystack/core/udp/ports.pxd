@@ -2,10 +2,12 @@
 # Called by: udp.
 # RFCs: 6056 (choice of ephemeral ports), 3493 section 5.3 (IPV6_V6ONLY).
 
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint8_t, uint16_t
 from pystack.core.udp.layer cimport Datagram, UdpLayer
 from pystack.core.wire.address cimport Addr
 
+# The sockets of a port, linked by port_next; NULL: none.
+cdef Datagram* port_first(UdpLayer* udp, uint8_t protocol, uint16_t port) noexcept nogil
 # Count a socket, whose key is set, among those of its port: 0, or -ENOMEM.
 cdef int port_join(UdpLayer* udp, Datagram* socket) noexcept nogil
 cdef void port_leave(UdpLayer* udp, Datagram* socket) noexcept nogil

@@ -32,6 +32,12 @@ cdef DatagramPort* port_find(UdpLayer* udp, uint8_t protocol, uint16_t port) noe
     return <DatagramPort*>flow_find(&udp.ports, &key)
 
 
+cdef Datagram* port_first(UdpLayer* udp, uint8_t protocol, uint16_t port) noexcept nogil:
+    """The sockets of a port, whatever their addresses."""
+    cdef DatagramPort* found = port_find(udp, protocol, port)
+    return NULL if found == NULL else found.first
+
+
 cdef DatagramPort* port_new(UdpLayer* udp, uint8_t protocol, uint16_t port) noexcept nogil:
     """A port without sockets, in the table; NULL: out of memory."""
     cdef DatagramPort* made = <DatagramPort*>calloc(1, sizeof(DatagramPort))

@@ -15,5 +15,7 @@ cdef void datagram_deliver(
 cdef void datagram_deliver_train(
     Context* context, Datagram* socket, Packet* packet, DatagramInfo* info, uint16_t gso_size
 ) noexcept nogil
+# A copy in a buffer of its own, metadata and all; NULL: out of memory (counted).
+cdef Packet* datagram_copy(Context* context, const Packet* packet) noexcept nogil
 # What a packet counts for against queue_limit.
 cdef uint32_t true_size(const Packet* packet) noexcept nogil

@@ -43,6 +43,14 @@ cdef Packet* packet_of(
     return copy
 
 
+cdef Packet* datagram_copy(Context* context, const Packet* packet) noexcept nogil:
+    """A copy for one more receiver."""
+    cdef Packet* copy = packet_of(&context.slab, packet, 0, packet.length)
+    if copy == NULL:
+        count(context, OUT_OF_MEMORY)
+    return copy
+
+
 cdef Packet* right_sized(PacketSlab* slab, Packet* packet) noexcept nogil:
     """The packet; or, if it wastes more than half of its buffer, a copy in a smaller one."""
     cdef Packet* small
