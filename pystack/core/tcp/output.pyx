@@ -75,6 +75,7 @@ cdef int segment_send(
     send.source = local[0]
     send.destination = remote[0]
     send.protocol = PROTOCOL_TCP
+    send.multicast = 0
     send.marking = endpoint.marking
     send.marking.tos = (endpoint.marking.tos & ~ECN_MASK) | seg.ecn
     count(tcp.context, Counter.TCP_SEGMENTS_OUT)
