@@ -15,7 +15,7 @@ from pystack.script.call_connect import finish_connect, learn_port
 from pystack.script.call_files import read_file, write_file
 from pystack.script.errors import Mismatch, Unsupported
 from pystack.script.nodes import Anything, Assign, Call, Expression, Integer, List, String, Struct
-from pystack.script.values import integer, integer_or, lengths
+from pystack.script.values import check_buffer, integer, integer_or, lengths
 from pystack.script.world import Descriptor, Steps, World
 
 MSG_DONTWAIT, MSG_WAITALL, MSG_PEEK, MSG_ERRQUEUE, MSG_FASTOPEN = (
@@ -50,6 +50,7 @@ def receive(world: World, one: Descriptor, size: int, flags: int) -> Steps:
 def read(world: World, call: Call) -> Steps:
     one = world.descriptor(call.arguments[0])
     size = integer(call.arguments[2])
+    check_buffer(call.arguments[1], size)
     flags = integer(call.arguments[3]) if len(call.arguments) > 3 else 0
     if one.kind != "socket":
         return read_file(one, size)
@@ -177,6 +178,7 @@ def write(world: World, call: Call) -> Steps:
     fd = integer(call.arguments[0])
     one = world.descriptor(call.arguments[0])
     size = integer(call.arguments[2])
+    check_buffer(call.arguments[1], size)
     flags = integer(call.arguments[3]) if len(call.arguments) > 3 else 0
     if one.kind != "socket":
         return write_file(one, size)

@@ -160,6 +160,12 @@ def struct_bytes(value: Struct) -> bytes:
     raise Unsupported("a socket option with such a struct")
 
 
+def check_buffer(buffer: Expression, size: int) -> None:
+    """EFAULT for bytes at NULL."""
+    if size and (buffer == Integer(0) or buffer == Word("NULL")):
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+
 def lengths(expression: Expression) -> list[int]:
     """The sizes of `[{..., n}, ...]`."""
     if not isinstance(expression, List):
@@ -169,4 +175,5 @@ def lengths(expression: Expression) -> list[int]:
         if not isinstance(item, Struct) or len(item.items) != 2:
             raise Mismatch("an iovec is written [{..., n}, ...]")
         found.append(integer(item.items[1]))
+        check_buffer(item.items[0], found[-1])
     return found
