@@ -89,6 +89,7 @@ class Run:
         self.queue: deque[Seen] = deque()
         self.log: deque[Seen] = deque(maxlen=64)
         self.pending: Pending | None = None
+        self.reached = 0  # when the event before was over
         self.relaxed: set[str] = set()
         self.warnings: list[str] = []
 
@@ -171,10 +172,14 @@ class Run:
     # Events.
 
     def do(self, event: Event) -> None:
-        due = self.clock.due(event, self.target.now())
+        due = self.clock.due(event, self.reached)
         action = event.action
         if isinstance(action, Packet) and not action.inbound:
-            self.soft("packet", event, lambda: self.expect(event, action, due))
+            if self.soft("packet", event, lambda: self.expect(event, action, due)):
+                # Not when we have looked at it: in real time that is later.
+                self.reached = max(self.reached, self.clock.happened)
+            else:
+                self.reached = self.target.now()
             self.clock.done(event, due)
             return
         self.advance(due.at)
@@ -187,16 +192,19 @@ class Run:
         elif isinstance(action, Code):
             self.code.run(action.text, self.script.path, event.line, self.world)
         self.step()
+        self.reached = self.target.now()
         self.clock.done(event, due)
 
-    def soft(self, kind: str, event: Event, action: Callable[[], None]) -> None:
-        """--non_fatal: what goes wrong is a warning."""
+    def soft(self, kind: str, event: Event, action: Callable[[], None]) -> bool:
+        """--non_fatal: what goes wrong is a warning, and False."""
         try:
             action()
         except Mismatch as problem:
             if kind not in self.settings.non_fatal:
                 raise
             self.warnings.append(f"{event.line}: {problem.problem}")
+            return False
+        return True
 
     def command(self, command: Command) -> None:
         run_commands(command.text, self.environment)

@@ -144,9 +144,11 @@ cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) n
 
 cdef bint echo_is_ours(
         const TcpLayer* tcp, const Tcb* tcb, const TcpOptions* options) noexcept nogil:
-    """TSecr, if it is there, is what one of our SYNs said."""
+    """TSecr, if it is there, is what one of our SYNs said; as Linux, 0 is nothing that one said."""
     cdef uint32_t age = timestamp_now(tcp, tcb) - options.ts_ecr
-    return not options.present & TCP_OPT_TIMESTAMP or age <= <uint32_t>(
+    if not options.present & TCP_OPT_TIMESTAMP or not options.ts_ecr:
+        return True
+    return age <= <uint32_t>(
         tcp.context.now // MILLISECOND - tcb.first_unacked_at // MILLISECOND)
 
 
