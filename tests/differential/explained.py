@@ -118,7 +118,7 @@ def long_reset(last: Moment, moments: list[Moment]) -> bool:
 
 
 def fin_beyond_hole(last: Moment, moments: list[Moment]) -> bool:
-    if not any("F" in plan.flags and plan.seq > 0 for plan in plans(moments)):
+    if not any("F" in plan.flags for plan in plans(moments)):
         return False
     kernel, virtual = options_of(last, "sack")
     return kernel != virtual or flags(last)[0] == ["R"]

@@ -174,6 +174,7 @@ def test_data_after_shutdown_of_both_resets(state):
     peer.inject("A", data=b"lost")
     peer.expect("R", seq=2)
     assert peer.state == "CLOSED"
+    assert failure(peer.socket.send, b"more") == errno.ECONNRESET
 
 
 def test_shutdown_of_both_still_takes_the_peers_fin():

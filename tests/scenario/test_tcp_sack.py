@@ -268,3 +268,13 @@ def test_what_fills_a_hole_and_more_is_in_part_a_duplicate(length, duplicate):
     peer.inject("A", seq=1, data=bytes(length))
     answer = peer.expect("A", ack=max(2001, 1 + length))
     assert answer.sack == [duplicate]
+
+
+def test_nothing_is_reported_beyond_the_fin():
+    """RFC 9293 section 3.10.7.4 eighth: the stream ends there, whatever came before."""
+    peer = accepted(options=SACK)
+    peer.inject("A", seq=1001, data=bytes(1000))
+    peer.drop()
+    peer.inject("FA", seq=1)
+    assert peer.expect("A", ack=2).sack == []
+    assert peer.state == "CLOSE-WAIT"

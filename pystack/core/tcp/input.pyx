@@ -28,7 +28,7 @@ from pystack.core.tcp.listen cimport (
 )
 from pystack.core.tcp.lookup cimport connection_find, listener_find
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
-from pystack.core.tcp.receive cimport duplicate_seen, owe_ack, text_input
+from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, owe_ack, text_input
 from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
@@ -545,7 +545,7 @@ cdef void text_step(
     if tcb.state != STATE_ESTABLISHED and (tcb.shut_read or not tcb.held):
         count(tcp.context, Counter.TCP_DROP_DATA_AFTER_CLOSE)
         send_reset_for(tcp, view, seg)
-        tcb_finish(tcp, tcb, 0)
+        tcb_finish(tcp, tcb, ECONNRESET)
         return
     if tcb.ecn:
         ecn_text_input(tcp, tcb, seg)
@@ -577,6 +577,7 @@ cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.fin_received = True
     tcb.fin_ahead = False
     tcb.rcv_nxt += 1
+    nothing_follows(tcb)
     tcb_output_later(tcp, tcb)
     endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
     if tcb.state == STATE_ESTABLISHED:

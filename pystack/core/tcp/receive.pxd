@@ -11,6 +11,8 @@ from pystack.core.wire.tcp cimport SackBlock, TcpSegment
 cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil
 # Data arrived again; it will be reported as a D-SACK.
 cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil
+# The stream has ended: what lies beyond a hole is no part of it.
+cdef void nothing_follows(Tcb* tcb) noexcept nogil
 # Something in order was taken: acknowledge it now, or later.
 cdef void owe_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Right edge of the window that we would advertise now; never left of rcv_edge.

@@ -108,6 +108,12 @@ cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.ack_now = True
 
 
+cdef void nothing_follows(Tcb* tcb) noexcept nogil:
+    if holes_exist(tcb):
+        tcb.busy.out_of_order.count = 0
+        tcb.busy.recent_count = 0
+
+
 cdef void owe_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Now, or delayed: at least every second full segment (RFC 9293 section 3.8.6.3), as Linux
     chooses.
