@@ -6,7 +6,7 @@ import errno
 
 import pytest
 from native.core import CallError
-from scenario.peer import FULL, MS, SECOND
+from scenario.peer import FULL, MS, PLAIN, SECOND
 from scenario.tcp_states import SYNCHRONIZED, accepted, alone, in_state, listening
 from scenario.tcp_wire import FAMILIES
 
@@ -271,3 +271,14 @@ def test_a_reset_may_have_the_number_of_the_fin_before_it(state):
     peer.inject("R", seq=peer.snd_nxt - 1)
     peer.expect_nothing()
     assert peer.state == "CLOSED"
+
+
+def test_challenges_to_the_handshake_cost_the_connection_none():
+    """As Linux; RFC 5961 section 7."""
+    peer = listening(options=PLAIN)
+    peer.open()
+    peer.inject("A", seq=-5000)
+    peer.expect("A", ack=1)
+    peer.inject("A")
+    peer.inject("S", seq=100)
+    peer.expect("A", ack=1)

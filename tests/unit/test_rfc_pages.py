@@ -58,6 +58,28 @@ def test_a_bad_row(tmp_path, row, fault):
     assert done.returncode == 1
 
 
+FAILURES = "| Failure | Test |\n|---|---|\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (f"| it fails | {TEST} |", ""),
+        ("| it fails | not applicable: it has no such thing |", ""),
+        ("| it fails | |", "not a failure and its test"),
+        ("| it fails | somewhere |", "it fails: no test"),
+        ("| it fails | `tests/none.py::test_f` |", "no such file: tests/none.py"),
+        (f"| it fails | {TEST.replace('names', 'has')} |", "does not define test_every"),
+    ],
+)
+def test_a_row_of_failures(tmp_path, row, fault):
+    page = tmp_path / "failures.md"
+    page.write_text(FAILURES + row + "\n")
+    done = check(page)
+    assert fault in done.stdout
+    assert done.returncode == bool(fault)
+
+
 def test_a_page_without_clauses(tmp_path):
     page = tmp_path / "rfc1.md"
     page.write_text("# RFC 1\n")

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from socketserver import BaseRequestHandler
 
 import pytest
 
@@ -201,3 +202,23 @@ def test_a_port_that_is_taken_is_the_callers_fault(serve):
     serve("http", "tcp", 80)
     with pytest.raises(OSError, match="in use"):
         serve("daytime", "tcp", 80)
+
+
+def test_a_handler_that_raises_costs_its_connection_only_and_close_ends(stacks, connect):
+    class Faulty(BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(1) == b"!":
+                raise RuntimeError("a fault of the handler")
+            self.request.sendall(b"well")
+
+    server = VirtualServer(stacks[1], 99, Faulty)
+    try:
+        for _ in range(3):
+            faulty, good = connect(HOSTS[0], 99), connect(HOSTS[0], 99)
+            faulty.sendall(b"!")
+            assert faulty.recv(1) == b""
+            good.sendall(b"?")
+            assert good.recv(4) == b"well"
+    finally:
+        server.close()
+    assert not server.thread.is_alive()

@@ -458,6 +458,8 @@ cdef bint become_established(
         return False
     if not listen_established(tcp, tcb):
         return False
+    # As Linux: what strangers have used up of the handshake's limit is not the connection's.
+    tcb.last_challenge_at = tcp.context.now - tcp.config.challenge_period
     if tcb.retransmits == 0 and tcb.retransmit_at != DEADLINE_NEVER:
         rtt_sample(&tcb.rtt, tcp.context.now - tcb.first_unacked_at, &tcp.config)
     tcb.rtt.backoff = 0

@@ -328,3 +328,19 @@ def test_a_forked_child_is_refused_and_does_no_harm():
     )
     assert done.stdout == 3 * refusal + "b'x'\n"
     assert done.returncode == 0
+
+
+def test_a_reset_and_a_fin_wake_a_blocked_recv(stack_world, in_thread):
+    """RFC 9293 section 3.10.7.4; of timeouts, scenario/virtual/test_time.py knows."""
+    for how in ("reset", "end"):
+        client, server = stack_world.connected()
+        client.settimeout(None)
+        call = in_thread(lambda client=client: client.recv(1))
+        wait_until_blocked(call.thread)
+        if how == "end":
+            server.shutdown(socket.SHUT_WR)
+            assert call.result() == b""
+            continue
+        server.abort()
+        with pytest.raises(ConnectionResetError):
+            call.result()
