@@ -217,6 +217,13 @@ class Socket(socket.socket):
             return problem.errno
         return 0
 
+    def disconnect(self) -> None:
+        """Forget the peer, as connect to AF_UNSPEC does; a stream's peer gets a reset.
+
+        The socket can be connected again. Its options stay, its address does not.
+        """
+        self._handle.disconnect()
+
     def shutdown(self, how: int, /) -> None:
         self._handle.shutdown(how)
 

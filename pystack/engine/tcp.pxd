@@ -15,6 +15,7 @@ cdef class TcpHandle(Handle):
     cdef int accept_into(self, TcpHandle child, int64_t until, FlowKey* key) noexcept nogil
     cdef int begin_connect(self, const Addr* address, uint16_t port) noexcept nogil
     cdef bint in_handshake(self) noexcept nogil
+    cdef int start_anew(self) noexcept nogil
     cdef int finish_connect(self, int64_t until) noexcept nogil
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until

@@ -11,7 +11,17 @@ from cpython.buffer cimport (
 )
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.errno cimport EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, ENOMEM, ENOTCONN, EPIPE
+from libc.errno cimport (
+    EAGAIN,
+    EALREADY,
+    ECONNABORTED,
+    ECONNRESET,
+    EINPROGRESS,
+    EINVAL,
+    ENOMEM,
+    ENOTCONN,
+    EPIPE,
+)
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
@@ -31,6 +41,7 @@ from pystack.core.tcp.layer cimport (
     STATE_LISTEN,
     STATE_SYN_RECEIVED,
     STATE_SYN_SENT,
+    STATE_TIME_WAIT,
     Tcb,
 )
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
@@ -151,6 +162,8 @@ cdef class TcpHandle(Handle):
         if unbound and not addr_is_any(source):
             tcb.endpoint.key.local = source[0]
         code = tcp_connect(&self.engine.core.tcp, tcb, address, port)
+        if code == 0:
+            tcb.endpoint.error = 0      # of what it was before disconnect()
         if code < 0 and unbound:
             tcb.endpoint.key.local = addr_any(tcb.v6)
         return code
@@ -194,6 +207,32 @@ cdef class TcpHandle(Handle):
                 else:
                     self.leave()
         check(code)
+
+    cdef int start_anew(self) noexcept nogil:
+        """Reset the connection, and take a TCB that knows nothing of it but the settings."""
+        cdef Tcb* before = self.tcb()
+        cdef Tcb* tcb = tcp_open(&self.engine.core.tcp, before.v6)
+        if tcb == NULL:
+            return -ENOMEM
+        tcb.settings = before.settings
+        tcb.endpoint.marking = before.endpoint.marking
+        tcb.endpoint.v6only = before.endpoint.v6only
+        if before.state not in (STATE_CLOSED, STATE_LISTEN, STATE_TIME_WAIT):
+            tcb.endpoint.error = ECONNRESET     # as Linux
+        self.engine.release_owner(&self.owner, True)
+        self.engine.add_owner(&self.owner, &tcb.endpoint)
+        return 0
+
+    def disconnect(self):
+        """As connect to AF_UNSPEC: a reset, and the socket is as if it were new."""
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = self.start_anew()
+                self.leave()
+        check(code)
+        self.connecting = False
 
     def queues(self):
         """Bytes: received and not read; not acknowledged; not sent for the first time."""

@@ -26,7 +26,7 @@ def pipe(world: World, call: Call) -> Steps:
         raise Mismatch("pipe takes [reading end, writing end]")
     shared = bytearray()
     for end in ends.items:
-        world.descriptors[integer(end)] = Descriptor("pipe", pipe=shared)
+        world.add_descriptor(integer(end), Descriptor("pipe", pipe=shared))
     return 0
     yield
 

@@ -50,7 +50,7 @@ def new_descriptor(world: World, call: Call, descriptor: Descriptor) -> int:
         raise Mismatch(
             f"{call.name} succeeds", f"= {fd}{' ' + call.errno if call.errno else ''}", "= an fd"
         )
-    world.descriptors[fd] = descriptor
+    world.add_descriptor(fd, descriptor)
     return fd
 
 

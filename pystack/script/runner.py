@@ -145,7 +145,7 @@ class Run:
         """Close what the script has left open."""
         if self.pending is not None:
             self.pending.abandon()
-        for one in list(self.world.descriptors.values()):
+        for one in [*self.world.descriptors.values(), *self.world.nameless]:
             try:
                 close_descriptor(one)
             except OSError:

@@ -121,8 +121,15 @@ class World:
         self.target = target
         self.tracker = Tracker(settings)
         self.descriptors: dict[int, Descriptor] = {}
+        self.nameless: list[Descriptor] = []  # open, but their number is now another's
 
     # Descriptors.
+
+    def add_descriptor(self, number: int, descriptor: Descriptor) -> None:
+        """Let the script's number stand for it."""
+        if number in self.descriptors:
+            self.nameless.append(self.descriptors[number])
+        self.descriptors[number] = descriptor
 
     def descriptor(self, expression: Expression, kind: str | None = None) -> Descriptor:
         """What an argument stands for; OSError if that is nothing."""

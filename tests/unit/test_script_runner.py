@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pystack.script import report
 from pystack.script.drill import Plan, run_all, run_file
@@ -24,8 +26,8 @@ OPEN = """
 
 def run(text: str, **given) -> Outcome:
     script = parse(text, "a.pkt", given.pop("dialect", "google"))
-    settings = settings_for(script, **given)
-    return Run(script, settings, VirtualTarget(settings)).run()
+    how = settings_for(script, **given)
+    return Run(script, how, VirtualTarget(how)).run()
 
 
 def after_open(text: str, **given) -> Outcome:
@@ -222,9 +224,9 @@ def test_blocks_share_their_names_and_tell_their_line():
 def test_a_run_is_the_same_every_time():
     def packets():
         script = parse(OPEN + "+0 write(4, ..., 5000) = 5000\n+.9 close(4) = 0\n+99 %{ pass }%")
-        settings = settings_for(script)
+        how = settings_for(script)
         seen = []
-        Run(script, settings, VirtualTarget(settings), seen.append).run()
+        Run(script, how, VirtualTarget(how), seen.append).run()
         return [(one.time, one.data) for one in seen]
 
     assert packets() == packets()
@@ -263,10 +265,48 @@ def test_a_file_that_is_no_script_is_invalid_with_its_place(tmp_path):
     assert run_file(str(path), Plan()).problem == f"{path}:2:1: this is no UTF-8 text"
 
 
+LINES = [
+    "+0 < S 0:0(0) win 100 <mss 1000>", "+0 > S. 0:0(0) ack 1 <...>",
+    "+.1 < . 1:1(0) ack 1 win 9", "+0 < P. 1:11(10) ack 1 win 9", "+0 > . 1:1(0) ack 11",
+    "* > R. 0:0(0) ack 1", "+0 < R 1:1(0) win 0", "+0 < F. 1:1(0) ack 1 win 9", "+0 < udp (9)",
+    "+0 > udp (9)", "+0 > icmp unreachable", "+0 < icmp unreachable frag_needed mtu 900 [1:9(8)]",
+    "+0 < icmp echo_request", "+0 < . 1:1(0) ack 1 win 9 <nop,nop,sack 2:5>",
+    "+0 < S. 5:5(0) ack 1 win 7", "+0 accept(3, ..., ...) = 4", "+0...1 accept(3, ..., ...) = 4",
+    "+0 listen(3, 1) = 0", "+0 bind(3, ..., ...) = 0", "+0 connect(3, ..., ...) = 0",
+    "+0...1 connect(3, ..., ...) = 0", "+0 connect(3, AF_UNSPEC, ...) = 0", "+0 close(3) = 0",
+    "+0 close(4) = 0", "+0 pipe([7, 8]) = 0", "+0 write(4, ..., 5000) = 5000",
+    "+0 write(8, ..., 50) = 50", "+0 read(3, ..., 5) = 0",
+    "+0 splice(7, NULL, 3, NULL, 10, 0) = 10", "+0 sendfile(3, 7, [0], 10) = 10",
+    "+0 readv(3, 5, 1) = 1", "+0 sendto(3, ..., 9, MSG_FASTOPEN, ..., ...) = 9",
+    "+0 shutdown(3, SHUT_RDWR) = 0", "+0 poll([{fd=3, events=POLLIN}], 1, 10) = 1",
+    "+0 epoll_create(1) = 5", "+0 ioctl(3, SIOCINQ, [0]) = 0",
+    "+0 epoll_ctl(5, EPOLL_CTL_ADD, 3, {events=EPOLLIN, fd=3}) = 0", "+0 fcntl(3, F_GETFL) = 2",
+    "+0 epoll_wait(5, {events=EPOLLIN, fd=3}, 1, 10) = 1",
+    "+0 getsockopt(3, SOL_TCP, TCP_INFO, ..., ...) = 0",
+    "+0 setsockopt(3, SOL_SOCKET, SO_LINGER, {onoff=1, linger=2}, 8) = 0", "+0 %{ x = 1 }%",
+    "+0 setsockopt(3, SOL_TCP, TCP_NODELAY, [1], 4) = 0", "+0 setsockopt(3, 1, 2, 3, 400) = 0",
+    "+0 getsockopt(3, SOL_SOCKET, SO_ERROR, [0], [4]) = 0", "+0 socket(..., SOCK_DGRAM, 0) = 3",
+    "+0 socket(..., SOCK_DGRAM, IPPROTO_ICMP) = 6",
+    "+0 recvmsg(3, {msg_iov(1)=[{..., 9}]}, 0) = 9",
+    "+0 sendmsg(3, {msg_name(...)=..., msg_iov(1)=[{..., 9}], msg_flags=0}, 0) = 9", "+5 `true`",
+    "+0 `sysctl net.ipv4.tcp_sack=0`", "+0 `ip tcp_metrics flush`",
+    "+0 getsockname(3, ..., ...) = 0",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=20), st.sampled_from(["v4", "v6", "mapped"]))
+@settings(max_examples=150)
+def test_any_script_has_an_outcome(lines, version):
+    """Never an exception, whatever is called in which order: calls that make no sense fail."""
+    packets = "--non_fatal=packet,syscall\n0 socket(..., SOCK_STREAM, 0) = 3\n"
+    outcome = run(packets + "\n".join(lines), ip=version)
+    assert outcome.result in ("pass", "fail", "unsupported")
+
+
 def test_mapped_addresses_are_ipv4_on_the_wire():
     seen = []
     script = parse(OPEN)
-    settings = settings_for(script, "mapped")
-    outcome = Run(script, settings, VirtualTarget(settings), seen.append).run()
+    how = settings_for(script, "mapped")
+    outcome = Run(script, how, VirtualTarget(how), seen.append).run()
     assert outcome.result == "pass"
     assert {one.data[0] >> 4 for one in seen} == {4}
