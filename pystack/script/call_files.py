@@ -16,6 +16,7 @@ from pystack.script.values import integer, integer_or
 from pystack.script.world import Descriptor, Steps, World
 
 PIPE_SIZE = 65536
+WRITING = 1 | 2 | 0o100 | 0o1000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 SPLICE_F_NONBLOCK = 2
 
 
@@ -39,9 +40,9 @@ def open_file(world: World, call: Call) -> Steps:
     if not isinstance(path, String):
         raise Mismatch("open takes a path")
     flags = integer(call.arguments[1])
-    if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+    if flags & (WRITING):
         raise Unsupported("open for writing")
-    fd = os.open(path.text, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path.text, os.O_RDONLY)
     return new_descriptor(world, call, Descriptor("file", fd=fd))
     yield
 

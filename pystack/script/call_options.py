@@ -7,7 +7,6 @@ RFCs: socket(7), tcp(7), ip(7).
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import struct
 
@@ -28,6 +27,8 @@ from pystack.script.world import Descriptor, Steps, World
 SOL_SOCKET, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO = 1, 13, 20, 21
 TCP, TCP_INFO = 6, 11
 LONGEST_OPTION = 4096
+F_GETFD, F_SETFD, F_GETFL, F_SETFL = 1, 2, 3, 4
+O_RDWR, O_NONBLOCK = 2, 0o4000
 SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, FIONBIO = 0x541B, 0x5411, 0x894B, 0x5421
 
 
@@ -165,13 +166,13 @@ def fcntl_call(world: World, call: Call) -> Steps:
     command = integer(call.arguments[1])
     argument = integer_or(call.arguments[2], 0) if len(call.arguments) > 2 else 0
     if one.kind != "socket":
-        return fcntl.fcntl(one.fd, command, argument) if one.fd >= 0 else 0
-    if command == fcntl.F_GETFL:
-        return os.O_RDWR | (os.O_NONBLOCK if one.nonblocking else 0)
-    if command == fcntl.F_SETFL:
-        set_nonblocking(world, one, bool(argument & os.O_NONBLOCK))
         return 0
-    if command in (fcntl.F_GETFD, fcntl.F_SETFD):
+    if command == F_GETFL:
+        return O_RDWR | (O_NONBLOCK if one.nonblocking else 0)
+    if command == F_SETFL:
+        set_nonblocking(world, one, bool(argument & O_NONBLOCK))
+        return 0
+    if command in (F_GETFD, F_SETFD):
         return 0
     raise Unsupported("this fcntl command")
     yield

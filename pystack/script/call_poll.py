@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 
 from pystack.script.errors import Mismatch
 from pystack.script.nodes import Anything, Call, Expression, Integer, List, Struct
-from pystack.script.values import integer, integer_or
+from pystack.script.values import EVENTS, integer, integer_or
 from pystack.script.world import Descriptor, Steps, Watched, World
 
 POLLERR, POLLHUP, POLLNVAL = 8, 16, 32
@@ -101,9 +101,7 @@ def kernel_poll(
 
 
 def poll_text(events: int) -> str:
-    names = [name for name in dir(select) if name.startswith("POLL")]
-    found = [name for name in names if events & getattr(select, name)]
-    return "|".join(found) or "0"
+    return "|".join(f"POLL{name}" for name, bit in EVENTS.items() if events & bit) or "0"
 
 
 # epoll.

@@ -18,8 +18,8 @@ from pystack.script.values import constant, integer, integer_or
 from pystack.script.wire import ICMP, TCP, UDP
 from pystack.script.world import Descriptor, Steps, World
 
-TYPE_FLAGS = getattr(socket, "SOCK_NONBLOCK", 0o4000) | getattr(socket, "SOCK_CLOEXEC", 0o2000000)
-NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0o4000)
+NONBLOCK = constant("SOCK_NONBLOCK")
+TYPE_FLAGS = NONBLOCK | constant("SOCK_CLOEXEC")
 
 
 def new_socket(world: World, call: Call) -> Steps:

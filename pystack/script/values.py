@@ -7,10 +7,8 @@ RFCs: none; the numbers are Linux's where this system has none.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
-import select
 import socket
 import struct
 
@@ -28,6 +26,22 @@ from pystack.script.nodes import (
     Word,
 )
 
+# What the runner itself gives a meaning to: Linux's numbers on every system.
+EVENTS = {
+    "IN": 0x1, "PRI": 0x2, "OUT": 0x4, "ERR": 0x8, "HUP": 0x10, "NVAL": 0x20, "RDNORM": 0x40,
+    "RDBAND": 0x80, "WRNORM": 0x100, "WRBAND": 0x200, "MSG": 0x400, "RDHUP": 0x2000,
+}  # fmt: skip
+OURS = {
+    **{f"POLL{name}": number for name, number in EVENTS.items()},
+    **{f"EPOLL{name}": number for name, number in EVENTS.items()},
+    "EPOLLET": 1 << 31, "EPOLLONESHOT": 1 << 30, "EPOLLEXCLUSIVE": 1 << 28,
+    "EPOLL_CTL_ADD": 1, "EPOLL_CTL_DEL": 2, "EPOLL_CTL_MOD": 3, "EPOLL_CLOEXEC": 0o2000000,
+    "F_DUPFD": 0, "F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_SETFL": 4, "FD_CLOEXEC": 1,
+    "O_RDONLY": 0, "O_WRONLY": 1, "O_RDWR": 2, "O_CREAT": 0o100, "O_TRUNC": 0o1000,
+    "O_NONBLOCK": 0o4000, "O_CLOEXEC": 0o2000000,
+    "SIOCINQ": 0x541B, "FIONREAD": 0x541B, "SIOCOUTQ": 0x5411, "SIOCOUTQNSD": 0x894B,
+    "TIOCINQ": 0x541B, "TIOCOUTQ": 0x5411, "SIOCATMARK": 0x8905, "FIONBIO": 0x5421,
+}  # fmt: skip
 LINUX = {
     "SOL_IP": 0, "SOL_TCP": 6, "SOL_UDP": 17, "SOL_IPV6": 41, "SOL_ICMP": 1, "SOL_ICMPV6": 58,
     "IPPROTO_ICMPV6": 58, "IPPROTO_MPTCP": 262, "IPPROTO_SCTP": 132,
@@ -48,23 +62,18 @@ LINUX = {
     "MSG_DONTWAIT": 0x40, "MSG_EOR": 0x80, "MSG_WAITALL": 0x100, "MSG_NOSIGNAL": 0x4000,
     "MSG_MORE": 0x8000, "MSG_ZEROCOPY": 0x4000000, "MSG_FASTOPEN": 0x20000000,
     "MSG_ERRQUEUE": 0x2000, "MSG_CMSG_CLOEXEC": 0x40000000,
-    "SIOCINQ": 0x541B, "FIONREAD": 0x541B, "SIOCOUTQ": 0x5411, "SIOCOUTQNSD": 0x894B,
-    "TIOCINQ": 0x541B, "TIOCOUTQ": 0x5411, "SIOCATMARK": 0x8905, "FIONBIO": 0x5421,
     "IP_RECVTOS": 13, "IP_RECVTTL": 12, "IP_RECVERR": 11, "IP_MTU_DISCOVER": 10, "IP_MTU": 14,
     "IP_PMTUDISC_DONT": 0, "IP_PMTUDISC_WANT": 1, "IP_PMTUDISC_DO": 2, "IP_PMTUDISC_PROBE": 3,
     "IP_BIND_ADDRESS_NO_PORT": 24, "IP_FREEBIND": 15, "IP_TRANSPARENT": 19,
     "IPV6_RECVERR": 25, "IPV6_MTU": 24, "IPV6_MTU_DISCOVER": 23, "IPV6_FLOWINFO_SEND": 33,
     "IPV6_FLOWLABEL_MGR": 32, "IPV6_AUTOFLOWLABEL": 70,
     "SCM_TIMESTAMP": 29, "SCM_TIMESTAMPNS": 35, "SCM_TIMESTAMPING": 37,
-    "EPOLL_CTL_ADD": 1, "EPOLL_CTL_DEL": 2, "EPOLL_CTL_MOD": 3,
-    "POLLRDHUP": 0x2000, "POLLRDNORM": 0x40, "POLLRDBAND": 0x80, "POLLWRNORM": 0x100,
-    "POLLWRBAND": 0x200, "POLLMSG": 0x400,
-    "EPOLLET": 1 << 31, "EPOLLONESHOT": 1 << 30, "EPOLLEXCLUSIVE": 1 << 28,
+    "SOCK_NONBLOCK": 0o4000, "SOCK_CLOEXEC": 0o2000000,
     "SPLICE_F_MOVE": 1, "SPLICE_F_NONBLOCK": 2, "SPLICE_F_MORE": 4, "NULL": 0,
 }  # fmt: skip
 # FreeBSD's names for the same.
 ALIASES = {"TCP_MAXUNACKTIME": "TCP_USER_TIMEOUT", "TCP_NOPUSH": "TCP_CORK"}
-MODULES = (socket, select, fcntl, os, errno)
+MODULES = (socket, errno)
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
 
 TIMEVAL = struct.Struct("qq")
@@ -73,6 +82,8 @@ TIMEVAL = struct.Struct("qq")
 def constant(name: str) -> int:
     """The number of a name; Unsupported for one that nobody knows."""
     name = ALIASES.get(name, name)
+    if name in OURS:
+        return OURS[name]
     if CONSTANT.fullmatch(name):
         for module in MODULES:
             found = getattr(module, name, None)
