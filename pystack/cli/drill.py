@@ -52,9 +52,7 @@ def parse_relax(
 @click.option(
     "--dialect",
     type=click.Choice(["google", "nplab"]),
-    default="google",
-    show_default=True,
-    help="The language of the scripts.",
+    help="The language of the scripts; by default google, or as a script says of itself.",
 )
 @click.option(
     "--ip",
@@ -90,7 +88,7 @@ def parse_relax(
 def drill(
     as_json: bool,
     against: str,
-    dialect: str,
+    dialect: str | None,
     ip: str | None,
     defines: dict[str, str],
     relax: frozenset[str],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,8 @@ from pystack.script.settings import Settings, settings_for
 from pystack.script.world import Target
 
 SUFFIX = ".pkt"
+# A comment by which a script says what it is written in.
+OWN_DIALECT = re.compile(r"^// dialect: (google|nplab)$", re.MULTILINE)
 FEW = 200  # scripts that are run sooner than a second process has started
 
 
@@ -31,7 +34,7 @@ class Plan:
     """How scripts are to be run."""
 
     against: str = "pystack"
-    dialect: str = "google"
+    dialect: str | None = None  # what the script says of itself, or else google
     ip: str | None = None
     defines: Mapping[str, str] = field(default_factory=dict)
     relax: frozenset[str] = frozenset()
@@ -64,7 +67,9 @@ def read_script(path: str, plan: Plan) -> Script:
         before = data[: problem.start]
         column = problem.start - (before.rfind(b"\n") + 1) + 1
         raise ScriptError("this is no UTF-8 text", before.count(b"\n") + 1, column, path) from None
-    return parse(text, path, plan.dialect, plan.defines)
+    own = OWN_DIALECT.search(text)
+    dialect = plan.dialect or (own[1] if own else "google")
+    return parse(text, path, dialect, plan.defines)
 
 
 def run_file(path: str, plan: Plan) -> Outcome:

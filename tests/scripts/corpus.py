@@ -3,7 +3,7 @@
     // kernel: same
     // kernel: differs: why this machine's kernel does something else
 
-A line of the kind `// dialect: nplab` says that it is not of the google dialect.
+`// dialect: nplab` in a line of its own says that it is not of the google dialect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CLAIM = re.compile(r"// kernel: (same|differs: \S.*)")
-DIALECT = re.compile(r"^// dialect: (google|nplab)$", re.MULTILINE)
 VERSION = re.compile(r"^--ip_version=(\S+)", re.MULTILINE)
 VERSIONS = {"ipv4": ["v4"], "ipv6": ["v6"], "ipv4-mapped-ipv6": ["mapped"]}
 
@@ -25,7 +24,6 @@ class CorpusScript:
 
     path: Path
     claim: str  # "same", "differs: why", or "" if the first line says neither
-    dialect: str
     versions: tuple[str, ...]  # that it is to be run in
 
     @property
@@ -36,12 +34,10 @@ class CorpusScript:
 def read(path: Path) -> CorpusScript:
     text = path.read_text()
     claim = CLAIM.fullmatch(text.partition("\n")[0])
-    dialect = DIALECT.search(text)
     version = VERSION.search(text)
     return CorpusScript(
         path,
         claim[1] if claim else "",
-        dialect[1] if dialect else "google",
         tuple(VERSIONS[version[1]] if version else ["v4", "v6"]),
     )
 

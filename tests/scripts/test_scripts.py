@@ -16,7 +16,7 @@ RUNS = [(one, version) for one in SCRIPTS for version in one.versions]
     ("script", "version"), RUNS, ids=[f"{one.name}-{version}" for one, version in RUNS]
 )
 def test_script_passes(script: CorpusScript, version: str) -> None:
-    outcome = run_file(str(script.path), Plan(dialect=script.dialect, ip=version))
+    outcome = run_file(str(script.path), Plan(ip=version))
     assert outcome.result == "pass", "\n" + report.text(outcome)
 
 
