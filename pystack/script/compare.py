@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from pystack.script.connection import MASK, Connection
+from pystack.script.connection import MASK, Connection, observe_outbound
 from pystack.script.icmp_names import type_and_code
-from pystack.script.nodes import Icmp, IpInfo, Tcp, TcpOption, Udp
+from pystack.script.nodes import Icmp, IpInfo, Packet, Tcp, TcpOption, Udp
 from pystack.script.parse_options import EOL, NOP, SACK, TS
 from pystack.script.render import ECN_WORDS, flag_text, split_options
 from pystack.script.settings import Settings
@@ -30,6 +30,25 @@ class Differences:
     def check(self, name: str, expected: object, seen: object) -> None:
         if expected != seen:
             self.found.append(f"{name} is {seen}, not {expected}")
+
+
+def compare(
+    settings: Settings, packet: Packet, live: Live, connection: Connection, now: int
+) -> Differences:
+    """Everything but the time; learns ISNs and timestamps on the way. now: ns since the start."""
+    body, seen, differences = packet.body, live.body, Differences()
+    if isinstance(body, Tcp) and isinstance(seen, Segment):
+        observe_outbound(connection, body, seen.seq)
+        compare_tcp(settings, body, seen, connection, differences)
+        compare_timestamp(settings, body, seen, connection, now, differences)
+    elif isinstance(body, Udp) and isinstance(seen, Datagram):
+        compare_udp(body, seen, differences)
+    elif isinstance(body, Icmp) and isinstance(seen, Message):
+        compare_icmp(live.ip.version, body, seen, differences)
+    else:
+        differences.found.append("it is of another protocol")
+    compare_ip(packet.ip, live, connection, differences)
+    return differences
 
 
 def compare_ip(info: IpInfo, live: Live, connection: Connection, differences: Differences) -> None:

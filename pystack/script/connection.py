@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pystack.script.nodes import Tcp
+from pystack.script.nodes import Icmp, Packet, Tcp, Udp
 from pystack.script.settings import Settings
-from pystack.script.wire import ACK, RST, SYN, TCP, UDP
+from pystack.script.wire import (
+    ACK,
+    RST,
+    SYN,
+    TCP,
+    UDP,
+    Datagram,
+    Live,
+    Message,
+    Segment,
+)
 
 FIRST_REMOTE_PORT = 40001
 MASK = 0xFFFFFFFF
@@ -188,3 +198,27 @@ def observe_outbound(connection: Connection, packet: Tcp, live_seq: int) -> None
         return
     if connection.state == "connecting" or (connection.state == "child" and packet.flags & ACK):
         connection.learn_isn(packet.seq, live_seq)
+
+
+def is_of(
+    settings: Settings, live: Live, packet: Packet | None, connection: Connection | None
+) -> bool:
+    """Whether an outbound packet is of a connection, or answers what an expectation is about.
+
+    packet: what is expected, None: anything. The first SYN of a connecting socket tells its port.
+    """
+    if (live.ip.source, live.ip.destination) != (settings.local, settings.remote):
+        return False
+    body = live.body
+    if isinstance(body, Message):
+        return packet is None or isinstance(packet.body, Icmp)
+    if not isinstance(body, (Segment, Datagram)):
+        return True  # a fragment, for example
+    ports = (body.source_port, body.destination_port)
+    if packet is not None and isinstance(packet.body, (Tcp, Udp)) and packet.body.ports:
+        return ports == packet.body.ports
+    if connection is None or connection.protocol != live.ip.protocol:
+        return False
+    if connection.local_port is None and connection.state == "connecting":
+        connection.local_port = body.source_port
+    return ports == (connection.local_port, connection.remote_port)

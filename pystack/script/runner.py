@@ -15,22 +15,15 @@ from pystack.script.build import build_icmp, build_tcp, build_udp
 from pystack.script.calls import check_known, close_descriptor, run_call
 from pystack.script.code import CodeBlocks
 from pystack.script.commands import Environment, run_commands
-from pystack.script.compare import (
-    Differences,
-    compare_icmp,
-    compare_ip,
-    compare_tcp,
-    compare_timestamp,
-    compare_udp,
-)
-from pystack.script.connection import Connection, observe_inbound, observe_outbound
+from pystack.script.compare import compare
+from pystack.script.connection import Connection, is_of, observe_inbound
 from pystack.script.errors import Mismatch, Unsupported
-from pystack.script.nodes import Call, Code, Command, Event, Icmp, Packet, Script, Tcp, Udp
+from pystack.script.nodes import Call, Code, Command, Event, Packet, Script, Tcp, Udp
 from pystack.script.pending import Pending
 from pystack.script.render import live_text
 from pystack.script.schedule import Clock, Due, late, seconds
 from pystack.script.settings import Settings
-from pystack.script.wire import Datagram, Live, Message, Segment, decode
+from pystack.script.wire import Live, Segment, decode
 from pystack.script.world import Target, World
 
 SECOND = 10**9
@@ -339,21 +332,8 @@ class Run:
         connection: Connection | None,
     ) -> None:
         """Fields first, then time."""
-        body, differences = packet.body, Differences()
         connection = connection or Connection()
-        if isinstance(body, Tcp) and isinstance(live.body, Segment):
-            observe_outbound(connection, body, live.body.seq)
-            compare_tcp(self.settings, body, live.body, connection, differences)
-            compare_timestamp(
-                self.settings, body, live.body, connection, self.target.now(), differences
-            )
-        elif isinstance(body, Udp) and isinstance(live.body, Datagram):
-            compare_udp(body, live.body, differences)
-        elif isinstance(body, Icmp) and isinstance(live.body, Message):
-            compare_icmp(live.ip.version, body, live.body, differences)
-        else:
-            differences.found.append("it is of another protocol")
-        compare_ip(packet.ip, live, connection, differences)
+        differences = compare(self.settings, packet, live, connection, self.target.now())
         text = live_text(live, connection, False)
         if differences.found:
             raise Mismatch("; ".join(differences.found), event.text, f"{seconds(time)} {text}")
@@ -390,26 +370,7 @@ class Run:
     def belongs(self, seen: Seen, packet: Packet | None, connection: Connection | None) -> bool:
         """Whether an outbound packet is of the connection that an expectation is about."""
         live = decode(seen.data)
-        if live is None or live.ip.version != self.settings.version:
-            return False
-        if (live.ip.source, live.ip.destination) != (self.settings.local, self.settings.remote):
-            return False
-        wants_icmp = packet is None or isinstance(packet.body, Icmp)
-        body = live.body
-        if isinstance(body, Message):
-            return wants_icmp
-        if not isinstance(body, (Segment, Datagram)):
-            return True  # a fragment, for example
-        if packet is not None and isinstance(packet.body, (Tcp, Udp)) and packet.body.ports:
-            return (body.source_port, body.destination_port) == packet.body.ports
-        if connection is None:
-            return False
-        if connection.protocol != live.ip.protocol:
-            return False
-        if connection.local_port is None and connection.state == "connecting":
-            connection.local_port = body.source_port
-        ports = (body.source_port, body.destination_port)
-        return ports == (connection.local_port, connection.remote_port)
+        return live is not None and is_of(self.settings, live, packet, connection)
 
     # For reports.
 
