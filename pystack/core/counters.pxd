@@ -125,4 +125,10 @@ cpdef enum Counter:
     TCP_TIME_WAIT_RECYCLED
     TCP_ORPHANS_ABORTED
     TCP_ERRORS_DELIVERED
+    TCP_REORDERINGS                     # arrivals out of order that were no losses
+    TCP_DUPLICATE_REPORTS_IN            # D-SACKs
+    TCP_UNDONE                          # reductions of the window that were mistakes
+    TCP_SPURIOUS_TIMEOUTS               # found by F-RTO
+    TCP_TAIL_PROBES
+    TCP_TAIL_PROBE_RECOVERIES           # losses that a probe has repaired
     COUNTER_COUNT

@@ -328,7 +328,7 @@ cdef class Tcp:
         if name == "srtt":
             return self.tcb.rtt.srtt
         if name == "rttvar":
-            return self.tcb.rtt.rttvar
+            return self.tcb.rtt.mdev * 1000 // 4
         if name == "rto":
             return self.tcb.rtt.rto
         if name == "backoff":
@@ -341,9 +341,17 @@ cdef class Tcp:
             "iss": self.tcb.iss, "snd_una": self.tcb.snd_una, "snd_nxt": self.tcb.snd_nxt,
             "snd_wnd": self.tcb.snd_wnd, "irs": self.tcb.irs, "rcv_nxt": self.tcb.rcv_nxt,
             "rcv_edge": self.tcb.rcv_edge, "smss": self.tcb.smss,
-            "sacked_bytes": self.tcb.sacked_bytes, "lost_bytes": self.tcb.lost_bytes,
-            "retransmitted_bytes": self.tcb.retransmitted_bytes, "recovery": self.tcb.recovery,
-            "recover": self.tcb.recover, "duplicate_acks": self.tcb.duplicate_acks,
+            "packets_out": self.tcb.packets_out, "sacked_out": self.tcb.sacked_out,
+            "lost_out": self.tcb.lost_out, "retrans_out": self.tcb.retrans_out,
+            "ca_state": self.tcb.ca_state, "recover": self.tcb.recover,
+            "reordering": self.tcb.reordering, "reordering_seen": self.tcb.reordering_seen,
+            "reo_wnd_steps": self.tcb.rack.steps, "reo_wnd_persist": self.tcb.rack.persist,
+            "delivered": self.tcb.delivered, "lost": self.tcb.lost,
+            "total_retransmitted": self.tcb.total_retransmitted,
+            "min_rtt": self.tcb.rtt.min_us[0] * 1000, "rack_rtt": self.tcb.rack.rtt,
+            "tail_probing": bool(self.tcb.tail_probing), "frto": bool(self.tcb.frto),
+            "undo": bool(self.tcb.undo), "undo_retransmitted": self.tcb.undo_retransmitted,
+            "prr_delivered": self.tcb.prr_delivered, "prr_out": self.tcb.prr_out,
             "retransmits": self.tcb.retransmits, "snd_scale": self.tcb.snd_scale,
             "rcv_scale": self.tcb.rcv_scale, "sack_ok": bool(self.tcb.sack_ok),
             "timestamps_ok": bool(self.tcb.timestamps_ok), "ts_recent": self.tcb.ts_recent,

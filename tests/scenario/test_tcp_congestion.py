@@ -48,8 +48,10 @@ def test_avoidance_adds_a_segment_every_round_trip():
         peer.inject("A", ack=1)
     peer.drop()
     peer.inject("A", ack=10_001)
-    assert peer.socket.recovery == 0
     sent = peer.drop()
+    peer.inject("A", ack=sent[0].end)
+    assert peer.socket.ca_state == 0
+    sent = sent[1:] + peer.drop()
     grown = []
     for _ in range(6):
         peer.advance(RTT)

@@ -117,6 +117,7 @@ def test_slow_start_leads_back_to_three_quarters_of_the_old_window():
         peer.inject("A")
         peer.advance(RTT)
         peer.drop()
+    peer.send(1000)
     cwnd = peer.socket.cwnd
     peer.advance(10 * SECOND)
     peer.send(1000)

@@ -252,7 +252,7 @@ def test_two_errors_about_one_window_cut_it_twice():
     second = peer.drop()
     assert max(s.length for s in second) == 760
     peer.inject("A")
-    assert peer.socket.lost_bytes == peer.socket.retransmitted_bytes == 0
+    assert peer.socket.lost_out == peer.socket.retrans_out == 0
 
 
 @both

@@ -76,7 +76,7 @@ def test_after_losses_nothing_is_held(options):
         peer.drain()
     assert peer.rcv_nxt == 27_001
     tcb = peer.tcb
-    assert (tcb.sacked_bytes, tcb.lost_bytes, tcb.retransmitted_bytes) == (0, 0, 0)
+    assert (tcb.sacked_out, tcb.lost_out, tcb.retrans_out) == (0, 0, 0)
     assert is_idle(peer)
 
 

@@ -45,4 +45,4 @@ def test_after_a_timeout_everything_goes_out_again(max_train, options):
         last = max([last, *(segment.end for segment in peer.drop())])
         peer.inject("A", ack=last)
     assert last == 10_001
-    assert peer.socket.lost_bytes == peer.socket.retransmitted_bytes == 0
+    assert peer.socket.lost_out == peer.socket.retrans_out == 0

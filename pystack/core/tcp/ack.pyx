@@ -3,20 +3,31 @@
 # Called by: input.
 # RFCs: 9293 section 3.10.7.4, 5961 section 5, 7323 section 4, 2018, 2883.
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_WRITE
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_consume
+from pystack.core.tcp.arrival cimport arrival_acked, arrival_sacked
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_sample
-from pystack.core.tcp.layer cimport Tcb, TcpLayer
-from pystack.core.tcp.recovery cimport recovery_acked
-from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
-from pystack.core.tcp.scoreboard cimport sent_acknowledge, sent_sack
-from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_rearm
+from pystack.core.tcp.ecn cimport ecn_is_echoed
+from pystack.core.tcp.layer cimport CA_OPEN, Sent, Tcb, TcpLayer
+from pystack.core.tcp.news cimport (
+    NEWS_ACKED, NEWS_ADVANCED, NEWS_ALERT, NEWS_DATA, NEWS_DUPLICATE, NEWS_ECE, NEWS_NOT_DUPLICATE,
+    NEWS_ORIGINAL_ARRIVED, NEWS_RETRANSMITTED_ACKED, NEWS_SET_TIMER, NEWS_WINDOW, AckNews,
+)
+from pystack.core.tcp.rack cimport rack_update_window
+from pystack.core.tcp.recovery cimport recovery_acked, recovery_control
+from pystack.core.tcp.reordering cimport duplicates_eat
+from pystack.core.tcp.retransmission cimport retransmit_timer_restart
+from pystack.core.tcp.rtt cimport rtt_min, rtt_min_sample, rtt_sample
+from pystack.core.tcp.scoreboard cimport sent_first, sent_highest_sacked
+from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later
+from pystack.core.tcp.tlp cimport tail_probe_acked
 from pystack.core.wire.tcp cimport (
     TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TCP_SYN, TcpOptions, TcpSegment, seq_ge, seq_gt,
     seq_le, seq_lt, seq_max,
@@ -35,46 +46,66 @@ cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:
     return tcb.send_ring.length <= tcb.settings.send_buffer - tcb.settings.send_buffer // 3
 
 
-cdef uint32_t sack_input(Tcb* tcb, const TcpOptions* options) noexcept nogil:
-    """Bring the scoreboard up to date; return the bytes that are news.
+cdef void news_start(
+        const Tcb* tcb, const TcpSegment* seg, const TcpOptions* options,
+        AckNews* news) noexcept nogil:
+    memset(news, 0, sizeof(AckNews))
+    news.prior_una = tcb.snd_una
+    news.reordered = tcb.snd_nxt
+    news.delivered_before = tcb.delivered
+    news.lost_before = tcb.lost
+    if tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP:
+        news.has_echo = True
+        news.echoed = options.ts_ecr
+    if seg.length or seg.flags & TCP_FIN:
+        news.flags |= NEWS_DATA
+    if ecn_is_echoed(tcb, seg):
+        news.flags |= NEWS_ECE
 
-    Blocks outside (snd_una, snd_nxt] say nothing that we could use: D-SACKs and lies
-    (RFC 2883, RFC 6675).
+
+cdef bint has_blocks(const Tcb* tcb, const TcpOptions* options) noexcept nogil:
+    return tcb.sack_ok and options.present & TCP_OPT_SACK and options.sack_count != 0
+
+
+cdef bint is_lone_and_short(const Tcb* tcb, const AckNews* news, uint32_t acked) noexcept nogil:
+    """Its ACK may have been delayed: what was measured says little about the path (as Linux)."""
+    return (news.acked_segments == 1 and acked < tcb.smss and tcb.sacked_out == 0
+            and tcb.packets_out == 0)
+
+
+cdef bint measure(
+        TcpLayer* tcp, Tcb* tcb, uint32_t acked, const AckNews* news) noexcept nogil:
+    """One RTT sample per ACK: of the oldest segment that it acknowledges, if none of them was
+    retransmitted (Karn); or of a selective acknowledgment; or of the echoed timestamp.
     """
-    cdef uint32_t news = 0
-    cdef int i
-    if not tcb.sack_ok or not options.present & TCP_OPT_SACK:
-        return 0
-    for i in range(options.sack_count):
-        if (seq_lt(options.sack[i].start, options.sack[i].end)
-                and seq_gt(options.sack[i].start, tcb.snd_una)
-                and seq_le(options.sack[i].end, tcb.snd_nxt)):
-            news += sent_sack(tcb, options.sack[i].start, options.sack[i].end)
-    return news
+    cdef int64_t now = tcp.context.now
+    cdef int64_t sample = -1
+    cdef int64_t latest = -1
+    if news.first_acked_at and not news.flags & NEWS_RETRANSMITTED_ACKED:
+        sample = now - news.first_acked_at
+        latest = now - news.last_acked_at
+    if news.first_sacked_at:
+        latest = now - news.last_sacked_at
+        if sample < 0:
+            sample = now - news.first_sacked_at
+    if sample < 0 and news.has_echo and news.echoed and news.flags & NEWS_ACKED:
+        sample = <int64_t>(timestamp_now(tcp, tcb) - news.echoed) * 1_000_000
+        if sample > <int64_t>0x7FFFFFFF * 1_000_000:
+            return False
+        sample = latest = max(sample, 1_000_000)
+    if sample < 0:
+        return False
+    if latest <= rtt_min(&tcb.rtt) or not is_lone_and_short(tcb, news, acked):
+        rtt_min_sample(tcp, tcb, latest)
+    rtt_sample(tcp, tcb, sample)
+    congestion_sample(tcp, tcb, latest)
+    return True
 
 
-cdef void measure(
-        TcpLayer* tcp, Tcb* tcb, int64_t sent_at, const TcpOptions* options) noexcept nogil:
-    """One RTT sample per ACK of new data: our own clock, or the echoed timestamp after a
-    retransmission.
-    """
-    cdef int32_t ticks
-    if sent_at:
-        rtt_sample(&tcb.rtt, tcp.context.now - sent_at, &tcp.config)
-        congestion_sample(tcp, tcb, tcp.context.now - sent_at)
-    elif tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP and options.ts_ecr:
-        ticks = <int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr)
-        if ticks >= 0:
-            rtt_sample(&tcb.rtt, <int64_t>ticks * 1_000_000, &tcp.config)
-            congestion_sample(tcp, tcb, <int64_t>ticks * 1_000_000)
-
-
-cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* options) noexcept nogil:
-    """SND.UNA moves: free what the peer has, time it, restart the timer (RFC 6298 section 5.3)."""
+cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept nogil:
+    """SND.UNA moves: free what the peer has."""
     cdef uint32_t acked = ack - tcb.snd_una
-    cdef int64_t sent_at
-    sent_acknowledge(tcb, ack, &sent_at)
-    measure(tcp, tcb, sent_at, options)
+    news.flags |= NEWS_ADVANCED
     ring_consume(&tcb.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
     tcb.snd_una = ack
     if ack - tcb.iss > MAX_WINDOW:
@@ -86,11 +117,6 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* optio
     tcb.first_unacked_at = tcp.context.now
     if tcb.urgent_out and seq_ge(ack, tcb.snd_up):
         tcb.urgent_out = False
-    if ack == tcb.snd_nxt:
-        tcb.retransmit_at = DEADLINE_NEVER
-    else:
-        tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
-        tcb_rearm(tcp, tcb)
     if tcb.write_blocked and send_buffer_has_room(tcb):
         tcb.write_blocked = False
         endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
@@ -146,39 +172,94 @@ cdef uint32_t oldest_ack(const Tcb* tcb) noexcept nogil:
         tcb.max_snd_wnd, tcb.snd_una - tcb.iss - tcb.passive)
 
 
+cdef bint sack_is_later(TcpLayer* tcp, const Tcb* tcb, const AckNews* news) noexcept nogil:
+    """What was sacked had been sent before the oldest outstanding segment last was: progress enough
+    to start the timer anew. Otherwise it could be put off for ever.
+    """
+    cdef const Sent* sent = sent_first(tcb)
+    return (sent != NULL and news.first_sacked_at != 0
+            and tcp.context.now - news.first_sacked_at > tcp.context.now - sent.sent_at)
+
+
+cdef bint is_dubious(const Tcb* tcb, const AckNews* news) noexcept nogil:
+    return (not news.flags & NEWS_NOT_DUPLICATE or news.flags & NEWS_ALERT
+            or tcb.ca_state != CA_OPEN)
+
+
+cdef void outstanding_acked(
+        TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept nogil:
+    """Linux's tcp_ack() from where something is outstanding: scoreboard, timing, loss recovery,
+    timer, congestion window.
+    """
+    cdef bint duplicate
+    cdef bint timed
+    arrival_acked(tcp, tcb, news)
+    timed = measure(tcp, tcb, ack - news.prior_una, news)
+    if news.flags & NEWS_ACKED:
+        news.flags |= NEWS_SET_TIMER
+        if not tcb.sack_ok:
+            duplicates_eat(tcp, tcb, news.acked_segments)
+            # Nothing tells which of the segments has arrived as an original.
+            if news.flags & NEWS_RETRANSMITTED_ACKED:
+                news.flags &= ~NEWS_ORIGINAL_ARRIVED
+    elif timed and sack_is_later(tcp, tcb, news):
+        news.flags |= NEWS_SET_TIMER
+    rack_update_window(tcp, tcb, news)
+    if tcb.tail_probing:
+        tail_probe_acked(tcp, tcb, ack, news)
+    if is_dubious(tcb, news):
+        duplicate = not news.flags & (NEWS_ADVANCED | NEWS_NOT_DUPLICATE | NEWS_DUPLICATE)
+        recovery_acked(tcp, tcb, news, duplicate)
+    if news.flags & NEWS_SET_TIMER:
+        retransmit_timer_restart(tcp, tcb)
+    recovery_control(tcp, tcb, news)
+
+
+cdef void nothing_outstanding_acked(
+        TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept nogil:
+    """A D-SACK may still undo; a tail loss probe may still be answered."""
+    if news.flags & NEWS_DUPLICATE:
+        recovery_acked(tcp, tcb, news, False)
+    if tcb.tail_probing:
+        tail_probe_acked(tcp, tcb, ack, news)
+
+
 cdef bint ack_input(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
     """Step five for the synchronized states (RFC 9293 section 3.10.7.4 with RFC 5961 section 5)."""
-    cdef uint32_t acked = seg.ack - tcb.snd_una
-    cdef uint32_t sacked
-    cdef bint duplicate
-    cdef bint window_changed
+    cdef AckNews news
+    cdef bint outstanding = tcb.packets_out != 0
     if seq_gt(seg.ack, tcb.snd_nxt) or seq_lt(seg.ack, tcb.snd_una - oldest_ack(tcb)):
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         challenge_ack(tcp, tcb)
         return False
+    news_start(tcb, seg, options, &news)
     if seq_lt(seg.ack, tcb.snd_una):
         # Old, but its data may be new (RFC 9293: the ACK can be ignored). Its SACK blocks still
         # hold.
-        if sack_input(tcb, options):
+        if has_blocks(tcb, options):
+            arrival_sacked(tcp, tcb, seg.ack, options, &news)
+            recovery_acked(tcp, tcb, &news, False)
             tcb_output_later(tcp, tcb)
         return True
-    sacked = sack_input(tcb, options)
-    window_changed = window_input(tcb, seg)
-    # RFC 6675 section 2: with SACK a duplicate has news; without, RFC 5681 section 2.
-    duplicate = acked == 0 and tcb.snd_nxt != tcb.snd_una and (
-        sacked != 0 if tcb.sack_ok
-        else seg.length == 0 and not window_changed and not seg.flags & TCP_FIN)
-    if acked:
-        advance(tcp, tcb, seg.ack, options)
-    if acked or sacked or duplicate:
-        recovery_acked(tcp, tcb, acked, sacked, duplicate)
+    if outstanding:
+        news.prior_highest = sent_highest_sacked(tcb)
+    if window_input(tcb, seg):
+        news.flags |= NEWS_WINDOW
+    if seg.ack != tcb.snd_una:
+        advance(tcp, tcb, seg.ack, &news)
+    if has_blocks(tcb, options):
+        arrival_sacked(tcp, tcb, seg.ack, options, &news)
+    if outstanding:
+        outstanding_acked(tcp, tcb, seg.ack, &news)
+    else:
+        nothing_outstanding_acked(tcp, tcb, seg.ack, &news)
     probing_input(tcb)
     if tcb.snd_una == tcb.snd_nxt:
         if tcb.busy != NULL or tcb.send_ring.length == 0:
             tcb_idle(tcb)
         if tcb.send_ring.length or tcb.fin_queued:
             tcb_output_later(tcp, tcb)
-    elif acked or sacked or duplicate or window_changed:
+    elif outstanding:
         tcb_output_later(tcp, tcb)
     return True

@@ -2,7 +2,7 @@
 # Called by: output, ack, listen, calls.
 # RFCs: 7323 section 5.4, 6528, 9293 section 3.4.1.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from pystack.core.memory.flow cimport FlowKey, siphash
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
@@ -10,7 +10,11 @@ from pystack.core.wire.address cimport Addr
 
 cdef uint32_t timestamp_now(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """TS.Val of a segment sent now: 1 ms ticks (RFC 7323 section 5.4)."""
-    return <uint32_t>(tcp.context.now // 1_000_000) + tcb.ts_offset
+    return timestamp_at(tcb, tcp.context.now)
+
+
+cdef uint32_t timestamp_at(const Tcb* tcb, int64_t ns) noexcept nogil:
+    return <uint32_t>(ns // 1_000_000) + tcb.ts_offset
 
 
 cdef uint32_t timestamp_offset(const TcpLayer* tcp, const FlowKey* key) noexcept nogil:

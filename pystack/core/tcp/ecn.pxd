@@ -20,6 +20,8 @@ cdef uint8_t ecn_syn_flags(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef bint ecn_is_agreed(const TcpLayer* tcp, const TcpSegment* syn) noexcept nogil
 # The peer's SYN or SYN-ACK arrived at a connection in SYN-SENT.
 cdef void ecn_handshake(Tcb* tcb, const TcpSegment* seg) noexcept nogil
+# This segment echoes a congestion mark.
+cdef bint ecn_is_echoed(const Tcb* tcb, const TcpSegment* seg) noexcept nogil
 # The flags and the IP header of an acceptable segment of a connection with ECN, before its ACK is
 # looked at.
 cdef void ecn_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil

@@ -6,11 +6,8 @@
 from libc.stdint cimport uint8_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
-from pystack.core.tcp.congestion.algorithm cimport CONGESTION_ECN
-from pystack.core.tcp.congestion.interface cimport congestion_reduce
 from pystack.core.tcp.layer cimport (
-    ECN_OK, ECN_OWE_CWR, ECN_OWE_ECE, ECN_REDUCING, ECN_SEEN, RECOVERY_OPEN, STATE_SYN_SENT, Tcb,
-    TcpLayer,
+    ECN_OK, ECN_OWE_CWR, ECN_OWE_ECE, ECN_SEEN, STATE_SYN_SENT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.tcb cimport tcb_output_later
 from pystack.core.wire.tcp cimport (
@@ -47,28 +44,16 @@ cdef void ecn_handshake(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
         tcb.ecn = 0
 
 
-cdef void echoed(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """ECE: slow down, once per window of data (RFC 3168 section 6.1.2).
-
-    While a loss is being recovered it has been done already.
-    """
-    count(tcp.context, Counter.TCP_ECN_ECHOES_IN)
-    if tcb.ecn & ECN_REDUCING or tcb.recovery != RECOVERY_OPEN:
-        return
-    congestion_reduce(tcp, tcb, CONGESTION_ECN)
-    tcb.ecn |= ECN_REDUCING
-    tcb.ecn_recover = tcb.snd_nxt
+cdef bint ecn_is_echoed(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """ECE of a segment that is no handshake (RFC 3168 section 6.1.2)."""
+    return tcb.ecn & ECN_OK and seg.flags & (TCP_ECE | TCP_SYN) == TCP_ECE
 
 
 cdef void ecn_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     if not seg.flags & TCP_ACK or seq_lt(seg.ack, tcb.snd_una) or seq_gt(seg.ack, tcb.snd_nxt):
         return
-    # Something that was sent after the reduction has arrived, and with it CWR: only now may an echo
-    # mean a new mark.
-    if tcb.ecn & ECN_REDUCING and seq_gt(seg.ack, tcb.ecn_recover):
-        tcb.ecn &= ~ECN_REDUCING
-    if seg.flags & (TCP_ECE | TCP_SYN) == TCP_ECE:
-        echoed(tcp, tcb)
+    if ecn_is_echoed(tcb, seg):
+        count(tcp.context, Counter.TCP_ECN_ECHOES_IN)
     if seg.flags & TCP_CWR:
         # As Linux, also without text: RFC 3168 wants CWR on data, but not every stack does so.
         tcb.ecn &= ~ECN_OWE_ECE

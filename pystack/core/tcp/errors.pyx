@@ -17,8 +17,8 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.lookup cimport connection_find
 from pystack.core.tcp.output cimport sync_mss
-from pystack.core.tcp.scoreboard cimport sent_mark_too_big
-from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later
+from pystack.core.tcp.recovery cimport recovery_too_big
+from pystack.core.tcp.tcb cimport tcb_finish
 from pystack.core.wire.bytes cimport load16, load32
 from pystack.core.wire.tcp cimport seq_ge, seq_lt
 
@@ -37,8 +37,7 @@ cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogi
         return
     sync_mss(tcp, tcb)
     if tcb.smss < before:
-        sent_mark_too_big(tcb, tcb.smss)
-        tcb_output_later(tcp, tcb)
+        recovery_too_big(tcp, tcb)
 
 
 cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:

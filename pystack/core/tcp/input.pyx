@@ -29,7 +29,7 @@ from pystack.core.tcp.listen cimport (
 from pystack.core.tcp.lookup cimport connection_find, listener_find
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, owe_ack, text_input
-from pystack.core.tcp.rtt cimport rtt_sample, rtt_timeout
+from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
@@ -194,6 +194,12 @@ cdef void syn_sent_input(
     syn_acknowledged(tcp, tcb, view, seg)
 
 
+cdef void handshake_sample(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The round trip of our SYN or SYN-ACK, which was sent once."""
+    rtt_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
+    rtt_min_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
+
+
 cdef void syn_acknowledged(
         TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
     """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that
@@ -201,7 +207,7 @@ cdef void syn_acknowledged(
     """
     cdef TcpSegment rest = seg[0]
     if tcb.retransmits == 0:
-        rtt_sample(&tcb.rtt, tcp.context.now - tcb.first_unacked_at, &tcp.config)
+        handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.snd_una = seg.ack
     tcb.retransmit_at = DEADLINE_NEVER
@@ -461,7 +467,7 @@ cdef bint become_established(
     # As Linux: what strangers have used up of the handshake's limit is not the connection's.
     tcb.last_challenge_at = tcp.context.now - tcp.config.challenge_period
     if tcb.retransmits == 0 and tcb.retransmit_at != DEADLINE_NEVER:
-        rtt_sample(&tcb.rtt, tcp.context.now - tcb.first_unacked_at, &tcp.config)
+        handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.retransmit_at = DEADLINE_NEVER
     tcb.snd_una = tcb.snd_nxt

@@ -148,18 +148,21 @@ ctypedef struct TcpSettings:
     uint8_t congestion          # TCP_CONGESTION: CongestionAlgorithm
     uint16_t linger_s
 
-# One transmission: a segment or a train, split when only part of it is acknowledged selectively or
-# lost.
+# One transmission: a segment or a train, split at the boundaries of its segments when only some of
+# them have arrived or are sent again.
 cdef enum SentFlag:
     SENT_SACKED = 0x01
     SENT_LOST = 0x02
     SENT_RETRANSMITTED = 0x04   # the last transmission was a retransmission and is still out
     SENT_EVER_RETRANSMITTED = 0x08      # Karn: no RTT sample
+    SENT_FIN = 0x10             # the last sequence number is that of our FIN
 
 ctypedef struct Sent:
     uint32_t seq
     uint32_t end
     int64_t sent_at             # of the last transmission
+    uint32_t delivered          # tcb.delivered at that time
+    uint16_t mss                # payload of each of its segments but the last
     uint8_t flags
 
 ctypedef struct SentQueue:
@@ -168,11 +171,19 @@ ctypedef struct SentQueue:
     uint32_t count
     uint32_t capacity
 
-# RFC 6298; written by rtt.pyx only.
+# RFC 6298, as Linux computes it; written by rtt.pyx only.
 ctypedef struct Rtt:
     int64_t srtt                # ns; 0: no sample yet
-    int64_t rttvar
     int64_t rto                 # without back-off
+    # microseconds, four times the mean deviation: smoothed, its maximum in this round trip, and
+    # what the RTO takes of it
+    uint32_t mdev
+    uint32_t mdev_max
+    uint32_t rttvar
+    uint32_t round_end          # snd_nxt at the beginning of this round trip
+    # least round trip of the last minutes: the three best, each later than the one before
+    uint32_t min_us[3]
+    uint32_t min_at_ms[3]
     uint8_t backoff             # doublings
 
 # TcpSettings.congestion: a row of the table in congestion/interface.pyx.
@@ -224,19 +235,45 @@ ctypedef struct Congestion:
     CubicState* cubic           # NULL until needed; cubic.pyx
     uint8_t limited             # it was full in this round
 
-# Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR and ECN_REDUCING by
+# Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR by
 # congestion/ too.
 cdef enum EcnState:
     ECN_OK = 0x01               # agreed on
     ECN_SEEN = 0x02             # the peer marks its text as capable
     ECN_OWE_ECE = 0x04          # a mark has arrived, and no CWR since
     ECN_OWE_CWR = 0x08          # our window was reduced: to be said with the next new text
-    ECN_REDUCING = 0x10         # a mark was echoed: no further reduction until ecn_recover
 
-cdef enum RecoveryState:
-    RECOVERY_OPEN = 0
-    RECOVERY_FAST = 1           # RFC 6675 / 6582
-    RECOVERY_LOSS = 2           # after an RTO
+# Linux's numbers: TCP_INFO reports them.
+cdef enum CaState:
+    CA_OPEN = 0
+    CA_DISORDER = 1             # something arrived out of order, or twice
+    CA_CWR = 2                  # cwnd is being reduced, but nothing is lost: ECN, a tail loss probe
+    CA_RECOVERY = 3             # fast recovery
+    CA_LOSS = 4                 # after an RTO
+
+# What retransmit_at is for, beside the timers that have a state or flag of their own.
+cdef enum RetransmitTimer:
+    TIMER_RTO = 0
+    TIMER_TAIL_PROBE = 1        # RFC 8985 section 7
+    TIMER_REORDERING = 2        # RFC 8985 section 6.2 step 5
+
+# What the last ACK or timer lets output send again.
+cdef enum Retransmit:
+    RETRANSMIT_NONE = 0
+    RETRANSMIT_LOST = 1
+    RETRANSMIT_AFTER_NEW = 2    # F-RTO: new data if there is some, otherwise what is lost
+
+# RFC 8985: what RACK knows of the latest delivery; its reordering window.
+ctypedef struct Rack:
+    int64_t sent_at             # RACK.xmit_ts
+    int64_t rtt                 # RACK.rtt
+    uint32_t end                # RACK.end_seq
+    uint8_t again               # that had been sent again
+    uint32_t adapted_at         # `delivered` when the window was last widened
+    uint8_t steps               # RACK.reo_wnd_mult
+    uint8_t persist             # RACK.reo_wnd_persist
+    uint8_t duplicate_seen      # RACK.dsack_round's work: a D-SACK of this round trip
+    uint8_t advanced            # since the last look for losses
 
 # What only a connection with unacknowledged data or holes needs; allocated on use.
 ctypedef struct TcpBusy:
@@ -281,12 +318,11 @@ cdef struct Tcb:
     uint32_t snd_wl1
     uint32_t snd_wl2
     uint32_t max_snd_wnd        # largest window seen (SWS, RFC 9293 section 3.8.6.2.1)
-    uint32_t recover            # RFC 6582/6675: snd_nxt when recovery began
-    uint32_t ecn_recover        # snd_nxt when an echoed mark reduced the window, with ECN_REDUCING
-    uint32_t high_retransmitted  # HighRxt of RFC 6675
-    uint32_t sacked_bytes       # of the scoreboard, so that pipe needs no walk
-    uint32_t lost_bytes
-    uint32_t retransmitted_bytes
+    # counts of the scoreboard, in segments; without SACK sacked_out counts duplicate ACKs
+    uint32_t packets_out
+    uint32_t sacked_out
+    uint32_t lost_out
+    uint32_t retrans_out
     uint32_t smss               # payload that fits a segment with the options that we send now
     uint32_t peer_mss           # from its SYN, 536/1220 if none (RFC 9293 section 3.7.1)
     uint32_t snd_up             # one past the urgent byte, with urgent_out
@@ -311,6 +347,23 @@ cdef struct Tcb:
     Rtt rtt
     Congestion congestion
 
+    # loss recovery: recovery.pyx and its neighbours rack, tlp, prr, undo, frto, reordering
+    Rack rack
+    uint32_t recover            # RecoveryPoint: snd_nxt when ca_state was entered
+    uint32_t delivered          # segments that have arrived, however the peer said so; from 1
+    uint32_t lost               # segments that were believed lost, each time
+    uint32_t total_retransmitted        # segments
+    uint32_t duplicates_reported        # segments in D-SACKs
+    uint32_t reordering_seen    # times
+    uint32_t undo_marker        # snd_una when the reduction that may be undone began, with `undo`
+    int32_t undo_retransmitted  # segments whose D-SACK is awaited; -1: nothing sent again yet
+    uint32_t first_retransmit   # timestamp of the first retransmission of the episode; 0: none
+    uint32_t tail_probe_end     # TLP.end_seq, with tail_probing
+    uint32_t prr_delivered      # segments, as cwnd is counted in RFC 9937 by Linux
+    uint32_t prr_out
+    uint32_t prr_start          # RecoverFS: cwnd when the reduction began
+    uint16_t reordering         # segments
+
     # timers: absolute, DEADLINE_NEVER when off; `deadline` holds a time no later than the first of
     # them
     int64_t retransmit_at       # RTO, or zero-window probe when `probing`
@@ -327,11 +380,17 @@ cdef struct Tcb:
 
     TcpSettings settings
     uint8_t state               # TcpState; written by tcb_set_state only
-    uint8_t recovery            # RecoveryState
-    uint8_t recover_valid       # `recover` holds the end of an earlier episode
-    uint8_t fast_retransmit     # the first retransmission of fast recovery is still owed
-    uint8_t rescued             # the rescue retransmission of this episode is spent
-    uint8_t duplicate_acks
+    uint8_t ca_state            # CaState; written by recovery.pyx and its neighbours
+    uint8_t retransmit_timer    # RetransmitTimer
+    uint8_t retransmit          # Retransmit
+    uint8_t undo                # undo_marker is valid
+    uint8_t undo_window         # and congestion_undo may restore what was
+    uint8_t tail_probing        # TLP.end_seq is valid
+    uint8_t tail_probe_old      # TLP.is_retrans
+    uint8_t tail_probe_due      # with the next output
+    uint8_t frto                # RFC 5682: is this timeout spurious?
+    uint8_t reneged             # the peer took back what it had acknowledged selectively
+    uint8_t rescued             # the rescue retransmission of this episode is spent (RFC 6675)
     uint8_t retransmits         # consecutive timeouts, or unanswered window probes
     uint8_t keepalive_probes    # unanswered
     uint8_t ecn                 # EcnState

@@ -19,14 +19,18 @@ from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
 from pystack.core.tcp.layer cimport (
-    STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
+    RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT,
+    Sent, Tcb, TcpLayer,
 )
 from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_sent, pacing_train
 from pystack.core.tcp.receive cimport receive_edge, sack_blocks
-from pystack.core.tcp.recovery cimport recovery_next
+from pystack.core.tcp.prr cimport prr_sent
+from pystack.core.tcp.recovery cimport recovery_next, recovery_sent_again
+from pystack.core.tcp.retransmission cimport retransmit_timer_sent
 from pystack.core.tcp.rtt cimport rtt_timeout
-from pystack.core.tcp.scoreboard cimport sent_pipe, sent_push, sent_retransmitted
+from pystack.core.tcp.scoreboard cimport sent_again, sent_last, sent_pipe, sent_push
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
+from pystack.core.tcp.tlp cimport tail_probe_sent
 from pystack.core.wire.address cimport Addr, addr_is_v4
 from pystack.core.wire.bytes cimport store16
 from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
@@ -285,29 +289,9 @@ cdef int send_data(
     return segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
 
 
-cdef void start_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """RFC 6298 section 5.1: if it is not running, start it."""
-    if tcb.retransmit_at != DEADLINE_NEVER and not tcb.probing:
-        return
-    tcb.probing = False
-    tcb.first_unacked_at = tcp.context.now
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
-    tcb_rearm(tcp, tcb)
-
-
 cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
     cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
-    cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
-    count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
-    if tcb.fast_retransmit:
-        tcb.fast_retransmit = False
-        count(tcp.context, Counter.TCP_FAST_RETRANSMITS)
-        # RFC 6298 section 5 by way of RFC 6675 section 5 step 4.3: the timer starts anew with this
-        # one.
-        tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
-    sent_retransmitted(tcb, sent, tcp.context.now)
-    send_data(tcp, tcb, sent.seq, length, fin, mss)
-    start_timer(tcp, tcb)
+    send_data(tcp, tcb, sent.seq, sent.end - sent.seq - (1 if fin else 0), fin, mss)
 
 
 cdef bint small_segment_may_go(const Tcb* tcb) noexcept nogil:
@@ -344,7 +328,7 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
     cdef uint32_t room = tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)
     cdef uint32_t size = min(min(waiting, window), train)
     if room < size:
-        size = room if pipe == 0 and room < mss else whole_segments(room, mss)
+        size = room if pipe == 0 and room < mss else room // tcb.smss * mss
     if size == 0:
         return 0
     if size < waiting:
@@ -367,7 +351,7 @@ cdef bint fin_may_go(const Tcb* tcb, uint32_t length) noexcept nogil:
 cdef bint send_new(
         TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
     """One train of new data, with the FIN if it is time; True if something went out."""
-    cdef uint32_t length, end
+    cdef uint32_t length
     cdef bint fin
     if tcb.busy != NULL and tcb.busy.sent.count >= tcp.config.max_sent:
         return False
@@ -375,8 +359,14 @@ cdef bint send_new(
     fin = fin_may_go(tcb, length)
     if length == 0 and not fin:
         return False
-    end = tcb.snd_nxt + length + (1 if fin else 0)
-    if sent_push(tcb, tcb.snd_nxt, end, tcp.context.now) < 0:
+    return send_fresh(tcp, tcb, length, fin, mss)
+
+
+cdef bint send_fresh(
+        TcpLayer* tcp, Tcb* tcb, uint32_t length, bint fin, uint32_t mss) noexcept nogil:
+    cdef uint32_t end = tcb.snd_nxt + length + (1 if fin else 0)
+    cdef uint32_t before = tcb.packets_out
+    if sent_push(tcb, tcb.snd_nxt, end, mss, fin, tcp.context.now) < 0:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         return False
     tcb.fin_sent = fin
@@ -386,8 +376,30 @@ cdef bint send_new(
         tcb.interactive = True
     send_data(tcp, tcb, end - length - (1 if fin else 0), length, fin, mss)
     tcb.snd_nxt = end
-    start_timer(tcp, tcb)
+    prr_sent(tcb, tcb.packets_out - before)
+    retransmit_timer_sent(tcp, tcb, before == 0)
     return True
+
+
+cdef void send_tail_probe(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
+    """TLP_send_probe() (RFC 8985 section 7.3): a segment of new data whatever cwnd says, or else
+    the last one again.
+    """
+    cdef uint32_t length = min(unsent(tcb), mss)
+    cdef Sent* sent
+    tcb.tail_probe_due = False
+    if tcb.packets_out == 0 or tcb.tail_probing:
+        return
+    if length and usable_window(tcb) >= length:
+        if send_fresh(tcp, tcb, length, fin_may_go(tcb, length), mss):
+            tail_probe_sent(tcp, tcb, False)
+        return
+    sent = sent_last(tcb, mss)
+    if sent != NULL:
+        sent_again(tcb, sent, tcp.context.now)
+        count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
+        retransmit(tcp, tcb, sent, mss)
+        tail_probe_sent(tcp, tcb, True)
 
 
 cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -426,13 +438,18 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)
     train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
+    if tcb.tail_probe_due:
+        send_tail_probe(tcp, tcb, mss)
     while more:
         if pacing_is_on(tcb) and pacing_holds(tcp, tcb):
             break
         lost = NULL
-        if tcb_flight(tcb):
-            lost = recovery_next(tcb, train, mss, unsent(tcb) and usable_window(tcb))
+        if tcb.retransmit != RETRANSMIT_NONE and tcb_flight(tcb):
+            # RFC 5682 section 3.1 step 2.b: new data goes at once.
+            forced = forced or tcb.retransmit == RETRANSMIT_AFTER_NEW
+            lost = recovery_next(tcp, tcb, train, mss, unsent(tcb) and usable_window(tcb))
         if lost != NULL:
+            recovery_sent_again(tcp, tcb, lost)
             retransmit(tcp, tcb, lost, mss)
         else:
             more = send_new(tcp, tcb, mss, train, forced)

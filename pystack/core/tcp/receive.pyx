@@ -32,7 +32,7 @@ cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) 
     count(tcp.context, Counter.TCP_DUPLICATE_DATA_IN)
     tcb.duplicate_start = start
     tcb.duplicate_end = end
-    tcb.duplicate_pending = tcb.sack_ok
+    tcb.duplicate_pending = tcb.sack_ok and tcp.config.dsack
     tcb.quick_acks = QUICK_ACKS
 
 

@@ -1,164 +1,361 @@
-# Loss recovery: when to believe that something is lost, and when it is over.
-# Called by: ack (after each ACK), timers (RTO), output for what to retransmit.
-# RFCs: 6675, 6582, 5681 section 3.2, 3042, 6298 section 5, 2018.
+# Loss recovery: Linux's states Open, Disorder, CWR, Recovery and Loss; when to enter and to leave
+# them, and what to send again.
+# Called by: ack (after each ACK), timers, errors, output for what to retransmit.
+# RFCs: 8985, 6675, 6582, 5681 section 3.2, 3042, 6298 section 5, 2018.
 
-from libc.stdint cimport uint32_t
-from pystack.core.context cimport count
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from pystack.core.context cimport count, count_many
 from pystack.core.counters cimport Counter
 from pystack.core.tcp.congestion.algorithm cimport (
-    CONGESTION_LOSS, CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN,
+    CONGESTION_ECN, CONGESTION_LOSS, CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN,
 )
-from pystack.core.tcp.congestion.interface cimport (
-    congestion_acked, congestion_recovered, congestion_reduce,
-)
+from pystack.core.tcp.congestion.interface cimport congestion_acked, congestion_reduce
+from pystack.core.tcp.frto cimport frto_start, loss_acked
 from pystack.core.tcp.layer cimport (
-    RECOVERY_FAST, RECOVERY_LOSS, RECOVERY_OPEN, Sent, Tcb, TcpLayer,
+    CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_LOST,
+    RETRANSMIT_NONE, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, TIMER_REORDERING, TIMER_RTO, Sent,
+    SentQueue, Tcb, TcpLayer,
+)
+from pystack.core.tcp.news cimport (
+    NEWS_ACKED, NEWS_ADVANCED, NEWS_ECE, NEWS_LOST_AGAIN, NEWS_RENEGED, NEWS_SACKED, NEWS_SET_TIMER,
+    AckNews,
+)
+from pystack.core.tcp.prr cimport (
+    in_reduction, prr_acked, prr_sent, reduction_end, reduction_start,
+)
+from pystack.core.tcp.rack cimport rack_detect_loss, rack_is_on, rack_mark_lost, rack_overdue
+from pystack.core.tcp.reordering cimport duplicate_add, duplicates_forget
+from pystack.core.tcp.retransmission cimport (
+    retransmit_timer_backed_off, retransmit_timer_rearm, retransmit_timer_set,
 )
 from pystack.core.tcp.scoreboard cimport (
-    sent_head_is_sacked, sent_last, sent_mark_all_lost, sent_mark_first_lost, sent_mark_lost,
-    sent_next_doubtful, sent_next_lost, sent_pipe,
+    sent_first, sent_in_flight, sent_last, sent_mark_first_lost, sent_mark_lost,
+    sent_mark_lost_by_count, sent_mark_too_big, sent_next_doubtful, sent_next_lost, sent_pipe,
+    sent_retransmitted, sent_segments,
 )
-from pystack.core.tcp.tcb cimport tcb_flight
+from pystack.core.tcp.tcb cimport tcb_output_later
+from pystack.core.tcp.undo cimport (
+    first_retransmit_forget, keep_open, undo_by_duplicates, undo_partial,
+    undo_recovery, undo_retransmitted, undo_start,
+)
 from pystack.core.wire.tcp cimport seq_ge, seq_gt
 
-cdef enum:
-    DUP_THRESH = 3
+cdef int64_t MILLISECOND = 1_000_000
 
 
-cdef void credit_duplicates(Tcb* tcb, uint32_t acked, bint duplicate) noexcept nogil:
-    """Without SACK each duplicate ACK says that some segment has left the network (RFC 3042, RFC
-    6582 section 3.2 step 4); the ACK of a hole takes over those that had left behind it (step 3).
+# --- the states
 
-    The first outstanding segment is the one that is missing, and what is lost is not in the network
-    anyway.
-    """
-    cdef uint32_t flight = tcb_flight(tcb)
-    cdef uint32_t room = flight - min(flight, max(tcb.lost_bytes, tcb.smss))
-    cdef uint32_t credit = tcb.sacked_bytes + (tcb.smss if duplicate else 0)
-    if tcb.recovery == RECOVERY_OPEN and acked:
-        credit = 0
-    credit -= min(credit, acked - min(acked, tcb.smss))
-    tcb.sacked_bytes = min(credit, room)
-
-
-cdef void enter_fast_recovery(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    tcb.recovery = RECOVERY_FAST
-    tcb.recover = tcb.snd_nxt
+cdef void enter_recovery(TcpLayer* tcp, Tcb* tcb, bint ece) noexcept nogil:
+    """RFC 6675 section 5 step 4, RFC 6582 section 3.2 step 2, RFC 9937 section 6."""
+    first_retransmit_forget(tcb)
+    tcb.undo_window = False
+    undo_start(tcb)
+    if not in_reduction(tcb):
+        tcb.undo_window = not ece
+        reduction_start(tcp, tcb, CONGESTION_LOSS)
     tcb.rescued = False
-    # RFC 6675 section 5 step 4.1, RFC 5681 section 3.2: the first segment is lost whatever the
-    # scoreboard says.
-    sent_mark_first_lost(tcb, tcb.smss)
-    congestion_reduce(tcp, tcb, CONGESTION_LOSS)
-    tcb.fast_retransmit = True
+    tcb.ca_state = CA_RECOVERY
     count(tcp.context, Counter.TCP_RECOVERIES)
 
 
-cdef void open_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked, bint lost) noexcept nogil:
-    if acked:
-        congestion_acked(tcp, tcb, acked)
-        # What was lost before is behind us; 2^31 bytes later it would seem to lie ahead.
-        if seq_gt(tcb.snd_una, tcb.recover):
-            tcb.recover_valid = False
-    if not lost and tcb.duplicate_acks < DUP_THRESH:
-        if tcb.duplicate_acks:
+cdef void enter_cwr(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The window is reduced once per round trip (RFC 3168 section 6.1.2)."""
+    tcb.undo_window = False
+    if tcb.ca_state < CA_CWR:
+        tcb.undo = False
+        reduction_start(tcp, tcb, CONGESTION_ECN)
+        tcb.ca_state = CA_CWR
+
+
+cdef void try_to_open(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
+    first_retransmit_forget(tcb)
+    if news.flags & NEWS_ECE:
+        enter_cwr(tcp, tcb)
+    if tcb.ca_state != CA_CWR:
+        keep_open(tcb)
+
+
+cdef bint leave(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
+    """`recover` is acknowledged: the episode is over. False: nothing more is to be done."""
+    if tcb.ca_state == CA_CWR:
+        # Held until something above is acknowledged, so that the peer has seen our CWR.
+        if tcb.snd_una != tcb.recover:
+            reduction_end(tcp, tcb)
+            tcb.ca_state = CA_OPEN
+    elif tcb.ca_state == CA_RECOVERY:
+        if not tcb.sack_ok:
+            duplicates_forget(tcb)
+        if undo_recovery(tcp, tcb, news):
+            return False
+        # The state has changed, but what it began has to be ended.
+        reduction_end(tcp, tcb)
+    return True
+
+
+# --- what is lost
+
+cdef void identify_losses(TcpLayer* tcp, Tcb* tcb, AckNews* news) noexcept nogil:
+    """RACK; DupThresh duplicates where RACK is off (RFC 6675 section 4) or without SACK; each
+    partial ACK without SACK (RFC 6582 section 3.2 step 3).
+    """
+    cdef uint32_t before = tcb.retrans_out
+    cdef bint enough = tcb.sacked_out >= tcb.reordering
+    if tcb.packets_out == 0:
+        return
+    if not tcb.sack_ok:
+        if (tcb.ca_state < CA_RECOVERY and enough) or (
+                tcb.ca_state == CA_RECOVERY and news.flags & NEWS_ADVANCED):
+            sent_mark_first_lost(tcb)
+    elif not rack_is_on(tcp, tcb):
+        if not sent_mark_lost_by_count(tcb) and tcb.ca_state < CA_RECOVERY and enough:
+            sent_mark_first_lost(tcb)
+    elif rack_mark_lost(tcp, tcb):
+        news.flags &= ~NEWS_SET_TIMER
+    if before > tcb.retrans_out:
+        news.flags |= NEWS_LOST_AGAIN
+
+
+cdef bint reneging(TcpLayer* tcp, Tcb* tcb, AckNews* news) noexcept nogil:
+    """SND.UNA stands before something that the peer said it has: it has thrown it away (RFC 2018
+    section 8). As Linux, wait a moment for its mind to change, then time out.
+    """
+    if news.flags & (NEWS_RENEGED | NEWS_ADVANCED) != NEWS_RENEGED | NEWS_ADVANCED:
+        return False
+    retransmit_timer_set(tcp, tcb, TIMER_RTO, max(tcb.rtt.srtt // 2, 10 * MILLISECOND))
+    news.flags &= ~NEWS_SET_TIMER
+    return True
+
+
+# --- an ACK
+
+cdef bint recovery_state_acked(
+        TcpLayer* tcp, Tcb* tcb, AckNews* news, bint duplicate) noexcept nogil:
+    """In Recovery. False: nothing is to be sent again."""
+    if not news.flags & NEWS_ADVANCED:
+        if not tcb.sack_ok and duplicate:
+            duplicate_add(tcp, tcb)
+    elif undo_partial(tcp, tcb, news):
+        return False
+    if undo_by_duplicates(tcp, tcb):
+        try_to_open(tcp, tcb, news)
+    identify_losses(tcp, tcb, news)
+    if tcb.ca_state != CA_RECOVERY:
+        # Undone; but if there is a loss all the same, a new recovery begins.
+        if tcb.lost_out == 0:
+            return False
+        enter_recovery(tcp, tcb, news.flags & NEWS_ECE != 0)
+    return True
+
+
+cdef bint other_state_acked(
+        TcpLayer* tcp, Tcb* tcb, AckNews* news, bint duplicate) noexcept nogil:
+    if not tcb.sack_ok:
+        if news.flags & NEWS_ADVANCED:
+            duplicates_forget(tcb)
+        if duplicate:
+            duplicate_add(tcp, tcb)
+    if tcb.ca_state <= CA_DISORDER:
+        undo_by_duplicates(tcp, tcb)
+    identify_losses(tcp, tcb, news)
+    if tcb.lost_out == 0:
+        try_to_open(tcp, tcb, news)
+        if duplicate and tcb.sacked_out:
             count(tcp.context, Counter.TCP_LIMITED_TRANSMITS)
-        return
-    # RFC 6582 section 4.1 / RFC 6675 section 5 step 1: not again for what was lost in the episode
-    # before.
-    if tcb.recover_valid and not seq_gt(tcb.snd_una, tcb.recover) and not tcb.sack_ok:
-        return
-    if tcb_flight(tcb):
-        enter_fast_recovery(tcp, tcb)
+        return False
+    enter_recovery(tcp, tcb, news.flags & NEWS_ECE != 0)
+    return True
 
 
-cdef void fast_acked(Tcb* tcb, uint32_t acked) noexcept nogil:
-    if acked and not tcb.sack_ok and sent_mark_first_lost(tcb, tcb.smss):
-        # RFC 6582 section 3.2 step 3: a partial ACK means that the next segment is lost too.
-        # It goes out whatever cwnd says.
-        tcb.fast_retransmit = True
-
-
-cdef void finish(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if tcb.recovery == RECOVERY_FAST:
-        congestion_recovered(tcp, tcb)
-    tcb.recovery = RECOVERY_OPEN
-    tcb.fast_retransmit = False
-    tcb.duplicate_acks = 0
-    tcb.recover_valid = True
+cdef bint loss_state_acked(
+        TcpLayer* tcp, Tcb* tcb, AckNews* news, bint duplicate) noexcept nogil:
+    """In Loss. True: go on as in Open, because it is over or because retransmissions are lost."""
+    loss_acked(tcp, tcb, news, duplicate)
+    identify_losses(tcp, tcb, news)
+    return tcb.ca_state == CA_OPEN or news.flags & NEWS_LOST_AGAIN
 
 
 cdef void recovery_acked(
-        TcpLayer* tcp, Tcb* tcb, uint32_t acked, uint32_t sacked, bint duplicate) noexcept nogil:
-    """The scoreboard has been brought up to date by an ACK: what does that mean?
-
-    acked, sacked: bytes newly acknowledged in order and selectively. duplicate: in the sense of
-    RFC 5681 section 2, or of RFC 6675.
-    """
-    cdef bint lost = False
-    if acked:
-        tcb.duplicate_acks = 0
-    if duplicate and tcb.duplicate_acks < 255:
-        tcb.duplicate_acks += 1
+        TcpLayer* tcp, Tcb* tcb, AckNews* news, bint duplicate) noexcept nogil:
+    """Linux's tcp_fastretrans_alert(), step by step."""
+    tcb.retransmit = RETRANSMIT_NONE
+    if duplicate:
         count(tcp.context, Counter.TCP_DUPLICATE_ACKS_IN)
-    if tcb.sack_ok:
-        lost = sacked and sent_mark_lost(tcb)
-    if tcb.recovery != RECOVERY_OPEN and seq_ge(tcb.snd_una, tcb.recover):
-        finish(tcp, tcb)
-    if tcb.recovery == RECOVERY_OPEN:
-        open_acked(tcp, tcb, acked, lost)
-    elif tcb.recovery == RECOVERY_FAST:
-        fast_acked(tcb, acked)
-    elif acked:
-        congestion_acked(tcp, tcb, acked)
-    if not tcb.sack_ok:
-        credit_duplicates(tcb, acked, duplicate)
+    if tcb.packets_out == 0:
+        tcb.sacked_out = 0
+    if news.flags & NEWS_ECE:
+        tcb.undo_window = False         # the reduction is required
+    if reneging(tcp, tcb, news):
+        return
+    if tcb.ca_state == CA_OPEN:
+        tcb.first_retransmit = 0
+    elif seq_ge(tcb.snd_una, tcb.recover) and not leave(tcp, tcb, news):
+        return
+    if tcb.ca_state == CA_RECOVERY:
+        if recovery_state_acked(tcp, tcb, news, duplicate):
+            tcb.retransmit = RETRANSMIT_LOST
+        return
+    if tcb.ca_state == CA_LOSS and not loss_state_acked(tcp, tcb, news, duplicate):
+        return
+    if other_state_acked(tcp, tcb, news, duplicate):
+        tcb.retransmit = RETRANSMIT_LOST
+
+
+cdef void recovery_control(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
+    """Reduce as the state demands, or grow; with much reordering also by what arrives out of order.
+    """
+    cdef uint32_t delivered = tcb.delivered - news.delivered_before
+    if in_reduction(tcb):
+        prr_acked(tcb, delivered, tcb.lost - news.lost_before, news)
+    elif delivered and (news.flags & NEWS_ACKED or (
+            news.flags & NEWS_SACKED and tcb.reordering > tcp.config.reordering)):
+        congestion_acked(tcp, tcb, delivered * tcb.smss)
+
+
+# --- timers
+
+cdef void mark_all_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """After a timeout nothing is in the network any more (RFC 6675 section 5.1); but, as Linux,
+    RACK still hopes for what was sent less than a round trip ago.
+    """
+    cdef SentQueue* queue
+    cdef Sent* sent = sent_first(tcb)
+    cdef bint reneged = sent != NULL and sent.flags & SENT_SACKED
+    cdef uint32_t at
+    if sent == NULL:
+        return
+    if reneged:
+        count(tcp.context, Counter.TCP_SACK_RENEGED)
+        tcb.sacked_out = 0
+        tcb.reneged = True
+    elif not tcb.sack_ok:
+        duplicates_forget(tcb)
+    if sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_RETRANSMITTED:
+        sent.flags &= ~SENT_RETRANSMITTED
+        tcb.retrans_out -= sent_segments(sent)
+    queue = &tcb.busy.sent
+    for at in range(queue.count):
+        sent = queue.items + queue.first + at
+        if reneged:
+            sent.flags &= ~SENT_SACKED
+        elif at and rack_is_on(tcp, tcb) and rack_overdue(tcp, tcb, sent.sent_at, 0) > 0:
+            continue
+        sent_mark_lost(tcb, sent)
 
 
 cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The retransmission timer has fired with data outstanding (RFC 6298 section 5, RFC 5681
-    section 3.1).
-    """
-    # RFC 5681 section 3.1: ssthresh is held constant while the same segment is repeated.
-    cdef bint first = tcb.recovery != RECOVERY_LOSS or tcb.retransmits <= 1
-    cdef bint reneged = sent_head_is_sacked(tcb)
-    if reneged:
-        count(tcp.context, Counter.TCP_SACK_RENEGED)
-    congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT if first else CONGESTION_TIMEOUT_AGAIN)
-    if not tcb.sack_ok:
-        tcb.sacked_bytes = 0
-    sent_mark_all_lost(tcb, reneged)
-    tcb.recovery = RECOVERY_LOSS
+    """RFC 6298 section 5, RFC 5681 section 3.1; Linux's tcp_enter_loss()."""
+    cdef bint new_episode = tcb.ca_state < CA_RECOVERY
+    mark_all_lost(tcp, tcb)
+    # RFC 5681 section 3.1: ssthresh once per window, and not again while one segment is repeated.
+    if (tcb.ca_state <= CA_DISORDER or not seq_gt(tcb.recover, tcb.snd_una)
+            or (tcb.ca_state == CA_LOSS and tcb.retransmits == 0)):
+        tcb.undo_window = True
+        congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT)
+        undo_start(tcb)
+    else:
+        congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT_AGAIN)
+    tcb.congestion.cwnd = (sent_in_flight(tcb) + 1) * tcb.smss
+    # So many duplicates, and a timeout after all: reordering was overestimated.
+    if tcb.ca_state <= CA_DISORDER and tcb.sacked_out >= tcp.config.reordering:
+        tcb.reordering = <uint16_t>min(<uint32_t>tcb.reordering, tcp.config.reordering)
+    tcb.ca_state = CA_LOSS
     tcb.recover = tcb.snd_nxt
-    tcb.recover_valid = True
-    tcb.fast_retransmit = False
-    tcb.duplicate_acks = 0
+    tcb.tail_probing = False
+    frto_start(tcp, tcb, new_episode)
+    tcb.retransmit = RETRANSMIT_LOST
+
+
+cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 8985 section 6.2 step 5: the timer does what an ACK would have done."""
+    cdef AckNews none
+    cdef uint32_t before = sent_in_flight(tcb)
+    cdef uint32_t lost = tcb.lost
+    rack_detect_loss(tcp, tcb)
+    if sent_in_flight(tcb) != before:
+        if tcb.ca_state != CA_RECOVERY:
+            enter_recovery(tcp, tcb, False)
+            none.flags = 0
+            prr_acked(tcb, 1, tcb.lost - lost, &none)
+        tcb.retransmit = RETRANSMIT_LOST
+        tcb_output_later(tcp, tcb)
+    tcb.retransmit_timer = TIMER_REORDERING
+    retransmit_timer_rearm(tcp, tcb)
+
+
+cdef void recovery_too_big(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 1191 section 6.4: retransmit at once. Nothing was congested: cwnd stays."""
+    if not sent_mark_too_big(tcb, tcb.smss):
+        return
+    if not tcb.sack_ok:
+        duplicates_forget(tcb)
+    if tcb.ca_state != CA_LOSS:
+        tcb.recover = tcb.snd_nxt
+        tcb.undo = False
+        tcb.undo_window = False
+        tcb.ca_state = CA_LOSS
+    tcb.frto = False
+    tcb.retransmit = RETRANSMIT_LOST
+    tcb_output_later(tcp, tcb)
+
+
+# --- output
+
+cdef uint32_t allowed(const Tcb* tcb, uint32_t train, uint32_t mss) noexcept nogil:
+    """Bytes that cwnd lets out as retransmissions, in whole segments."""
+    cdef uint32_t pipe = sent_pipe(tcb)
+    cdef uint32_t room = tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)
+    return min(train, room // tcb.smss * mss)
+
+
+cdef Sent* within_window(Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
+    """As Linux, what lies beyond a window that has shrunk is not repeated, except for the first
+    segment, which probes.
+    """
+    if sent == NULL or sent.seq == tcb.snd_una or (
+            <int32_t>(tcb.snd_una + tcb.snd_wnd - sent.end) >= 0):
+        return sent
+    return NULL
 
 
 cdef Sent* recovery_next(
-        Tcb* tcb, uint32_t train, uint32_t mss, bint new_data_possible) noexcept nogil:
-    """RFC 6675 NextSeg(), rule 2 (new data) being the caller's. NULL: nothing to retransmit now.
-
-    mss: what a segment carries beside the options of this moment, at most SMSS; train: most of one
-    train, whole segments of that size.
-    The first retransmission of fast recovery goes out whatever the pipe (RFC 6675 section 5
-    step 4.3).
-    """
+        TcpLayer* tcp, Tcb* tcb, uint32_t train, uint32_t mss,
+        bint new_data_possible) noexcept nogil:
+    """RFC 6675 NextSeg(); rules 3 and 4 only where RACK and its probes do not take their place."""
     cdef Sent* sent
-    cdef uint32_t pipe
-    cdef uint32_t size = mss
-    if tcb.lost_bytes == tcb.retransmitted_bytes and tcb.recovery != RECOVERY_FAST:
-        return NULL
-    pipe = sent_pipe(tcb)
-    if not tcb.fast_retransmit:
-        if pipe + tcb.smss > tcb.congestion.cwnd:
+    cdef uint32_t size
+    if tcb.retransmit == RETRANSMIT_AFTER_NEW:
+        # RFC 5682 section 3.1 step 2.b: new data, if there is some.
+        if new_data_possible or seq_gt(tcb.snd_nxt, tcb.recover):
             return NULL
-        size = min(train, tcb.congestion.cwnd - pipe)
-        size -= size % mss
-    sent = sent_next_lost(tcb, size)
-    if sent != NULL or new_data_possible or tcb.recovery != RECOVERY_FAST or not tcb.sack_ok:
-        return sent
-    sent = sent_next_doubtful(tcb, size)
-    if sent != NULL or tcb.rescued:
-        return sent
-    tcb.rescued = True
-    return sent_last(tcb, mss)
+        tcb.frto = False
+        tcb.retransmit = RETRANSMIT_LOST
+    if tcb.retransmit != RETRANSMIT_LOST:
+        return NULL
+    size = allowed(tcb, train, mss)
+    if size == 0:
+        return NULL
+    sent = sent_next_lost(tcb, size, mss)
+    if sent == NULL and not new_data_possible and tcb.ca_state == CA_RECOVERY and tcb.sack_ok and (
+            not rack_is_on(tcp, tcb)):
+        sent = sent_next_doubtful(tcb, size, mss)
+        if sent == NULL and not tcb.rescued:
+            tcb.rescued = True
+            sent = sent_last(tcb, mss)
+            if sent != NULL and sent.flags & (SENT_SACKED | SENT_RETRANSMITTED):
+                sent = NULL
+    return within_window(tcb, sent, mss)
+
+
+cdef void recovery_sent_again(TcpLayer* tcp, Tcb* tcb, Sent* sent) noexcept nogil:
+    """RFC 6298 section 5 with RFC 6675 section 5 step 4.3: the timer starts anew with the first
+    segment outstanding.
+    """
+    cdef uint32_t segments = sent_segments(sent)
+    count_many(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS, segments)
+    if tcb.ca_state != CA_LOSS:
+        count_many(tcp.context, Counter.TCP_FAST_RETRANSMITS, segments)
+    sent_retransmitted(tcb, sent, tcp.context.now)
+    undo_retransmitted(tcp, tcb, segments)
+    prr_sent(tcb, segments)
+    if sent == sent_first(tcb) and tcb.retransmit_timer != TIMER_REORDERING:
+        retransmit_timer_backed_off(tcp, tcb)

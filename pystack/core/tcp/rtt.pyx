@@ -1,32 +1,102 @@
 # Round-trip time and retransmission timeout.
-# Called by: ack, timers, listen.
-# RFCs: 6298, 7323 section 4.
+# Called by: ack, input, timers, listen.
+# RFCs: 6298, 7323 section 4, 8985 section 6.2 step 1 (RACK.min_RTT).
 
-from libc.stdint cimport int64_t
-from pystack.core.tcp.layer cimport Rtt, TcpConfig
+from libc.stdint cimport int64_t, uint32_t
+from pystack.core.tcp.layer cimport Rtt, Tcb, TcpConfig, TcpLayer
+from pystack.core.wire.tcp cimport seq_gt
 
 cdef enum:
     MAX_BACKOFF = 16
 
+cdef int64_t LONGEST_US = 0xFFFFFFF
 
-cdef void rtt_sample(Rtt* rtt, int64_t sample_ns, const TcpConfig* config) noexcept nogil:
+
+cdef uint32_t microseconds(int64_t ns) noexcept nogil:
+    return <uint32_t>max(<int64_t>1, min(ns // 1000, LONGEST_US))
+
+
+cdef void deviate(Rtt* rtt, int64_t error_ns) noexcept nogil:
+    """RTTVAR <- 3/4 RTTVAR + 1/4 |error| (RFC 6298 section 2.3), in mdev four times that.
+
+    As Linux, when the round trip becomes shorter the deviation grows by an eighth of that only:
+    good news shall not lengthen the timeout.
+    """
+    cdef int64_t change = (error_ns if error_ns >= 0 else -error_ns) // 1000 - rtt.mdev // 4
+    if error_ns < 0 and change > 0:
+        change //= 8
+    rtt.mdev = <uint32_t>max(<int64_t>0, min(<int64_t>rtt.mdev + change, LONGEST_US * 4))
+
+
+cdef void rtt_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept nogil:
     """Fold one round trip into SRTT, RTTVAR and RTO (RFC 6298 section 2).
 
-    sample_ns >= 0, and never from a retransmitted segment without a timestamp (Karn, section 3).
+    As Linux, the RTO takes the largest deviation of a round trip, and lets it go by a quarter per
+    round trip: many samples in one window do not make it forget. The minimum bounds 4 * RTTVAR
+    and not the sum: a steady path keeps 200 ms above its SRTT.
     """
+    cdef Rtt* rtt = &tcb.rtt
+    cdef uint32_t least = <uint32_t>(tcp.config.rto_min // 1000)
     cdef int64_t error
     sample_ns = max(sample_ns, 1)
     if rtt.srtt == 0:
         rtt.srtt = sample_ns
-        rtt.rttvar = sample_ns // 2
+        rtt.mdev = 2 * microseconds(sample_ns)
+        rtt.rttvar = rtt.mdev_max = max(rtt.mdev, least)
+        rtt.round_end = tcb.snd_nxt
     else:
-        error = rtt.srtt - sample_ns if rtt.srtt > sample_ns else sample_ns - rtt.srtt
-        rtt.rttvar += (error - rtt.rttvar) // 4
-        rtt.srtt += (sample_ns - rtt.srtt) // 8
-    # As Linux, the minimum bounds 4 * RTTVAR and not the sum: a steady path keeps 200 ms above its
-    # SRTT.
-    rtt.rto = min(rtt.srtt + max(4 * rtt.rttvar, config.rto_min), config.rto_max)
+        error = sample_ns - rtt.srtt
+        rtt.srtt = max(rtt.srtt + error // 8, 1)
+        deviate(rtt, error)
+        if rtt.mdev > rtt.mdev_max:
+            rtt.mdev_max = rtt.mdev
+            rtt.rttvar = max(rtt.rttvar, rtt.mdev_max)
+        if seq_gt(tcb.snd_una, rtt.round_end):
+            if rtt.mdev_max < rtt.rttvar:
+                rtt.rttvar -= (rtt.rttvar - rtt.mdev_max) // 4
+            rtt.round_end = tcb.snd_nxt
+            rtt.mdev_max = least
+    rtt.rto = min(rtt.srtt + <int64_t>rtt.rttvar * 1000, tcp.config.rto_max)
     rtt.backoff = 0
+
+
+cdef void keep(Rtt* rtt, int place, uint32_t at_ms, uint32_t sample_us) noexcept nogil:
+    """This is now the least from `place` on."""
+    for place in range(place, 3):
+        rtt.min_us[place] = sample_us
+        rtt.min_at_ms[place] = at_ms
+
+
+cdef void shift(Rtt* rtt, uint32_t at_ms, uint32_t sample_us) noexcept nogil:
+    """The best has grown too old: the second best takes its place."""
+    rtt.min_us[0], rtt.min_at_ms[0] = rtt.min_us[1], rtt.min_at_ms[1]
+    rtt.min_us[1], rtt.min_at_ms[1] = rtt.min_us[2], rtt.min_at_ms[2]
+    keep(rtt, 2, at_ms, sample_us)
+
+
+cdef void rtt_min_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept nogil:
+    """The least of a moving window in constant space: the best of all of it, of its last three
+    quarters and of its last half (as Linux's win_minmax).
+    """
+    cdef Rtt* rtt = &tcb.rtt
+    cdef uint32_t window = <uint32_t>(tcp.config.min_rtt_window // 1_000_000)
+    cdef uint32_t now = <uint32_t>(tcp.context.now // 1_000_000)
+    cdef uint32_t sample = microseconds(sample_ns)
+    if rtt.min_us[0] == 0 or sample <= rtt.min_us[0] or now - rtt.min_at_ms[2] > window:
+        keep(rtt, 0, now, sample)
+        return
+    if sample <= rtt.min_us[1]:
+        keep(rtt, 1, now, sample)
+    elif sample <= rtt.min_us[2]:
+        keep(rtt, 2, now, sample)
+    if now - rtt.min_at_ms[0] > window:
+        shift(rtt, now, sample)
+        if now - rtt.min_at_ms[0] > window:
+            shift(rtt, now, sample)
+    elif rtt.min_at_ms[1] == rtt.min_at_ms[0] and now - rtt.min_at_ms[0] > window // 4:
+        keep(rtt, 1, now, sample)
+    elif rtt.min_at_ms[2] == rtt.min_at_ms[1] and now - rtt.min_at_ms[0] > window // 2:
+        keep(rtt, 2, now, sample)
 
 
 cdef int64_t rtt_timeout(const Rtt* rtt, const TcpConfig* config) noexcept nogil:

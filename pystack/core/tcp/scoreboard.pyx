@@ -1,16 +1,16 @@
 # The scoreboard: what has been sent and not acknowledged, what of it the peer has, what is lost.
-# Called by: output (adds), ack (acknowledges), recovery (marks and picks), timers.
-# RFCs: 6675 sections 2 to 4, 2018 section 5, 6582.
+# Called by: output (adds), arrival (acknowledges), rack and recovery (mark), timers.
+# RFCs: 6675 sections 2 to 4, 2018 section 5, 6582, 8985 section 5.1.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove
 from pystack.core.tcp.layer cimport (
-    SENT_EVER_RETRANSMITTED, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue, Tcb,
-    TcpBusy,
+    SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue,
+    Tcb, TcpBusy,
 )
 from pystack.core.tcp.tcb cimport tcb_busy
-from pystack.core.wire.tcp cimport seq_ge, seq_gt, seq_le, seq_lt, seq_max
+from pystack.core.wire.tcp cimport seq_ge
 
 cdef enum:
     DUP_THRESH = 3          # RFC 6675 section 2
@@ -36,8 +36,8 @@ cdef int make_room(SentQueue* queue) noexcept nogil:
     return 0
 
 
-cdef int sent_push(Tcb* tcb, uint32_t seq, uint32_t end, int64_t now) noexcept nogil:
-    """Remember a transmission. 0, or -1 when out of memory."""
+cdef int sent_push(
+        Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, bint fin, int64_t now) noexcept nogil:
     cdef TcpBusy* busy = tcb_busy(tcb)
     cdef Sent* sent
     if busy == NULL or make_room(&busy.sent) < 0:
@@ -47,119 +47,86 @@ cdef int sent_push(Tcb* tcb, uint32_t seq, uint32_t end, int64_t now) noexcept n
     sent.seq = seq
     sent.end = end
     sent.sent_at = now
-    sent.flags = 0
+    sent.delivered = tcb.delivered
+    sent.mss = <uint16_t>mss
+    sent.flags = SENT_FIN if fin else 0
+    tcb.packets_out += sent_segments(sent)
     return 0
 
 
-cdef void discount(Tcb* tcb, const Sent* sent, uint32_t size) noexcept nogil:
-    """Take `size` bytes of a record out of the sums that its flags put them in."""
-    if sent.flags & SENT_SACKED:
-        tcb.sacked_bytes -= size
-    if sent.flags & SENT_LOST:
-        tcb.lost_bytes -= size
-    if sent.flags & SENT_RETRANSMITTED:
-        tcb.retransmitted_bytes -= size
+cdef Sent* sent_first(const Tcb* tcb) noexcept nogil:
+    if tcb.busy == NULL or tcb.busy.sent.count == 0:
+        return NULL
+    return tcb.busy.sent.items + tcb.busy.sent.first
 
 
-cdef void sent_acknowledge(Tcb* tcb, uint32_t ack, int64_t* sent_at) noexcept nogil:
-    """Forget everything before `ack`.
-
-    *sent_at: when the newest of it was sent; 0 if Karn's algorithm forbids a sample, because some
-    of it was retransmitted and the rest may have waited for that (RFC 6298 section 3).
-    """
-    cdef SentQueue* queue
-    cdef Sent* sent
-    cdef bint retransmitted = False
-    sent_at[0] = 0
-    if tcb.busy == NULL:
-        return
-    queue = &tcb.busy.sent
-    while queue.count:
-        sent = queue.items + queue.first
-        if seq_ge(sent.seq, ack):
-            break
-        retransmitted = retransmitted or sent.flags & SENT_EVER_RETRANSMITTED != 0
-        if not sent.flags & SENT_SACKED:
-            sent_at[0] = sent.sent_at
-        if seq_gt(sent.end, ack):
-            discount(tcb, sent, ack - sent.seq)
-            sent.seq = ack
-            break
-        discount(tcb, sent, sent.end - sent.seq)
-        queue.first += 1
-        queue.count -= 1
-    if retransmitted:
-        sent_at[0] = 0
-    if queue.count == 0:
-        queue.first = 0
+cdef void adjust(Tcb* tcb, uint8_t flags, int32_t segments) noexcept nogil:
+    """Put segments with these flags into every sum that they belong to; negative: take out."""
+    tcb.packets_out += segments
+    if flags & SENT_SACKED:
+        tcb.sacked_out += segments
+    if flags & SENT_LOST:
+        tcb.lost_out += segments
+    if flags & SENT_RETRANSMITTED:
+        tcb.retrans_out += segments
 
 
-cdef Sent* split(Tcb* tcb, uint32_t at, uint32_t seq) noexcept nogil:
-    """Cut record number `at` in two at `seq`; the first half, or NULL when out of memory."""
+cdef void sent_discount(Tcb* tcb, const Sent* sent, uint32_t segments) noexcept nogil:
+    adjust(tcb, sent.flags, -<int32_t>segments)
+
+
+cdef Sent* sent_split(Tcb* tcb, uint32_t at, uint32_t seq) noexcept nogil:
     cdef SentQueue* queue = &tcb.busy.sent
     cdef Sent* sent
+    cdef uint32_t before
     if make_room(queue) < 0:
         return NULL
     sent = queue.items + queue.first + at
+    before = sent_segments(sent)
     memmove(sent + 1, sent, (queue.count - at) * sizeof(Sent))
     queue.count += 1
     sent[0].end = seq
+    sent[0].flags &= ~SENT_FIN
     sent[1].seq = seq
+    adjust(tcb, sent[0].flags, sent_segments(sent) + sent_segments(sent + 1) - before)
     return sent
 
 
-cdef uint32_t sent_sack(Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil:
-    """Mark [start, end) as arrived; return the bytes for which that is news."""
-    cdef SentQueue* queue
-    cdef Sent* sent
-    cdef uint32_t news = 0
-    cdef uint32_t at = 0
-    if tcb.busy == NULL:
-        return 0
-    queue = &tcb.busy.sent
-    while at < queue.count:
-        sent = queue.items + queue.first + at
-        if seq_ge(sent.seq, end):
-            break
-        if seq_le(sent.end, start) or sent.flags & SENT_SACKED:
-            at += 1
-            continue
-        if seq_lt(sent.seq, start):
-            if split(tcb, at, start) == NULL:
-                break
-            at += 1
-            continue
-        if seq_gt(sent.end, end):
-            sent = split(tcb, at, end)
-            if sent == NULL:
-                break
-        discount(tcb, sent, sent.end - sent.seq)
-        sent.flags = (sent.flags & SENT_EVER_RETRANSMITTED) | SENT_SACKED
-        tcb.sacked_bytes += sent.end - sent.seq
-        news += sent.end - sent.seq
-        at += 1
-    return news
-
-
-cdef void mark_lost(Tcb* tcb, Sent* sent) noexcept nogil:
-    if sent.flags & SENT_RETRANSMITTED:
-        tcb.retransmitted_bytes -= sent.end - sent.seq
+cdef void sent_mark_lost(Tcb* tcb, Sent* sent) noexcept nogil:
+    cdef uint32_t segments = sent_segments(sent)
+    if sent.flags & SENT_SACKED:
+        return
     if not sent.flags & SENT_LOST:
-        tcb.lost_bytes += sent.end - sent.seq
-    sent.flags = (sent.flags | SENT_LOST) & ~SENT_RETRANSMITTED
+        # What was retransmitted without having been lost keeps that mark: it is still under way.
+        sent.flags |= SENT_LOST
+        tcb.lost_out += segments
+    elif sent.flags & SENT_RETRANSMITTED:
+        sent.flags &= ~SENT_RETRANSMITTED
+        tcb.retrans_out -= segments
+    else:
+        return
+    tcb.lost += segments
 
 
-cdef bint sent_mark_lost(Tcb* tcb) noexcept nogil:
-    """RFC 6675 IsLost(): DupThresh separate arrivals above, or more than (DupThresh - 1) SMSS
-    bytes.
-    """
+cdef void sent_mark_first_lost(Tcb* tcb) noexcept nogil:
+    """The segment at snd_una is lost (RFC 6582 section 3.2 steps 2 and 3)."""
+    cdef Sent* sent = sent_first(tcb)
+    if sent == NULL or sent.flags & SENT_LOST:
+        return
+    if sent_segments(sent) > 1:
+        sent = sent_split(tcb, 0, sent.seq + sent.mss)
+        if sent == NULL:
+            return
+    sent_mark_lost(tcb, sent)
+
+
+cdef bint sent_mark_lost_by_count(Tcb* tcb) noexcept nogil:
+    """RFC 6675 IsLost(): DupThresh segments above have arrived."""
     cdef SentQueue* queue
     cdef Sent* sent
-    cdef uint32_t arrivals = 0
     cdef uint32_t above = 0
     cdef uint32_t at
     cdef bint marked = False
-    cdef bint in_run = False
     if tcb.busy == NULL:
         return False
     queue = &tcb.busy.sent
@@ -168,155 +135,162 @@ cdef bint sent_mark_lost(Tcb* tcb) noexcept nogil:
         at -= 1
         sent = queue.items + queue.first + at
         if sent.flags & SENT_SACKED:
-            above += sent.end - sent.seq
-            arrivals += not in_run
-            in_run = True
-            continue
-        in_run = False
-        if sent.flags & (SENT_LOST | SENT_RETRANSMITTED):
-            continue
-        if arrivals >= DUP_THRESH or above > (DUP_THRESH - 1) * tcb.smss:
-            mark_lost(tcb, sent)
+            above += sent_segments(sent)
+        elif above >= tcb.reordering and not sent.flags & (SENT_LOST | SENT_RETRANSMITTED):
+            sent_mark_lost(tcb, sent)
             marked = True
     return marked
 
 
-cdef bint sent_mark_first_lost(Tcb* tcb, uint32_t size) noexcept nogil:
-    """The segment at snd_una is lost (RFC 6582 section 3.2 steps 2 and 3)."""
-    cdef Sent* sent
-    if tcb.busy == NULL or tcb.busy.sent.count == 0:
-        return False
-    sent = tcb.busy.sent.items + tcb.busy.sent.first
-    if sent.flags & (SENT_SACKED | SENT_LOST):
-        return False
-    if sent.end - sent.seq > size:
-        sent = split(tcb, 0, sent.seq + size)
-        if sent == NULL:
-            return False
-    mark_lost(tcb, sent)
-    return True
-
-
-cdef void sent_mark_all_lost(Tcb* tcb, bint reneged) noexcept nogil:
-    """After a timeout nothing is in the network any more but what has arrived (RFC 6675 section
-    5.1).
-
-    reneged: the peer has thrown away what it had acknowledged selectively (RFC 2018 section 8).
-    """
+cdef void sent_unmark_lost(Tcb* tcb) noexcept nogil:
     cdef SentQueue* queue
-    cdef Sent* sent
     cdef uint32_t at
+    tcb.lost_out = 0
     if tcb.busy == NULL:
         return
     queue = &tcb.busy.sent
     for at in range(queue.count):
-        sent = queue.items + queue.first + at
-        if sent.flags & SENT_SACKED:
-            if not reneged:
-                continue
-            tcb.sacked_bytes -= sent.end - sent.seq
-            sent.flags &= ~SENT_SACKED
-        mark_lost(tcb, sent)
+        queue.items[queue.first + at].flags &= ~SENT_LOST
 
 
-cdef void sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil:
+cdef bint sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil:
     """A router dropped what was larger than `size` (RFC 1191 section 6.4: retransmit without
     delay).
     """
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
+    cdef bint marked = False
     if tcb.busy == NULL:
-        return
+        return False
     queue = &tcb.busy.sent
     for at in range(queue.count):
         sent = queue.items + queue.first + at
-        if not sent.flags & SENT_SACKED and sent.end - sent.seq > size:
-            mark_lost(tcb, sent)
+        if sent.flags & SENT_SACKED or min(sent.end - sent.seq, <uint32_t>sent.mss) <= size:
+            continue
+        if sent.flags & SENT_RETRANSMITTED:
+            sent.flags &= ~SENT_RETRANSMITTED
+            tcb.retrans_out -= sent_segments(sent)
+        sent_mark_lost(tcb, sent)
+        marked = True
+    return marked
 
 
-cdef Sent* cut(Tcb* tcb, uint32_t at, uint32_t size) noexcept nogil:
-    """Record number `at`, cut to its first `size` bytes if it is longer."""
+cdef Sent* cut(Tcb* tcb, uint32_t at, uint32_t size, uint32_t mss) noexcept nogil:
+    """Record number `at` in segments of `mss`, and cut to its first `size` bytes."""
     cdef Sent* sent = tcb.busy.sent.items + tcb.busy.sent.first + at
-    if sent.end - sent.seq <= size:
+    cdef uint32_t before
+    if sent.mss != mss:
+        before = sent_segments(sent)
+        sent.mss = <uint16_t>mss
+        adjust(tcb, sent.flags, sent_segments(sent) - before)
+    if sent.end - sent.seq - (1 if sent.flags & SENT_FIN else 0) <= size:
         return sent
-    return split(tcb, at, sent.seq + size)
+    return sent_split(tcb, at, sent.seq + max(size - size % sent.mss, <uint32_t>sent.mss))
 
 
-cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size) noexcept nogil:
-    """RFC 6675 NextSeg rule 1: the first that is lost and not yet retransmitted; NULL if there is
-    none.
+cdef void collapse(Tcb* tcb, uint32_t at, uint32_t size) noexcept nogil:
+    """Short segments that follow record number `at` travel with it, as far as one segment carries
+    them.
+
+    RFC 9293 section 3.8.6.2.1 allows to repacketize; as Linux, only what has not arrived.
     """
+    cdef SentQueue* queue = &tcb.busy.sent
+    cdef Sent* sent = queue.items + queue.first + at
+    cdef Sent* next
+    while at + 1 < queue.count:
+        next = sent + 1
+        if next.flags & SENT_SACKED or (
+                next.end - sent.seq - (1 if next.flags & SENT_FIN else 0) > size):
+            return
+        adjust(tcb, sent.flags, -<int32_t>sent_segments(sent))
+        adjust(tcb, next.flags, -<int32_t>sent_segments(next))
+        sent.end = next.end
+        sent.mss = <uint16_t>size
+        sent.flags |= next.flags & (SENT_EVER_RETRANSMITTED | SENT_FIN)
+        adjust(tcb, sent.flags, sent_segments(sent))
+        queue.count -= 1
+        memmove(next, next + 1, (queue.count - at - 1) * sizeof(Sent))
+
+
+cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size, uint32_t mss) noexcept nogil:
+    """RFC 6675 NextSeg rule 1: the first that is lost and not yet retransmitted."""
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
-    if tcb.lost_bytes == 0 or tcb.lost_bytes == tcb.retransmitted_bytes:
+    cdef uint32_t left = tcb.lost_out
+    if left == 0 or tcb.busy == NULL:
         return NULL
     queue = &tcb.busy.sent
     for at in range(queue.count):
         sent = queue.items + queue.first + at
-        if sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST:
-            return cut(tcb, at, size)
+        if not sent.flags & SENT_LOST:
+            continue
+        if not sent.flags & SENT_RETRANSMITTED:
+            if sent.end - sent.seq < mss:
+                collapse(tcb, at, mss)
+            return cut(tcb, at, size, mss)
+        left -= min(left, sent_segments(sent))
+        if left == 0:
+            break
     return NULL
 
 
-cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size) noexcept nogil:
-    """RFC 6675 NextSeg rule 3: below the highest arrival, not lost, not yet retransmitted; NULL if
-    none.
-    """
+cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size, uint32_t mss) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
-    cdef uint32_t highest = tcb.snd_una
-    if tcb.sacked_bytes == 0 or tcb.busy == NULL:
+    cdef uint32_t highest = sent_highest_sacked(tcb)
+    if tcb.sacked_out == 0 or tcb.busy == NULL:
         return NULL
     queue = &tcb.busy.sent
-    for at in range(queue.count):
-        sent = queue.items + queue.first + at
-        if sent.flags & SENT_SACKED:
-            highest = seq_max(highest, sent.end)
     for at in range(queue.count):
         sent = queue.items + queue.first + at
         if seq_ge(sent.seq, highest):
             return NULL
-        if sent.flags & (SENT_SACKED | SENT_LOST | SENT_RETRANSMITTED):
-            continue
-        return cut(tcb, at, size)
+        if not sent.flags & (SENT_SACKED | SENT_LOST | SENT_RETRANSMITTED):
+            return cut(tcb, at, size, mss)
     return NULL
 
 
-cdef Sent* sent_last(Tcb* tcb, uint32_t size) noexcept nogil:
-    """The last segment outstanding, for the rescue retransmission (RFC 6675 NextSeg rule 4)."""
+cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent
+    cdef uint32_t segments
     if tcb.busy == NULL or tcb.busy.sent.count == 0:
         return NULL
     queue = &tcb.busy.sent
-    sent = queue.items + queue.first + queue.count - 1
-    if sent.flags & (SENT_SACKED | SENT_RETRANSMITTED):
-        return NULL
-    if sent.end - sent.seq <= size:
-        return sent
-    if split(tcb, queue.count - 1, sent.end - size) == NULL:
-        return NULL
+    sent = cut(tcb, queue.count - 1, 0xFFFFFFFF, mss)
+    segments = sent_segments(sent)
+    if segments > 1:
+        if sent_split(tcb, queue.count - 1, sent.seq + (segments - 1) * sent.mss) == NULL:
+            return NULL
     return queue.items + queue.first + queue.count - 1
 
 
-cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
-    if not sent.flags & SENT_RETRANSMITTED:
-        tcb.retransmitted_bytes += sent.end - sent.seq
-    if not sent.flags & SENT_LOST:
-        tcb.lost_bytes += sent.end - sent.seq
-    sent.flags |= SENT_LOST | SENT_RETRANSMITTED | SENT_EVER_RETRANSMITTED
+cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
+    sent.flags |= SENT_EVER_RETRANSMITTED
     sent.sent_at = now
+    sent.delivered = tcb.delivered
+    tcb.total_retransmitted += sent_segments(sent)
 
 
-cdef bint sent_head_is_sacked(const Tcb* tcb) noexcept nogil:
-    """The peer holds what follows snd_una but did not acknowledge it: it has reneged (RFC 2018
-    section 8).
-    """
+cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
+    sent_again(tcb, sent, now)
+    if not sent.flags & SENT_RETRANSMITTED:
+        sent.flags |= SENT_RETRANSMITTED
+        tcb.retrans_out += sent_segments(sent)
+
+
+cdef uint32_t sent_highest_sacked(const Tcb* tcb) noexcept nogil:
     cdef const SentQueue* queue
-    if tcb.busy == NULL:
-        return False
+    cdef uint32_t at
+    if tcb.sacked_out == 0 or tcb.busy == NULL:
+        return tcb.snd_una
     queue = &tcb.busy.sent
-    return queue.count != 0 and queue.items[queue.first].flags & SENT_SACKED
+    at = queue.count
+    while at:
+        at -= 1
+        if queue.items[queue.first + at].flags & SENT_SACKED:
+            return queue.items[queue.first + at].end
+    return tcb.snd_una

@@ -74,6 +74,9 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
     tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
     tcb.rtt.rto = tcp.config.rto_initial
+    tcb.delivered = 1               # our SYN
+    tcb.reordering = <uint16_t>tcp.config.reordering
+    tcb.rack.steps = 1
     tcb.last_challenge_at = -tcp.config.challenge_period
     tcb.last_text_at = -tcp.config.delayed_ack
     settings_default(tcp, &tcb.settings)
@@ -107,6 +110,7 @@ cdef void release_busy(Tcb* tcb) noexcept nogil:
         interval_release(&tcb.busy.out_of_order)
         free(tcb.busy)
         tcb.busy = NULL
+    tcb.packets_out = tcb.sacked_out = tcb.lost_out = tcb.retrans_out = 0
 
 
 cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:

@@ -11,15 +11,24 @@ from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
-    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
+    STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE, Tcb, TcpLayer,
 )
 from pystack.core.tcp.output cimport send_probe, send_reset, send_syn
-from pystack.core.tcp.recovery cimport recovery_timeout
-from pystack.core.tcp.rtt cimport rtt_back_off, rtt_timeout
+from pystack.core.tcp.recovery cimport recovery_reordering_timeout, recovery_timeout
+from pystack.core.tcp.retransmission cimport (
+    retransmit_timer_backed_off, retransmit_timer_rearm,
+)
+from pystack.core.tcp.rtt cimport rtt_back_off
 from pystack.core.tcp.tcb cimport (
     tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_output_later, tcb_rearm,
 )
 from pystack.core.wire.tcp cimport seq_gt
+
+# As Linux: a thin stream is one with fewer segments outstanding than this; it repeats the first
+# timeouts without back-off.
+cdef enum:
+    THIN = 4
+    THIN_TIMEOUTS = 6
 
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t MILLISECOND = 1_000_000
@@ -49,16 +58,6 @@ cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_finish(tcp, tcb, tcb.soft_error if tcb.soft_error else ETIMEDOUT)
 
 
-cdef void restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Arm the timer with the backed-off RTO, but not beyond the user timeout."""
-    cdef int64_t limit
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
-    if tcb.settings.user_timeout_ms:
-        limit = tcb.first_unacked_at + tcb.settings.user_timeout_ms * MILLISECOND
-        if limit > tcp.context.now:
-            tcb.retransmit_at = min(tcb.retransmit_at, limit)
-
-
 cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t limit = tcp.config.synack_retries if tcb.passive else (
         tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
@@ -69,8 +68,16 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
     rtt_back_off(&tcb.rtt)
-    restart(tcp, tcb)
+    retransmit_timer_backed_off(tcp, tcb)
     send_syn(tcp, tcb)
+
+
+cdef bint backs_off(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """Not a thin stream, if the stack is so configured: four segments at most cannot bring enough
+    duplicates for a fast retransmission, and do no harm (as Linux's tcp_thin_linear_timeouts).
+    """
+    return not (tcp.config.thin_linear_timeouts and tcb.state == STATE_ESTABLISHED
+                and tcb.packets_out < THIN and tcb.retransmits <= THIN_TIMEOUTS)
 
 
 cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -81,11 +88,32 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         time_out(tcp, tcb)
         return
     count(tcp.context, Counter.TCP_TIMEOUTS)
-    tcb.retransmits += 1
-    rtt_back_off(&tcb.rtt)
     recovery_timeout(tcp, tcb)
-    restart(tcp, tcb)
+    tcb.retransmits += 1
+    if backs_off(tcp, tcb):
+        rtt_back_off(&tcb.rtt)
+    else:
+        tcb.rtt.backoff = 0
+    retransmit_timer_backed_off(tcp, tcb)
     tcb_output_later(tcp, tcb)
+
+
+cdef void tail_probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 8985 section 7.3: at most one probe is outstanding."""
+    if tcb.tail_probing or tcb.packets_out == 0:
+        retransmit_timer_rearm(tcp, tcb)
+        return
+    tcb.tail_probe_due = True
+    tcb_output_later(tcp, tcb)
+
+
+cdef void outstanding_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if tcb.retransmit_timer == TIMER_TAIL_PROBE:
+        tail_probe_timer(tcp, tcb)
+    elif tcb.retransmit_timer == TIMER_REORDERING:
+        recovery_reordering_timeout(tcp, tcb)
+    else:
+        retransmission_timer(tcp, tcb)
 
 
 cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -102,7 +130,7 @@ cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     count(tcp.context, Counter.TCP_ZERO_WINDOW_PROBES)
     tcb.retransmits += 1
     rtt_back_off(&tcb.rtt)
-    restart(tcp, tcb)
+    retransmit_timer_backed_off(tcp, tcb)
     send_probe(tcp, tcb)
 
 
@@ -152,7 +180,7 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
             syn_timer(tcp, tcb)
         else:
-            retransmission_timer(tcp, tcb)
+            outstanding_timer(tcp, tcb)
     if tcb.pace_at <= now:
         tcb.pace_at = DEADLINE_NEVER
         tcb_output_later(tcp, tcb)

@@ -143,7 +143,7 @@ def test_lost_packets_are_sent_again_when_their_time_has_come():
             assert server.recv(10) == b"hello"
             assert len(lost) == 1
             assert 200 * MS <= wire.now - sent <= 400 * MS
-            assert wire.other.counters()["tcp_timeouts"] == 1
+            assert wire.other.counters()["tcp_tail_probes"] == 1
 
 
 def writable(fd: int) -> bool:

@@ -18,9 +18,8 @@ from pystack.core.tcp.congestion.validation cimport (
 )
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.layer cimport (
-    CONGESTION_CUBIC, CONGESTION_RENO, ECN_OWE_CWR, ECN_REDUCING, Congestion, Tcb, TcpLayer,
+    CONGESTION_CUBIC, CONGESTION_RENO, ECN_OWE_CWR, Congestion, Tcb, TcpLayer,
 )
-from pystack.core.tcp.tcb cimport tcb_flight
 
 # By the numbers of layer.pxd.
 cdef Algorithm[ALGORITHMS] TABLE
@@ -74,11 +73,7 @@ cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
-    """Only a window that was used may grow (RFC 7661 section 4.2), and none that is just being
-    reduced (RFC 3168 section 6.1.2).
-    """
-    if tcb.ecn & ECN_REDUCING:
-        return
+    """Only a window that was used may grow (RFC 7661 section 4.2)."""
     if window_is_used(tcb):
         algorithm_of(tcb).acked(tcp, tcb, acked)
     tcb.congestion.used_since = tcp.context.now
@@ -96,10 +91,7 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
     # RFC 3168 section 6.1.2: whatever the reason, the peer may stop echoing marks.
     if tcb.ecn:
         tcb.ecn |= ECN_OWE_CWR
-    if tcb.ecn & ECN_REDUCING:
-        # Losses of the window that a mark has reduced do so no further.
-        tcb.ecn &= ~ECN_REDUCING
-    elif event != CONGESTION_TIMEOUT_AGAIN:
+    if event != CONGESTION_TIMEOUT_AGAIN:
         congestion.prior_cwnd = congestion.cwnd
         congestion.prior_ssthresh = congestion.ssthresh
         congestion.ssthresh = algorithm_of(tcb).ssthresh(tcp, tcb, event)
@@ -121,10 +113,8 @@ cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void congestion_recovered(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """cwnd = min(ssthresh, max(FlightSize, SMSS) + SMSS) (RFC 6582 section 3.2 step 3): no burst.
-    """
-    tcb.congestion.cwnd = min(
-        tcb.congestion.ssthresh, max(tcb_flight(tcb), tcb.smss) + tcb.smss)
+    """RFC 9937 section 6.2: PRR has brought the flight close to it, so that there is no burst."""
+    tcb.congestion.cwnd = tcb.congestion.ssthresh
     tcb.congestion.used_since = tcp.context.now
 
 

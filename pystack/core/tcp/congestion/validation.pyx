@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.congestion.window cimport current_ssthresh, in_slow_start
-from pystack.core.tcp.layer cimport ECN_REDUCING, RECOVERY_OPEN, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport CA_OPEN, Tcb, TcpLayer
 from pystack.core.tcp.tcb cimport tcb_flight
 from pystack.core.wire.tcp cimport seq_ge
 
@@ -24,7 +24,7 @@ cdef void forget_unused(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     Not if the application waits for room in the send buffer: then it is that which limits.
     """
     cdef uint32_t used = max(tcb.congestion.used, tcp.config.initial_window * tcb.smss)
-    if tcb.recovery == RECOVERY_OPEN and not tcb.ecn & ECN_REDUCING and not tcb.write_blocked:
+    if tcb.ca_state == CA_OPEN and not tcb.write_blocked:
         if used < tcb.congestion.cwnd:
             tcb.congestion.ssthresh = current_ssthresh(tcb)
             tcb.congestion.cwnd = (tcb.congestion.cwnd + used) // 2 // tcb.smss * tcb.smss

@@ -3,7 +3,7 @@
 # RFCs: 5681 section 3.1, 3465.
 
 from libc.stdint cimport uint32_t
-from pystack.core.tcp.layer cimport ECN_REDUCING, RECOVERY_FAST, Tcb
+from pystack.core.tcp.layer cimport CA_CWR, CA_RECOVERY, Tcb
 
 cdef enum:
     MAX_CWND = 1 << 30
@@ -52,6 +52,6 @@ cdef inline uint32_t current_ssthresh(const Tcb* tcb) noexcept nogil:
     """Three quarters of what cwnd had reached is known to be safe, unless it is just being
     reduced (RFC 2861 section 3.1, as Linux).
     """
-    if tcb.recovery == RECOVERY_FAST or tcb.ecn & ECN_REDUCING:
+    if tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_CWR:
         return tcb.congestion.ssthresh
     return max(tcb.congestion.ssthresh, ((segments(tcb) >> 1) + (segments(tcb) >> 2)) * tcb.smss)

@@ -1,0 +1,138 @@
+# RACK: what was sent before something that has arrived, and long enough ago, is lost.
+# Called by: arrival (each delivery), recovery (detection), timers (the reordering timer), undo.
+# RFCs: 8985 sections 5 and 6.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from pystack.core.tcp.layer cimport (
+    CA_RECOVERY, SENT_EVER_RETRANSMITTED, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED,
+    TIMER_REORDERING, Sent, SentQueue, Tcb, TcpLayer,
+)
+from pystack.core.tcp.news cimport AckNews
+from pystack.core.tcp.retransmission cimport TIMER_LEAST, retransmit_timer_set
+from pystack.core.tcp.rtt cimport rtt_min
+from pystack.core.tcp.scoreboard cimport sent_mark_lost
+from pystack.core.wire.tcp cimport seq_gt, seq_lt
+
+# Bits of TcpConfig.recovery, as of Linux's tcp_recovery.
+cdef enum:
+    RECOVERY_RACK = 1
+    RECOVERY_STATIC_WINDOW = 2
+    RECOVERY_NO_DUP_THRESH = 4
+
+cdef enum:
+    PERSIST = 16            # RFC 8985 section 6.2 step 4: recoveries that a widened window lasts
+    MAX_STEPS = 255
+
+
+cdef bint rack_is_on(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    return tcb.sack_ok and tcp.config.recovery & RECOVERY_RACK
+
+
+cdef bint sent_after(
+        int64_t t1, uint32_t end1, bint again1, int64_t t2, uint32_t end2,
+        bint again2) noexcept nogil:
+    """RACK_sent_after() (section 6.2 step 2): what was sent at the same time is in order of its
+    numbers; but (where no time passes at all) what is sent again comes after what is not.
+    """
+    if t1 != t2:
+        return t1 > t2
+    return again1 if again1 != again2 else seq_gt(end1, end2)
+
+
+cdef void rack_advance(
+        TcpLayer* tcp, Tcb* tcb, uint8_t flags, uint32_t end, int64_t sent_at) noexcept nogil:
+    """Section 6.2 step 2: the latest transmission that is known to have arrived."""
+    cdef int64_t rtt = tcp.context.now - sent_at
+    cdef bint again = flags & SENT_EVER_RETRANSMITTED != 0
+    if again and rtt < rtt_min(&tcb.rtt):
+        # Too soon for an answer to the retransmission: it was the original that arrived.
+        return
+    tcb.rack.advanced = True
+    tcb.rack.rtt = rtt
+    if sent_after(sent_at, end, again, tcb.rack.sent_at, tcb.rack.end, tcb.rack.again):
+        tcb.rack.sent_at = sent_at
+        tcb.rack.end = end
+        tcb.rack.again = again
+
+
+cdef int64_t reordering_window(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """RACK_update_reo_wnd(), section 6.2 step 4: none while nothing was ever reordered and losses
+    are evident; else a quarter of the least round trip, more after D-SACKs, at most SRTT.
+    """
+    if tcb.reordering_seen == 0:
+        if tcb.ca_state >= CA_RECOVERY:
+            return 0
+        if (tcb.sacked_out >= tcb.reordering
+                and not tcp.config.recovery & RECOVERY_NO_DUP_THRESH):
+            return 0
+    return min(rtt_min(&tcb.rtt) // 4 * tcb.rack.steps, tcb.rtt.srtt)
+
+
+cdef int64_t rack_overdue(
+        const TcpLayer* tcp, const Tcb* tcb, int64_t sent_at, int64_t window) noexcept nogil:
+    return tcb.rack.rtt + window - (tcp.context.now - sent_at)
+
+
+cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RACK_detect_loss(), section 6.2 step 5."""
+    cdef int64_t window = reordering_window(tcp, tcb)
+    cdef int64_t wait = 0
+    cdef int64_t remaining
+    cdef SentQueue* queue
+    cdef Sent* sent
+    cdef uint32_t at
+    cdef bint again
+    if tcb.busy == NULL:
+        return 0
+    queue = &tcb.busy.sent
+    for at in range(queue.count):
+        sent = queue.items + queue.first + at
+        if sent.flags & SENT_SACKED or (
+                sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST):
+            continue
+        again = sent.flags & SENT_EVER_RETRANSMITTED != 0
+        if not sent_after(tcb.rack.sent_at, tcb.rack.end, tcb.rack.again,
+                          sent.sent_at, sent.end, again):
+            if not again:
+                break           # what follows was sent later still
+            continue
+        remaining = rack_overdue(tcp, tcb, sent.sent_at, window)
+        if remaining <= 0:
+            sent_mark_lost(tcb, sent)
+        else:
+            wait = max(wait, remaining)
+    return wait
+
+
+cdef bint rack_mark_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef int64_t wait
+    if not tcb.rack.advanced:
+        return False
+    tcb.rack.advanced = False
+    wait = rack_detect_loss(tcp, tcb)
+    if wait == 0:
+        return False
+    retransmit_timer_set(tcp, tcb, TIMER_REORDERING, wait + TIMER_LEAST)
+    return True
+
+
+cdef void rack_update_window(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
+    """Section 6.2 step 4: a step more for each round trip with a D-SACK; back to one after 16
+    recoveries without.
+    """
+    if tcp.config.recovery & RECOVERY_STATIC_WINDOW or news.latest_sent_at == 0:
+        return
+    # Of the same round trip as the last one: it says nothing about the window that we have now.
+    if seq_lt(news.sent_delivered, tcb.rack.adapted_at):
+        tcb.rack.duplicate_seen = False
+    if tcb.rack.duplicate_seen:
+        tcb.rack.steps = <uint8_t>min(tcb.rack.steps + 1, <int>MAX_STEPS)
+        tcb.rack.duplicate_seen = False
+        tcb.rack.adapted_at = tcb.delivered
+        tcb.rack.persist = PERSIST
+    elif tcb.rack.persist == 0:
+        tcb.rack.steps = 1
+
+
+cdef void rack_persist(Tcb* tcb, int change) noexcept nogil:
+    tcb.rack.persist = <uint8_t>max(0, min(tcb.rack.persist + change, <int>PERSIST))

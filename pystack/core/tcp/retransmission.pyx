@@ -1,0 +1,92 @@
+# The one timer of what is outstanding: retransmission timeout, tail loss probe or reordering.
+# Called by: ack, recovery, rack, output, timers.
+# RFCs: 6298 section 5, 8985 sections 6.2 and 7.2.
+
+from libc.stdint cimport int64_t, uint8_t
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.tcp.layer cimport (
+    CA_CWR, CA_OPEN, TIMER_RTO, TIMER_TAIL_PROBE, RetransmitTimer, Sent, Tcb, TcpLayer,
+)
+from pystack.core.tcp.rtt cimport rtt_timeout
+from pystack.core.tcp.scoreboard cimport sent_first
+from pystack.core.tcp.tcb cimport tcb_rearm
+
+cdef int64_t MILLISECOND = 1_000_000
+
+
+cdef void retransmit_timer_set(
+        TcpLayer* tcp, Tcb* tcb, RetransmitTimer what, int64_t ns) noexcept nogil:
+    tcb.probing = False
+    tcb.retransmit_timer = <uint8_t>what
+    tcb.retransmit_at = tcp.context.now + min(ns, tcp.config.rto_max)
+    tcb_rearm(tcp, tcb)
+
+
+cdef int64_t rto_left(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """ns until the RTO of the oldest data, counted from when it was last sent."""
+    cdef const Sent* sent = sent_first(tcb)
+    cdef int64_t rto = rtt_timeout(&tcb.rtt, &tcp.config)
+    return rto if sent == NULL else sent.sent_at + rto - tcp.context.now
+
+
+cdef void retransmit_timer_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 6298 sections 5.2 and 5.3; RFC 8985 section 7.3: the probe has not postponed the RTO."""
+    cdef int64_t rto
+    if tcb.packets_out == 0:
+        tcb.retransmit_timer = TIMER_RTO
+        tcb.retransmit_at = DEADLINE_NEVER
+        return
+    rto = rtt_timeout(&tcb.rtt, &tcp.config)
+    if tcb.retransmit_timer != TIMER_RTO:
+        rto = max(rto_left(tcp, tcb), 1)
+    retransmit_timer_set(tcp, tcb, TIMER_RTO, rto)
+
+
+cdef bint tail_probe_schedule(TcpLayer* tcp, Tcb* tcb, bint from_now) noexcept nogil:
+    """TLP_calc_PTO() (RFC 8985 section 7.2); False if there is no probe to wait for.
+
+    from_now: the RTO, which the probe must not be later than, would count from now.
+    """
+    cdef int64_t wait = tcp.config.rto_initial
+    cdef int64_t left
+    if ((tcp.config.early_retrans != 3 and tcp.config.early_retrans != 4)
+            or tcb.packets_out == 0 or not tcb.sack_ok
+            or (tcb.ca_state != CA_OPEN and tcb.ca_state != CA_CWR)):
+        return False
+    if tcb.rtt.srtt:
+        # A single segment may wait for a delayed ACK (WCDelAckT); Linux assumes its least RTO.
+        wait = 2 * tcb.rtt.srtt + (
+            tcp.config.rto_min if tcb.packets_out == 1 else TIMER_LEAST)
+    left = rtt_timeout(&tcb.rtt, &tcp.config) if from_now else rto_left(tcp, tcb)
+    if left > 0:
+        wait = min(wait, left)
+    retransmit_timer_set(tcp, tcb, TIMER_TAIL_PROBE, wait)
+    return True
+
+
+cdef void retransmit_timer_restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if not tail_probe_schedule(tcp, tcb, True):
+        retransmit_timer_rearm(tcp, tcb)
+
+
+cdef void retransmit_timer_sent(TcpLayer* tcp, Tcb* tcb, bint first) noexcept nogil:
+    """RFC 6298 section 5.1, RFC 8985 section 7.2 (a probe is scheduled after each new data)."""
+    if first:
+        tcb.first_unacked_at = tcp.context.now
+    if first or tcb.probing or tcb.retransmit_timer == TIMER_TAIL_PROBE or (
+            tcb.retransmit_at == DEADLINE_NEVER):
+        if tcb.probing:
+            tcb.retransmit_timer = TIMER_RTO
+        retransmit_timer_rearm(tcp, tcb)
+    tail_probe_schedule(tcp, tcb, False)
+
+
+cdef void retransmit_timer_backed_off(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef int64_t limit
+    tcb.retransmit_timer = TIMER_RTO
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    if tcb.settings.user_timeout_ms:
+        limit = tcb.first_unacked_at + tcb.settings.user_timeout_ms * MILLISECOND
+        if limit > tcp.context.now:
+            tcb.retransmit_at = min(tcb.retransmit_at, limit)
+    tcb_rearm(tcp, tcb)
