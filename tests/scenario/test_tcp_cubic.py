@@ -150,8 +150,8 @@ def test_a_loss_above_the_last_one_does_not():
 
 
 def test_after_a_timeout_the_curve_begins_where_slow_start_ends():
-    """Section 4.8: K = 0, W_max = cwnd."""
-    peer = sender(100)
+    """Section 4.8: K = 0, W_max = cwnd. (With F-RTO such an ACK shows the timeout spurious.)"""
+    peer = sender(100, frto=0)
     peer.socket.send(bytes(100_000))
     peer.drop()
     while peer.socket.cwnd > 1000:
