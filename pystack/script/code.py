@@ -7,7 +7,9 @@ RFCs: none.
 from __future__ import annotations
 
 import struct
+import sys
 import traceback
+from contextlib import redirect_stdout
 from typing import Any
 
 from pystack.script import tcp_info
@@ -41,13 +43,14 @@ class CodeBlocks:
         # As many empty lines before the text that errors tell the script's own line.
         try:
             code = compile("\n" * (line - 1) + dedented(text), path, "exec")
-            exec(code, self.names)
+            with redirect_stdout(sys.stderr):  # standard output is for results
+                exec(code, self.names)
         except AssertionError as problem:
             raise Mismatch(
                 f"assertion failed: {problem}" if str(problem) else "assertion failed",
                 seen=self.seen(text),
             ) from None
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             last = traceback.format_exception_only(type(problem), problem)[-1].strip()
             raise Mismatch(f"the code raises {last}") from None
 

@@ -218,6 +218,15 @@ def test_blocks_share_their_names_and_tell_their_line():
     assert outcome.problem == "the code raises NameError: name 'nonsense' is not defined"
 
 
+def test_what_a_block_prints_is_not_among_the_results(capsys):
+    assert after_open("+0 %{ print('look') }%").result == "pass"
+    assert capsys.readouterr() == ("", "look\n")
+
+
+def test_a_block_does_not_end_the_runner():
+    assert after_open("+0 %{ exit(3) }%").problem == "the code raises SystemExit: 3"
+
+
 # Runs.
 
 
