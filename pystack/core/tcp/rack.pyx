@@ -11,7 +11,7 @@ from pystack.core.tcp.news cimport AckNews
 from pystack.core.tcp.retransmission cimport TIMER_LEAST, retransmit_timer_set
 from pystack.core.tcp.rtt cimport rtt_min
 from pystack.core.tcp.scoreboard cimport sent_mark_lost
-from pystack.core.wire.tcp cimport seq_gt, seq_lt
+from pystack.core.wire.tcp cimport seq_gt, seq_le, seq_lt
 
 # Bits of TcpConfig.recovery, as of Linux's tcp_recovery.
 cdef enum:
@@ -29,14 +29,16 @@ cdef bint rack_is_on(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
 
 
 cdef bint sent_after(
-        int64_t t1, uint32_t end1, bint again1, int64_t t2, uint32_t end2,
+        const Tcb* tcb, int64_t t1, uint32_t end1, bint again1, int64_t t2, uint32_t end2,
         bint again2) noexcept nogil:
     """RACK_sent_after() (section 6.2 step 2): what was sent at the same time is in order of its
-    numbers; but (where no time passes at all) what is sent again comes after what is not.
+    numbers; but what had made recovery begin was sent before all that is sent again.
     """
     if t1 != t2:
         return t1 > t2
-    return again1 if again1 != again2 else seq_gt(end1, end2)
+    if again2 and not again1 and seq_le(end1, tcb.recover):
+        return False
+    return seq_gt(end1, end2)
 
 
 cdef void rack_advance(
@@ -49,7 +51,8 @@ cdef void rack_advance(
         return
     tcb.rack.advanced = True
     tcb.rack.rtt = rtt
-    if sent_after(sent_at, end, again, tcb.rack.sent_at, tcb.rack.end, tcb.rack.again):
+    if sent_after(tcb, sent_at, end, again,
+                  tcb.rack.sent_at, tcb.rack.end, tcb.rack.again):
         tcb.rack.sent_at = sent_at
         tcb.rack.end = end
         tcb.rack.again = again
@@ -91,7 +94,7 @@ cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
                 sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST):
             continue
         again = sent.flags & SENT_EVER_RETRANSMITTED != 0
-        if not sent_after(tcb.rack.sent_at, tcb.rack.end, tcb.rack.again,
+        if not sent_after(tcb, tcb.rack.sent_at, tcb.rack.end, tcb.rack.again,
                           sent.sent_at, sent.end, again):
             if not again:
                 break           # what follows was sent later still
