@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from pystack.core.memory.packet cimport (
     CSUM_FULL,
+    PACKET_MAX,
     Packet,
     PacketQueue,
     PacketSlab,
@@ -134,6 +135,18 @@ cdef class Way(Actor):
             s.mtu = changes["mtu"]
         if "black_hole" in changes:
             s.black_hole = changes["black_hole"]
+
+    def inject(self, bytes data):
+        """Put a packet, or nonsense, on the wire as if its sender had."""
+        cdef Packet* packet
+        if len(data) > PACKET_MAX:
+            raise ValueError(f"a packet has up to {PACKET_MAX} bytes, not {len(data)}")
+        packet = packet_new(&self.ether.slab, <uint32_t>len(data))
+        if packet == NULL:
+            raise MemoryError
+        memcpy(packet.data, <const char*>data, len(data))
+        packet.length = <uint32_t>len(data)
+        self.enqueue(packet)
 
     def partition(self):
         """Lose everything from now on, what is on its way included."""

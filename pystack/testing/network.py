@@ -146,6 +146,10 @@ class Direction:
         apply(self.way, changed)
         self.quality = changed
 
+    def inject(self, packet: bytes) -> None:
+        """Put a packet on the wire as if its sender had: from somebody who misbehaves."""
+        self.way.inject(packet)
+
     def partition(self) -> None:
         """Lose everything, also what is on its way."""
         self.way.partition()
