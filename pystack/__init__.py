@@ -54,7 +54,11 @@ _CONSTANTS = (
 
 
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
+    if name == "testing":
+        from importlib import import_module
+
+        value: object = import_module("pystack.testing")
+    elif name in _MODULES:
         value = _load(name)
     elif name.startswith(_CONSTANTS):
         value = _constant(name)

@@ -21,6 +21,7 @@ from pystack.cli.nc import nc
 from pystack.cli.ping import ping
 from pystack.cli.run import run
 from pystack.cli.serve import serve
+from pystack.cli.sim import sim
 
 
 class Commands(click.Group):
@@ -73,5 +74,5 @@ def pystack(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (serve, run, ping, nc, drill, doctor):
+for command in (serve, run, ping, nc, drill, sim, doctor):
     pystack.add_command(command)

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from pystack.engine.world import Deadlock, TimeLimit
     from pystack.link import GilbertElliott
     from pystack.testing.network import Host, Link, Router, VirtualNetwork
+    from pystack.testing.transfer import Outcome, Transfer, sweep
 
 __all__ = [
     "Deadlock",
     "GilbertElliott",
     "Host",
     "Link",
+    "Outcome",
     "Router",
     "TimeLimit",
+    "Transfer",
     "VirtualNetwork",
+    "sweep",
 ]
 
 _MODULES = {
@@ -30,7 +34,10 @@ _MODULES = {
     "Link": "pystack.testing.network",
     "Router": "pystack.testing.network",
     "TimeLimit": "pystack.engine.world",
+    "Outcome": "pystack.testing.transfer",
+    "Transfer": "pystack.testing.transfer",
     "VirtualNetwork": "pystack.testing.network",
+    "sweep": "pystack.testing.transfer",
 }
 
 

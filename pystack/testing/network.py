@@ -281,6 +281,7 @@ class VirtualNetwork:
         self._world = World(duration_ns(limit))
         self._ether = Ether()
         self._writers: list[PcapWriter] = []
+        self.on_host: Callable[[Host], object] | None = None  # called with each new host
 
     # What it is made of.
 
@@ -323,6 +324,8 @@ class VirtualNetwork:
         options.setdefault("seed", f"{self.seed} host {len(self.hosts)}".encode())
         host = kind(self, name, addresses, mtu, **options)
         self.hosts[name] = host
+        if self.on_host is not None:
+            self.on_host(host)
         return host
 
     def link(

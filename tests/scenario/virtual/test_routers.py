@@ -6,7 +6,6 @@ import errno
 import itertools
 import socket
 import struct
-from itertools import pairwise
 
 import dpkt
 import pytest

@@ -1,0 +1,116 @@
+"""Transfers, sweeps, and the command `pystack sim`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from io import BytesIO
+
+import dpkt
+import pytest
+
+from pystack.cli.command import pystack
+from pystack.testing import Transfer, sweep
+from pystack.testing.transfer import Trace
+
+BAD = {"delay": "10ms", "loss": "2%", "rate": "20Mbit/s", "queue": 50}
+
+
+def test_a_transfer_is_repeatable():
+    one, two = BytesIO(), BytesIO()
+    outcome = Transfer("300KB", seed=3, link=BAD).run(one)
+    assert outcome == Transfer("300KB", seed=3, link=BAD).run(two)
+    assert one.getvalue() == two.getvalue()
+    assert (outcome.delivered, outcome.error) == (300_000, None)
+    assert outcome.retransmitted >= outcome.lost > 0
+    assert len(list(dpkt.pcapng.Reader(BytesIO(one.getvalue())))) > outcome.packets
+
+
+def test_a_transfer_that_cannot_be_says_why():
+    outcome = Transfer("1KB", link={"loss": 1}).run()
+    assert outcome.delivered == 0
+    assert outcome.error.startswith("TimeoutError")
+
+
+def test_a_trace_follows_the_transfer():
+    trace = Trace()
+    Transfer("300KB", link=BAD).run(trace=trace)
+    acknowledged = [row[1] for row in trace.rows]
+    assert acknowledged == sorted(acknowledged)
+    assert max(row[2] for row in trace.rows) > 14_000
+    assert trace.rows[-1][3] == pytest.approx(0.03, abs=0.02)
+
+
+@pytest.mark.parametrize("make", [None, ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_sweep_gives_the_same_on_any_executor(make):
+    axes = {"delay": ["1ms", "30ms"], "seed": range(2)}
+    base = Transfer("50KB", link=BAD)
+    told = []
+    if make is None:
+        found = sweep(base, progress=lambda *done: told.append(done), **axes)
+        assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    else:
+        with make(2) as executor:
+            found = sweep(base, executor=executor, **axes)
+    assert [(t.link["delay"], t.seed) for t, _ in found] == [
+        ("1ms", 0), ("1ms", 1), ("30ms", 0), ("30ms", 1),
+    ]  # fmt: skip
+    assert [o for _, o in found] == [t.run() for t, _ in found]
+
+
+@pytest.fixture
+def sim(capsys):
+    """Runs `pystack sim`; its status and what it printed."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit:
+            pystack.main(["sim", *arguments])
+        return exit.value.code, "".join(capsys.readouterr())
+
+    return run
+
+
+def test_sim_tells_what_became_of_a_transfer(sim, tmp_path):
+    status, printed = sim("--bytes", "100KB", "--rate", "10Mbit/s", "--pcap", str(tmp_path / "x"))
+    assert status == 0
+    assert printed.startswith("100000 bytes in 0.")
+    assert (tmp_path / "x").stat().st_size > 100_000
+
+
+def test_sim_in_json(sim):
+    status, printed = sim("--bytes", "100KB", "--loss", "2%", "--seed", "1", "--json")
+    assert status == 0
+    assert json.loads(printed)["delivered"] == 100_000
+
+
+def test_sim_sweeps_over_a_grid(sim):
+    status, printed = sim("--bytes", "50KB", "--sweep", "delay=1ms,9ms", "--sweep", "seed=0..1")
+    assert status == 0
+    assert [line.partition(":")[0] for line in printed.splitlines()] == [
+        "delay=1ms seed=0", "delay=1ms seed=1", "delay=9ms seed=0", "delay=9ms seed=1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--delay", "3miles"], "is no duration"),
+        (["--cc", "foo"], "not 'foo'"),
+        (["--sweep", "speed=3"], "is not NAME=VALUE,VALUE,... with a NAME of seed, bytes, cc"),
+        (["--sweep", "seed=x"], "seed=x: not a number"),
+        (["--sweep", "seed=1", "--pcap", "x"], "are of one transfer, not of a sweep"),
+    ],
+)
+def test_sim_refuses_what_means_nothing(sim, arguments, text):
+    status, printed = sim(*arguments)
+    assert status == 2
+    assert text in printed
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(sim, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, printed = sim("--plot", "x.png")
+    assert status == 2
+    assert "pip install 'pystack-net[plot]'" in printed
