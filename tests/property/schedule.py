@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pystack.tcpconfig import TcpConfig
@@ -123,7 +124,7 @@ def disturb(net: VirtualNetwork, rng: random.Random) -> None:
         what, undo = rng.choice([(link.partition, link.heal), (link.hold, link.release)])
         net.at(begins, what)
         net.at(ends, undo)
-        net.at(ends, lambda to=rng.choice([0.001, 0.1]), link=link: link.set(delay=to))
+        net.at(ends, partial(link.set, delay=rng.choice([0.001, 0.1])))
 
 
 def write(net: VirtualNetwork, connection: socket.socket, side: Side, rng: random.Random) -> None:
