@@ -66,6 +66,7 @@ cdef class World:
     cdef int step(self) except -1
     cdef Task next_task(self)
     cdef int hand_over(self, Task task) except -1
+    cdef int await_baton(self, Task me) except -1
     cdef int watch(self) except -1
     cdef int fail(self, object problem) except -1
 

@@ -80,7 +80,7 @@ cdef Turn* turn_pop(TurnQueue* queue) noexcept nogil:
     return turn
 
 
-def is_ours(frame):
+cdef bint is_ours(frame) except -1:
     """Whether it runs code of pystack, which tells a user nothing."""
     return frame.f_globals.get("__name__", "").split(".")[0] in ("pystack", "threading")
 
@@ -364,14 +364,14 @@ cdef class World:
             raise problem
         return TIMED_OUT if me.timed_out else 0
 
-    def await_baton(self, Task me):
+    cdef int await_baton(self, Task me) except -1:
         """Wait for one's turn; Ctrl-C is raised where the root waits."""
         cdef PyLockStatus status
         while True:
             with nogil:
                 status = lock_wait(me.baton, NEVER, True)
             if status == PY_LOCK_ACQUIRED:
-                return
+                return 0
             if status == PY_LOCK_INTR:
                 try:
                     check_signals()

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from pystack.engine.world import Actor, World
 
-Tap = Callable[[bytes, int, str | None], object]
+_Tap = Callable[[bytes, int, str | None], object]
 
 class Ether:
     @property
@@ -11,8 +11,8 @@ class Ether:
 class Receiver: ...
 
 class Way(Actor):
-    on_depart: Tap | None
-    on_arrive: Tap | None
+    on_depart: _Tap | None
+    on_arrive: _Tap | None
     filter: Callable[[bytes], bool] | None
     def __new__(
         cls, world: World, ether: Ether, name: str, seed_high: int, seed_low: int
