@@ -187,6 +187,7 @@ cdef class DatagramHandle(Handle):
         cdef uint8_t* start
         if length < 0:
             raise ValueError("negative buffersize in recvfrom")
+        length = min(length, 0xFFFF)    # no datagram or train is larger
         target = unfilled_bytes(NULL, length + 1)   # of length 0 or 1 they would be shared
         start = bytes_start(target)
         with nogil:

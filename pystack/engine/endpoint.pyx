@@ -225,6 +225,7 @@ cdef class Handle:
         cdef int code
         if length < 0:
             raise ValueError("negative buffer size in recvmsg()")
+        length = min(length, 0xFFFF)    # no packet is larger
         target = unfilled_bytes(NULL, length + 1)   # of length 0 or 1 they would be shared
         start = bytes_start(target)
         with nogil:

@@ -21,6 +21,7 @@ from pystack.script.world import Descriptor, Steps, World
 MSG_DONTWAIT, MSG_WAITALL, MSG_PEEK, MSG_ERRQUEUE, MSG_FASTOPEN = (
     0x40, 0x100, 2, 0x2000, 0x20000000,
 )  # fmt: skip
+LARGEST_WRITE = 1 << 28  # bytes
 CONTROL_ROOM = 512  # bytes for control messages
 # Flags that a script does not mean when it says msg_flags=0.
 INVISIBLE = 0x40000000  # MSG_CMSG_CLOEXEC
@@ -178,6 +179,8 @@ def write(world: World, call: Call) -> Steps:
     fd = integer(call.arguments[0])
     one = world.descriptor(call.arguments[0])
     size = integer(call.arguments[2])
+    if size > LARGEST_WRITE:
+        raise Unsupported(f"{call.name} of {size} bytes")
     check_buffer(call.arguments[1], size)
     flags = integer(call.arguments[3]) if len(call.arguments) > 3 else 0
     if one.kind != "socket":

@@ -38,7 +38,7 @@ def setsockopt(world: World, call: Call) -> Steps:
         one.functions = function_name(call.arguments[3])
         return 0
     level, option = integer(call.arguments[1]), integer(call.arguments[2])
-    length = integer_or(call.arguments[4], 4)
+    length = min(integer_or(call.arguments[4], 4), LONGEST_OPTION)
     value = option_bytes(call.arguments[3], length)
     if isinstance(value, bytes) and (level, option) == (SOL_SOCKET, SO_LINGER):
         one.linger = sockopt.LINGER.unpack(value[:8].ljust(8, b"\0"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 
 from pystack.script import call_connect, call_files, call_io, call_options, call_poll
@@ -186,6 +187,8 @@ def run_call(world: World, call: Call) -> Steps:
         if problem.errno is None:
             raise
         value, number = -1, problem.errno
+    except (OverflowError, MemoryError, struct.error) as problem:
+        raise Unsupported(f"{call.name} with a number that is too large") from problem
     if value < 0 and number == errno.ENOPROTOOPT and world.target.emulated:
         check_option(call)
     verify(call, value, number)

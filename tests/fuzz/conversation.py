@@ -45,6 +45,11 @@ def config_of(rng: random.Random) -> dict[str, object]:
         "sack": rng.random() < 0.8,
         "window_scaling": rng.random() < 0.8,
         "syn_cookies": rng.random() < 0.8,
+        "ecn": rng.choice((0, 1, 1, 2)),
+        "max_orphans": rng.choice((1, 65536)),
+        "rto_min": rng.choice((MS, 200 * MS, 200 * MS)),
+        "early_retrans": rng.choice((0, 3)),
+        "recovery": rng.choice((0, 1, 1, 3, 5)),
     }
 
 

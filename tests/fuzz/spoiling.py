@@ -133,6 +133,13 @@ def ip_field(packet: Packet, rng: random.Random) -> None:
         packet[at] = rng.choice((rng.randrange(256), rng.choice(EDGES), packet[at] ^ 1))
 
 
+def ip_marks(packet: Packet, rng: random.Random) -> None:
+    """Congestion is experienced, or another of the ECN codes (RFC 3168 section 5)."""
+    at, shift = (1, 4) if packet.v6 else (1, 0)
+    if len(packet) > at:
+        packet[at] = packet[at] & ~(3 << shift) | rng.choice((3, 3, 3, 0, 1, 2)) << shift
+
+
 def ip_addresses(packet: Packet, rng: random.Random) -> None:
     """Swapped, the same twice, a neighbour, or one that nobody may send from or to."""
     size, at = (16, 8) if packet.v6 else (4, 12)
@@ -259,7 +266,7 @@ def other_protocol(packet: Packet, rng: random.Random) -> None:
 
 MUTATIONS = (
     some_byte, some_byte, some_byte, shorten, lengthen, cut_out, put_in,
-    ip_field, ip_addresses, ip_options,
+    ip_field, ip_addresses, ip_options, ip_marks, ip_marks,
     tcp_number, tcp_number, tcp_number, tcp_flags, tcp_flags, tcp_window, tcp_urgent, tcp_options,
     tcp_options, ports, payload, other_protocol,
 )  # fmt: skip

@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import struct
+import sys
 
 import pytest
 
@@ -20,6 +21,16 @@ def sockets(world):
     client = world.fresh(DGRAM)
     client.bind((world.client_host, 0))
     return client, world.bound(DGRAM)
+
+
+def test_any_size_may_be_asked_for(stack_world):
+    server = stack_world.bound(DGRAM)
+    stack_world.fresh(DGRAM).sendto(b"one", server.getsockname())
+    assert server.recv(sys.maxsize) == b"one"
+    server.setblocking(False)
+    for flags in (0, socket.MSG_ERRQUEUE):
+        with pytest.raises(BlockingIOError):
+            server.recvmsg(sys.maxsize, 100, flags)
 
 
 def test_datagrams_keep_their_edges_and_name_their_sender(sockets):
