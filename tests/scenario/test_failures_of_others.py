@@ -139,7 +139,7 @@ def test_two_writes_for_one_response_wait_for_no_delayed_ack_of_ours(requests):
 
 @pytest.mark.parametrize("lost", [(1,), (1, 3), (1, 2, 5), (4, 6)])
 def test_nothing_is_outstanding_when_all_is_acknowledged(lost):
-    """RFC 6675 section 2: SACKed, lost and retransmitted bytes are counted in and out again."""
+    """RFC 6675 section 2: what is SACKed, lost or sent again is counted in and out."""
     peer = connected(options=FULL)
     for _ in range(4):
         peer.send(8000)
@@ -154,7 +154,7 @@ def test_nothing_is_outstanding_when_all_is_acknowledged(lost):
     peer.inject("A", ack=end)
     peer.advance(SECOND)
     tcb = peer.tcb
-    assert (tcb.sacked_bytes, tcb.lost_bytes, tcb.retransmitted_bytes) == (0, 0, 0)
+    assert (tcb.packets_out, tcb.sacked_out, tcb.lost_out, tcb.retrans_out) == (0, 0, 0, 0)
     assert not tcb.busy
     assert tcb.ring_memory == 0
     peer.drop()
