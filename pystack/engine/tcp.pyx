@@ -38,6 +38,7 @@ from pystack.core.tcp.calls cimport (
 )
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED,
+    STATE_FIN_WAIT_2,
     STATE_LISTEN,
     STATE_SYN_RECEIVED,
     STATE_SYN_SENT,
@@ -245,6 +246,9 @@ cdef class TcpHandle(Handle):
                 tcb = self.tcb()
                 received = tcb.receive_ring.length
                 sent = tcb.send_ring.length
+                if tcb.fin_queued and tcb.state not in (
+                        STATE_CLOSED, STATE_FIN_WAIT_2, STATE_TIME_WAIT):
+                    sent += 1       # a FIN counts, as in Linux
                 unsent = sent - min(sent, <int64_t>(tcb.snd_nxt - tcb.snd_una))
                 self.leave()
         check(code)

@@ -197,11 +197,23 @@ def test_shutdown_gives_up_an_attempt_to_connect():
     peer.expect("R", seq=1)
 
 
-@pytest.mark.parametrize("state", ["CLOSED", "LISTEN", "TIME-WAIT"])
-def test_only_connections_are_shut_down(state):
+@pytest.mark.parametrize("state", ["CLOSED", "TIME-WAIT"])
+def test_what_is_not_connected_is_not_shut_down(state):
     peer = in_state(state)
-    socket = peer.socket or peer.listener or peer.host.tcp()
+    socket = peer.socket or peer.host.tcp()
     assert failure(socket.shutdown, SHUT_WR) == errno.ENOTCONN
+
+
+def test_a_listener_that_is_shut_down_listens_no_more():
+    """As Linux does it; to shut down writing changes nothing for a listener."""
+    peer = in_state("LISTEN")
+    peer.listener.shutdown(SHUT_WR)
+    peer.inject("S")
+    peer.expect("SA")
+    peer.listener.shutdown(SHUT_RD)
+    peer.expect("RA")
+    peer.inject("S")
+    peer.expect("RA")
 
 
 def test_close_in_syn_received_waits_for_the_handshake():

@@ -1,6 +1,8 @@
-"""The corpus: all *.pkt below this folder, and what the first line of each claims.
+"""The corpus: all *.pkt below this folder, and what the first two lines of each say.
 
+    // What it tests, with the clause of the RFC.
     // kernel: same
+or
     // kernel: differs: why this machine's kernel does something else
 
 `// dialect: nplab` in a line of its own says that it is not of the google dialect.
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CLAIM = re.compile(r"// kernel: (same|differs: \S.*)")
+CLAIM = re.compile(r"^// kernel: (same|differs: \S.*)$", re.MULTILINE)
 VERSION = re.compile(r"^--ip_version=(\S+)", re.MULTILINE)
 VERSIONS = {"ipv4": ["v4"], "ipv6": ["v6"], "ipv4-mapped-ipv6": ["mapped"]}
 
@@ -23,7 +25,7 @@ class CorpusScript:
     """A script of the corpus."""
 
     path: Path
-    claim: str  # "same", "differs: why", or "" if the first line says neither
+    claim: str  # "same", "differs: why", or "" if neither is said
     versions: tuple[str, ...]  # that it is to be run in
 
     @property
@@ -33,7 +35,7 @@ class CorpusScript:
 
 def read(path: Path) -> CorpusScript:
     text = path.read_text()
-    claim = CLAIM.fullmatch(text.partition("\n")[0])
+    claim = CLAIM.search("\n".join(text.split("\n")[:2]))
     version = VERSION.search(text)
     return CorpusScript(
         path,

@@ -22,4 +22,4 @@ def test_script_passes(script: CorpusScript, version: str) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=[one.name for one in SCRIPTS])
 def test_script_claims_what_the_kernel_does(script: CorpusScript) -> None:
-    assert script.claim, "the first line must be `// kernel: same` or `// kernel: differs: why`"
+    assert script.claim, "line 1 or 2 must be `// kernel: same` or `// kernel: differs: why`"

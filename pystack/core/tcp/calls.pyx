@@ -300,8 +300,13 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
     """Half-close. 0, -EINVAL or -ENOTCONN."""
     if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
         return -EINVAL
-    if tcb.state in (STATE_CLOSED, STATE_LISTEN, STATE_TIME_WAIT):
+    if tcb.state in (STATE_CLOSED, STATE_TIME_WAIT):
         return -ENOTCONN
+    if tcb.state == STATE_LISTEN:       # as Linux: there is no direction but that of accept
+        if how != SHUT_WR:
+            listen_close(tcp, tcb)
+            tcb_finish(tcp, tcb, 0)
+        return 0
     if tcb.state == STATE_SYN_SENT:     # as Linux: the attempt is given up
         tcb_finish(tcp, tcb, ECONNRESET)
         return 0

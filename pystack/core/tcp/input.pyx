@@ -265,6 +265,10 @@ cdef void segment_arrives(
     if tcb.state == STATE_CLOSED:
         return
     if crossing:
+        # The SYN came before, so an ACK is due (first step), which tells the peer, too, that its
+        # SYN-ACK need not come again.
+        tcb.ack_now = True
+        tcb_output_later(tcp, tcb)
         seg.seq += 1
         seg.flags &= ~TCP_SYN
     trim(tcp, tcb, &seg)
