@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Generator
 
 from pystack.script.nodes import Call
 from pystack.script.values import integer
@@ -29,11 +30,12 @@ def connect(world: World, call: Call) -> Steps:
         world.tracker.disconnected(fd)
         return 0
     world.tracker.connecting(fd)
-    code = one.sock.connect_ex(world.address(call.arguments[1], world.remote()))
+    address = world.address(call.arguments[1], world.remote())
+    code = one.sock.connect_ex(address)
     learn_port(world, fd, one)
     if code == errno.EINPROGRESS and world.target.emulated and not one.nonblocking:
-        yield from finish_connect(world, one)
-        code = 0
+        yield from handshake_over(world, one)
+        code = one.sock.connect_ex(address)  # how it has ended
     if code:
         raise error(code)
     one.connected = True
@@ -63,13 +65,18 @@ def learn_port(world: World, fd: int, one: Descriptor) -> None:
 
 
 def finish_connect(world: World, one: Descriptor) -> Steps:
-    """Wait for the end of a handshake that has begun."""
+    """Wait for the end of a handshake that data has begun."""
+    yield from handshake_over(world, one)
+    code = one.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise error(code)
+    return 0
+
+
+def handshake_over(world: World, one: Descriptor) -> Generator[int | None, None, None]:
+    """Wait for that; EINPROGRESS after SO_SNDTIMEO."""
     until = world.target.now() + one.send_timeout if one.send_timeout else None
     while not world.target.ready(one.sock) & (POLLOUT | POLLERR | POLLHUP):
         if until is not None and world.target.now() >= until:
             raise error(errno.EINPROGRESS)
         yield until
-    code = one.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise error(code)
-    return 0

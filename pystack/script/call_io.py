@@ -22,6 +22,7 @@ MSG_DONTWAIT, MSG_WAITALL, MSG_PEEK, MSG_ERRQUEUE, MSG_FASTOPEN = (
     0x40, 0x100, 2, 0x2000, 0x20000000,
 )  # fmt: skip
 LARGEST_WRITE = 1 << 28  # bytes
+POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
 CONTROL_ROOM = 512  # bytes for control messages
 # Flags that a script does not mean when it says msg_flags=0.
 INVISIBLE = 0x40000000  # MSG_CMSG_CLOEXEC
@@ -43,9 +44,26 @@ def receive(world: World, one: Descriptor, size: int, flags: int) -> Steps:
         more = all_of_it and world.target.emulated and not one.nonblocking
         if not (more and count and done < size and may_block):
             break
+        if not (yield from becomes(world, one, POLLIN, one.receive_timeout)):
+            break
     if not flags & MSG_PEEK:
         one.consumed += done
     return done
+
+
+def becomes(
+    world: World, one: Descriptor, event: int, timeout: int
+) -> Generator[int | None, None, bool]:
+    """Wait within a call that has done a part of its work.
+
+    False: the time is over, or there is an error, which the next call will tell.
+    """
+    until = world.target.now() + timeout if timeout else None
+    while not world.target.ready(one.sock) & (event | POLLERR | POLLHUP):
+        if until is not None and world.target.now() >= until:
+            return False
+        yield until
+    return not world.target.ready(one.sock) & POLLERR
 
 
 def read(world: World, call: Call) -> Steps:
@@ -149,6 +167,8 @@ def transmit(
         if done >= size or not count or not world.target.emulated:
             return done
         if one.nonblocking or not may_block:
+            return done
+        if not (yield from becomes(world, one, POLLOUT, one.send_timeout)):
             return done
 
 

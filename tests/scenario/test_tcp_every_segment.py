@@ -96,7 +96,7 @@ TABLE = [
     ("a SYN beyond the window", "S", "edge+1", None, 0, "RA SA>SR SA>SR A A A A A A A A SA>SR"),
     ("a SYN-ACK", "SA", "next", "nxt", 0, "R R A+>ES R>LI A A A A A A A A"),
     # RFC 9293 figure 8: the simultaneous open's SYN-ACK repeats the SYN
-    ("a SYN-ACK once more", "SA", "next-1", "nxt", 0, "R R A+>ES A .>ES A A A A A A A"),
+    ("a SYN-ACK once more", "SA", "next-1", "nxt", 0, "R R A+>ES A A>ES A A A A A A A"),
     ("a SYN-ACK of nothing", "SA", "next", "una", 0, "R R R R>LI A A A A A A A A"),
     ("a SYN-ACK of the future", "SA", "next", "nxt+1", 0, "R R R R>LI A A A A A A A A"),
     # Linux: nothing that a handshake begins with (RFC 9293 would keep the FIN for later)

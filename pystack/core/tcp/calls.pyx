@@ -172,7 +172,7 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
     if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
         return -EALREADY
     if tcb.state != STATE_CLOSED:
-        return -EINVAL if tcb.state == STATE_LISTEN else -EISCONN
+        return -EISCONN
     if tcb.smss:
         return -EISCONN         # as Linux: once was; only an open that failed may be repeated
     if not family_fits(tcb, address):

@@ -95,7 +95,8 @@ cdef void cookie_send(
     cdef TcpSegment answer
     cdef TcpOptions offer
     cdef int64_t period = tcp.context.now // PERIOD
-    cdef uint32_t mss = options.mss if options.present & TCP_OPT_MSS else MSS_CLASSES[0]
+    cdef bint told = options.present & TCP_OPT_MSS and options.mss
+    cdef uint32_t mss = options.mss if told else MSS_CLASSES[0]
     cdef uint32_t own_mss
     cdef bint ecn = ecn_is_agreed(tcp, seg)
     memset(&endpoint, 0, sizeof(endpoint))

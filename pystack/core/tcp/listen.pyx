@@ -41,7 +41,7 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
     """
     cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
     tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
-    if options.present & TCP_OPT_MSS:
+    if options.present & TCP_OPT_MSS and options.mss:       # as Linux: 0 is none
         tcb.peer_mss = max(<uint32_t>options.mss, <uint32_t>LEAST_PEER_MSS)
     tcb.timestamps_ok = tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
     tcb.sack_ok = tcb.sack_ok and options.present & TCP_OPT_SACK_PERMITTED != 0
