@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pystack.socket import Socket
     from pystack.stack import Connection, Stack
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
+    from pystack.tcpinfo import TcpInfo
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "Socket",
     "Stack",
     "TcpConfig",
+    "TcpInfo",
     "TunDevice",
     "UnsupportedSysctls",
     "__version__",
@@ -43,6 +45,7 @@ _MODULES = {
     "Socket": "pystack.socket",
     "Stack": "pystack.stack",
     "TcpConfig": "pystack.tcpconfig",
+    "TcpInfo": "pystack.tcpinfo",
     "TunDevice": "pystack.device.tun",
     "UnsupportedSysctls": "pystack.tcpconfig",
     "extended_error": "pystack.errorqueue",

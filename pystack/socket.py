@@ -18,6 +18,7 @@ from pystack import errorqueue, multicast, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
+from pystack.tcpinfo import TcpInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -368,6 +369,10 @@ class Socket(socket.socket):
         """
         return self._stream().queues()
 
+    def tcp_info(self) -> TcpInfo:
+        """What the connection is doing; getsockopt with TCP_INFO gives the same as bytes."""
+        return TcpInfo.from_bytes(self._stream().info())
+
     def poll(self) -> int:
         """What poll() would report of a kernel's socket: POLLIN, POLLOUT and so on."""
         return sockopt.poll_events(self._handle.poll())
@@ -413,6 +418,8 @@ class Socket(socket.socket):
     def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
         """An int, or with buflen up to so many bytes."""
         linux = self._option(level, option)
+        if linux == sockopt.TCP_INFO:
+            return self._stream().info()[:buflen]
         if linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):
             value = sockopt.INT.unpack(self._handle.multicast_source()[12:])[0]
         elif linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):

@@ -50,6 +50,7 @@ LINUX = {
         "TCP_KEEPCNT": 6,
         "TCP_SYNCNT": 7,
         "TCP_QUICKACK": 12,
+        "TCP_INFO": 11,
         "TCP_CONGESTION": 13,
         "TCP_USER_TIMEOUT": 18,
     },
@@ -123,7 +124,7 @@ NUMBERS = {
 SO_LINGER = (1, 13)
 SO_ERROR = (1, 4)
 SO_MAX_PACING_RATE = (1, 47)
-TCP_CONGESTION = (6, 13)
+TCP_INFO, TCP_CONGESTION = (6, 11), (6, 13)
 ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger
 INT = struct.Struct("i")

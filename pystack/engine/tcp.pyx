@@ -9,6 +9,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.errno cimport (
@@ -36,6 +37,7 @@ from pystack.core.tcp.calls cimport (
     tcp_send,
     tcp_shutdown,
 )
+from pystack.core.tcp.info cimport TcpInfo, tcp_info
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED,
     STATE_FIN_WAIT_2,
@@ -235,6 +237,18 @@ cdef class TcpHandle(Handle):
         check(code)
         self.connecting = False
 
+    def info(self):
+        """Linux's struct tcp_info."""
+        cdef TcpInfo info
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                tcp_info(&self.engine.core.tcp, self.tcb(), &info)
+                self.leave()
+        check(code)
+        return PyBytes_FromStringAndSize(<const char*>&info, sizeof(TcpInfo))
+
     def queues(self):
         """Bytes: received and not read; not acknowledged; not sent for the first time."""
         cdef Tcb* tcb
@@ -342,7 +356,7 @@ cdef class TcpHandle(Handle):
             return count
         while True:
             count = tcp_send(&self.engine.core.tcp, self.tcb(), data + done, length - done,
-                             flags & MSG_MORE, flags & MSG_OOB)
+                             flags & MSG_MORE != 0, flags & MSG_OOB != 0)
             if count >= 0:
                 done += count
                 if done == length or not everything:

@@ -23,6 +23,9 @@ START = 1_000_000_000_000  # ns: the stack has been there for a while when a scr
 SEED = 1
 STUCK = 10_000  # turns without time passing
 
+# What scripts expect: Linux, which reduces for a mark as it does for a loss.
+PROFILE = TcpConfig(abe=False)
+
 
 class VirtualTarget(Target):
     """A stack with one address, turned by hand."""
@@ -32,7 +35,7 @@ class VirtualTarget(Target):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.config = TcpConfig()
+        self.config = PROFILE
         self.environment = Environment()
         self._stack: Stack | None = None
         self._now = START
@@ -76,7 +79,7 @@ class VirtualTarget(Target):
     def config_of(self, environment: Environment) -> TcpConfig:
         """Settings and route attributes as a TcpConfig."""
         try:
-            config = TcpConfig.from_sysctls(environment.sysctls)
+            config = TcpConfig.from_sysctls(environment.sysctls, PROFILE)
         except UnsupportedSysctls as problem:
             raise Unsupported(f"the setting {problem}") from None
         except ValueError as problem:

@@ -488,7 +488,15 @@ def test_redirects_have_no_effect(host, family):
 
 
 UNKNOWN = [(IPV4, 1, 0), (IPV4, 13, 0), (IPV4, 40, 0), (IPV4, 3, 16)]
-UNKNOWN += [(IPV6, 100, 0), (IPV6, 200, 0), (IPV6, 1, 7)]
+UNKNOWN += [(IPV6, 200, 0)]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(1, 7), (5, 0), (100, 3), (127, 255)])
+def test_an_unknown_icmpv6_error_is_told_to_whom_it_concerns(host, kind, code):
+    """RFC 4443 section 2.4 (a): it MUST be passed to who sent the packet."""
+    got = host.receive(error(IPV6, kind, code))
+    assert (got.type, got.code, got.error) == (kind, code, errno.EPROTO)
+    assert got.transport == b"12345678" * 3
 
 
 @pytest.mark.parametrize(("family", "kind", "code"), UNKNOWN)

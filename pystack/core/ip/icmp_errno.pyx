@@ -63,6 +63,8 @@ cdef int icmp6_errno(uint8_t kind, uint8_t code) noexcept nogil:
         return EPROTO
     if code == 0:                   # no route
         return ENETUNREACH
+    if code > 6:                    # RFC 4443 section 3.1 knows no such code
+        return EPROTO
     if code == 2 or code == 3:      # beyond scope, address
         return EHOSTUNREACH
     if code == 4:                   # port

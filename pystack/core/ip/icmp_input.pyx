@@ -12,7 +12,8 @@ from pystack.core.ip.icmp_errno cimport icmp4_errno, icmp6_errno
 from pystack.core.ip.icmp_extension cimport icmp_extension_find
 from pystack.core.ip.layer cimport (
     ICMP_ERROR_PARAMETER, ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED,
-    ICMP_ERROR_TOO_BIG, ICMP_ERROR_UNREACHABLE, IP_ECHO_REPLY, IP_TAKEN, IP_TRANSPORT_ERROR,
+    ICMP_ERROR_TOO_BIG, ICMP_ERROR_UNKNOWN, ICMP_ERROR_UNREACHABLE,
+    IP_ECHO_REPLY, IP_TAKEN, IP_TRANSPORT_ERROR,
     IcmpError, IpLayer, IpSend, IpVerdict, IpView, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP,
     PROTOCOL_UDP
 )
@@ -250,7 +251,7 @@ cdef IpVerdict unreachable6(IpLayer* ip, const IpView* view, IcmpError* error) n
     cdef uint8_t code = view.payload[1]
     cdef uint8_t kind = ICMP_ERROR_UNREACHABLE
     if code > UNREACHABLE6_CODE_MAX:
-        return drop(ip, view, Counter.ICMP_DROP_UNKNOWN_TYPE)
+        kind = ICMP_ERROR_UNKNOWN
     if code == ICMP6_PORT_UNREACHABLE:
         kind = ICMP_ERROR_PORT_UNREACHABLE
     return error_deliver(ip, view, error, kind, icmp6_errno(ICMP6_UNREACHABLE, code))
@@ -311,6 +312,9 @@ cdef IpVerdict icmp6_input(IpLayer* ip, IpView* view, IcmpError* error) noexcept
         return drop(ip, view, Counter.IP_IGNORED_MULTICAST_CONTROL)
     if kind == ICMP6_REDIRECT:
         return drop(ip, view, Counter.ICMP_IGNORED_REDIRECT)
+    # RFC 4443 section 2.4 (a): who sent the packet in question is told of an unknown error too.
+    if kind < ICMP6_ECHO:
+        return error_deliver(ip, view, error, ICMP_ERROR_UNKNOWN, icmp6_errno(kind, code))
     return drop(ip, view, Counter.ICMP_DROP_UNKNOWN_TYPE)
 
 

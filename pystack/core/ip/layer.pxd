@@ -43,6 +43,7 @@ cdef enum IcmpErrorKind:
     ICMP_ERROR_TOO_BIG = 3          # mtu says how much fits
     ICMP_ERROR_TIME_EXCEEDED = 4
     ICMP_ERROR_PARAMETER = 5
+    ICMP_ERROR_UNKNOWN = 6          # ICMPv6, of a type or code that is not known: soft
 
 # An ICMP error about a packet that claims to be from us; the transport checks that it really sent
 # it.

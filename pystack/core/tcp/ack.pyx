@@ -12,6 +12,7 @@ from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_consume
 from pystack.core.tcp.arrival cimport arrival_acked, arrival_sacked
 from pystack.core.tcp.challenge cimport challenge_ack
+from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_stop
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_sample
 from pystack.core.tcp.ecn cimport ecn_is_echoed
@@ -108,6 +109,7 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept
     news.flags |= NEWS_ADVANCED
     ring_consume(&tcb.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
     tcb.snd_una = ack
+    tcb.totals.bytes_acked += acked
     if ack - tcb.iss > MAX_WINDOW:
         tcb.far_from_iss = True
     # It stays within reach of comparison, however long no small segment is sent.
@@ -256,6 +258,7 @@ cdef bint ack_input(
         nothing_outstanding_acked(tcp, tcb, seg.ack, &news)
     probing_input(tcb)
     if tcb.snd_una == tcb.snd_nxt:
+        chrono_stop(tcp, tcb, CHRONO_BUSY)
         if tcb.busy != NULL or tcb.send_ring.length == 0:
             tcb_idle(tcb)
         if tcb.send_ring.length or tcb.fin_queued:

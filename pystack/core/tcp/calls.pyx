@@ -21,6 +21,7 @@ from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve,
 )
 from pystack.core.tcp.ack cimport send_buffer_has_room
+from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
@@ -235,6 +236,7 @@ cdef int64_t tcp_send(
         return -EAGAIN if tcb.send_ring.length else -ENOMEM
     ring_put(&tcb.send_ring, tcb.send_ring.length, data, room)
     ring_extend(&tcb.send_ring, room)
+    chrono_start(tcp, tcb, CHRONO_BUSY)
     tcb.write_blocked = room < length
     tcb.more = more
     if urgent and room == length:

@@ -9,7 +9,8 @@ from pystack.core.endpoint cimport READY_ERROR
 from pystack.core.error_queue cimport ErrorReport, error_queue_add
 from pystack.core.ip.error_report cimport error_report_of
 from pystack.core.ip.layer cimport (
-    ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_TOO_BIG, IcmpError,
+    ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_TOO_BIG, ICMP_ERROR_UNKNOWN,
+    IcmpError,
 )
 from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
 from pystack.core.tcp.layer cimport (
@@ -63,7 +64,7 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     if error.kind == ICMP_ERROR_TOO_BIG:
         too_big(tcp, tcb, error)
     elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and (
-            error.kind != ICMP_ERROR_TIME_EXCEEDED):
+            error.kind not in (ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_UNKNOWN)):
         # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC
         # 5927 section 5.2.
         if error.kind == ICMP_ERROR_PORT_UNREACHABLE:

@@ -56,6 +56,15 @@ cdef bint checksum_is_good(const IpView* view) noexcept nogil:
         view.payload, view.length)) == 0
 
 
+cdef inline void count_in(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    cdef uint32_t segments = 1
+    if seg.gso_size:
+        segments = (seg.length + seg.gso_size - 1) // seg.gso_size
+    tcb.totals.segments_in += max(segments, <uint32_t>1)
+    if seg.length:
+        tcb.totals.data_segments_in += segments
+
+
 cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
     """One segment or train to one of our addresses. Takes view.packet."""
     cdef TcpSegment seg
@@ -71,6 +80,8 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
     seg.ecn = view.tos & ECN_MASK
     tcb = connection_find(
         tcp, &view.destination, seg.destination_port, &view.source, seg.source_port)
+    if tcb != NULL:
+        count_in(tcb, &seg)
     if tcb == NULL:
         if not unknown_input(tcp, view, &seg):
             return

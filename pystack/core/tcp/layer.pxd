@@ -283,6 +283,19 @@ ctypedef struct TcpBusy:
     uint32_t recent[4]
     uint8_t recent_count
 
+# For TCP_INFO. Segments of trains are counted one by one.
+ctypedef struct TcpTotals:
+    uint64_t bytes_acked        # with SYN and FIN, as Linux
+    uint64_t bytes_received
+    uint64_t bytes_sent         # with those sent again
+    uint64_t bytes_retransmitted
+    uint32_t segments_out
+    uint32_t segments_in
+    uint32_t data_segments_out
+    uint32_t data_segments_in
+    uint32_t out_of_order       # that arrived so
+    uint16_t timeouts
+
 cdef struct TcbList:
     Tcb* first
     Tcb* last
@@ -377,6 +390,11 @@ cdef struct Tcb:
     int64_t first_unacked_at
     int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)
     int64_t last_challenge_at
+
+    TcpTotals totals
+    int64_t chrono_time[3]      # ns, by Chrono; written by chrono.pyx
+    int64_t chrono_since
+    uint8_t chrono              # Chrono
 
     TcpSettings settings
     uint8_t state               # TcpState; written by tcb_set_state only

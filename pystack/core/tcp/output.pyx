@@ -15,6 +15,7 @@ from pystack.core.memory.packet cimport (
     CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
 )
 from pystack.core.memory.ring cimport ring_spans
+from pystack.core.tcp.chrono cimport CHRONO_ROOM, CHRONO_WINDOW, chrono_start, chrono_stop
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
@@ -167,6 +168,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     seg.window = advertised_window(tcb)
     if tcb.ecn:
         ecn_output(tcb, &seg, False)
+    tcb.totals.segments_out += 1
     segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
 
 
@@ -221,6 +223,7 @@ cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         options.present |= TCP_OPT_SACK_PERMITTED
     if tcb.timestamps_ok:
         add_timestamp(tcp, tcb, &options)
+    tcb.totals.segments_out += 1
     segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
     if answer:
         tcb.last_ack_sent = tcb.rcv_nxt
@@ -248,6 +251,13 @@ cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* se
         reset.flags = TCP_RST | TCP_ACK
     count(tcp.context, Counter.TCP_RESETS_OUT)
     segment_send(tcp, &endpoint, &reset, &options, NULL, NULL)
+
+
+cdef inline void count_out(Tcb* tcb, uint32_t length, uint32_t mss) noexcept nogil:
+    cdef uint32_t segments = (length + mss - 1) // mss
+    tcb.totals.segments_out += max(segments, <uint32_t>1)
+    tcb.totals.data_segments_out += segments
+    tcb.totals.bytes_sent += length
 
 
 cdef int send_data(
@@ -279,6 +289,7 @@ cdef int send_data(
     if tcb.urgent_out and seq_lt(seq, tcb.snd_up) and tcb.snd_up - seq <= 0xFFFF:
         seg.flags |= TCP_URG
         seg.urgent = <uint16_t>(tcb.snd_up - seq)
+    count_out(tcb, length, mss)
     if tcb.ecn:
         ecn_output(tcb, &seg, length != 0 and seq == tcb.snd_nxt)
     count_many(tcp.context, Counter.TCP_BYTES_OUT, length)
@@ -291,7 +302,9 @@ cdef int send_data(
 
 cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
     cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
-    send_data(tcp, tcb, sent.seq, sent.end - sent.seq - (1 if fin else 0), fin, mss)
+    cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
+    tcb.totals.bytes_retransmitted += length
+    send_data(tcp, tcb, sent.seq, length, fin, mss)
 
 
 cdef bint small_segment_may_go(const Tcb* tcb) noexcept nogil:
@@ -424,6 +437,18 @@ cdef uint32_t train_limit(const TcpLayer* tcp, uint32_t mss) noexcept nogil:
     return whole_segments(limit - 60 - TCP_MAX_HEADER_LENGTH, mss)
 
 
+cdef void note_limits(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Why there is not more to be sent, for TCP_INFO."""
+    if unsent(tcb) and usable_window(tcb) < min(unsent(tcb), tcb.smss):
+        chrono_start(tcp, tcb, CHRONO_WINDOW)
+        return
+    chrono_stop(tcp, tcb, CHRONO_WINDOW)
+    if tcb.write_blocked and unsent(tcb) == 0:
+        chrono_start(tcp, tcb, CHRONO_ROOM)
+    else:
+        chrono_stop(tcp, tcb, CHRONO_ROOM)
+
+
 cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     cdef TcpOptions options
     cdef Sent* lost
@@ -454,6 +479,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
         else:
             more = send_new(tcp, tcb, mss, train, forced)
             forced = False
+    note_limits(tcp, tcb)
     if tcb.snd_nxt != before or unsent(tcb):
         congestion_sent(
             tcp, tcb, tcb.snd_nxt != before, sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd)

@@ -86,6 +86,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     if not tcb.shut_read:
         ring_put(&tcb.receive_ring, offset, seg.payload, seg.length)
     remember_recent(busy, seg.seq)
+    tcb.totals.out_of_order += 1
     count(tcp.context, Counter.TCP_OUT_OF_ORDER_IN)
     return False
 
@@ -100,6 +101,7 @@ cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         if not tcb.shut_read:
             ring_extend(&tcb.receive_ring, interval.end - tcb.rcv_nxt)
         count_many(tcp.context, Counter.TCP_BYTES_IN, interval.end - tcb.rcv_nxt)
+        tcb.totals.bytes_received += interval.end - tcb.rcv_nxt
         tcb.rcv_nxt = interval.end
     interval_remove_below(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if tcb.busy.out_of_order.count == 0:
@@ -140,6 +142,7 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
         ring_put(&tcb.receive_ring, tcb.receive_ring.length, seg.payload, seg.length)
         ring_extend(&tcb.receive_ring, seg.length)
     tcb.rcv_nxt += seg.length
+    tcb.totals.bytes_received += seg.length
     tcb.unacked_bytes += seg.length
     tcb.last_text_at = tcp.context.now
     if full > tcb.ack_segment:

@@ -65,6 +65,7 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         time_out(tcp, tcb)
         return
     count(tcp.context, Counter.TCP_TIMEOUTS)
+    tcb.totals.timeouts += 1
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
     rtt_back_off(&tcb.rtt)
@@ -88,6 +89,7 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         time_out(tcp, tcb)
         return
     count(tcp.context, Counter.TCP_TIMEOUTS)
+    tcb.totals.timeouts += 1
     recovery_timeout(tcp, tcb)
     tcb.retransmits += 1
     if backs_off(tcp, tcb):

@@ -13,6 +13,7 @@ from pystack.core.ip.error_report cimport error_report_of
 from pystack.core.ip.layer cimport (
     ICMP_ERROR_TIME_EXCEEDED,
     ICMP_ERROR_TOO_BIG,
+    ICMP_ERROR_UNKNOWN,
     PROTOCOL_UDP,
     IcmpError,
     IpSend,
@@ -52,7 +53,7 @@ cdef bint error_is_reported(const Datagram* socket, const IcmpError* error) noex
     if socket.endpoint.report_errors:
         return True
     # An unconnected socket could not tell which of its peers is meant.
-    return socket.connected and error.kind != ICMP_ERROR_TIME_EXCEEDED
+    return socket.connected and error.kind not in (ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_UNKNOWN)
 
 
 cdef inline uint32_t queue_room(const Datagram* socket) noexcept nogil:

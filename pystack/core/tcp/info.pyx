@@ -1,0 +1,139 @@
+# TCP_INFO: what a connection is doing, as Linux tells it.
+# Called by: stack's callers (engine).
+# RFCs: none; tcp(7), Linux's include/uapi/linux/tcp.h.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+from pystack.core.ip.path_mtu cimport ip_path_mtu
+from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, chrono_time
+from pystack.core.tcp.layer cimport (
+    ECN_OK, ECN_SEEN, STATE_CLOSE_WAIT, STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED,
+    STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED,
+    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
+)
+from pystack.core.tcp.output cimport announced_mss
+from pystack.core.tcp.pacing cimport pacing_rate
+from pystack.core.tcp.rtt cimport rtt_min, rtt_timeout
+from pystack.core.tcp.tcb cimport tcb_flight, tcb_is_synchronized
+
+cdef enum:
+    OPTION_TIMESTAMPS = 1
+    OPTION_SACK = 2
+    OPTION_WSCALE = 4
+    OPTION_ECN = 8
+    OPTION_ECN_SEEN = 16
+    UNLIMITED = 0x7FFFFFFF      # ssthresh before the first loss
+    NO_SAMPLE = 0xFFFFFFFF      # min_rtt before the first
+
+cdef int64_t MICROSECOND = 1_000
+cdef int64_t MILLISECOND = 1_000_000
+
+cdef uint8_t[11] LINUX_STATE
+LINUX_STATE[<int>STATE_ESTABLISHED] = 1
+LINUX_STATE[<int>STATE_SYN_SENT] = 2
+LINUX_STATE[<int>STATE_SYN_RECEIVED] = 3
+LINUX_STATE[<int>STATE_FIN_WAIT_1] = 4
+LINUX_STATE[<int>STATE_FIN_WAIT_2] = 5
+LINUX_STATE[<int>STATE_TIME_WAIT] = 6
+LINUX_STATE[<int>STATE_CLOSED] = 7
+LINUX_STATE[<int>STATE_CLOSE_WAIT] = 8
+LINUX_STATE[<int>STATE_LAST_ACK] = 9
+LINUX_STATE[<int>STATE_LISTEN] = 10
+LINUX_STATE[<int>STATE_CLOSING] = 11
+
+
+cdef inline uint32_t since(const TcpLayer* tcp, int64_t then) noexcept nogil:
+    """Milliseconds."""
+    return <uint32_t>((tcp.context.now - then) // MILLISECOND)
+
+
+cdef inline uint32_t segments(uint32_t size, const Tcb* tcb) noexcept nogil:
+    return size // max(tcb.smss, <uint32_t>1)
+
+
+cdef uint8_t options_of(const Tcb* tcb) noexcept nogil:
+    cdef uint8_t options = 0
+    if tcb.timestamps_ok:
+        options |= OPTION_TIMESTAMPS
+    if tcb.sack_ok:
+        options |= OPTION_SACK
+    if tcb.rcv_scale_offered:
+        options |= OPTION_WSCALE
+    if tcb.ecn & ECN_OK:
+        options |= OPTION_ECN
+    if tcb.ecn & ECN_SEEN:
+        options |= OPTION_ECN_SEEN
+    return options
+
+
+cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
+    info.rto = <uint32_t>(rtt_timeout(&tcb.rtt, &tcp.config) // MICROSECOND)
+    info.rtt = <uint32_t>(tcb.rtt.srtt // MICROSECOND)
+    info.rttvar = tcb.rtt.mdev // 4
+    info.min_rtt = <uint32_t>(rtt_min(&tcb.rtt) // MICROSECOND) if tcb.rtt.min_us[0] else NO_SAMPLE
+    info.snd_mss = tcb.smss
+    info.unacked = tcb.packets_out
+    info.sacked = tcb.sacked_out
+    info.lost = tcb.lost_out
+    info.retrans = tcb.retrans_out
+    info.snd_cwnd = segments(tcb.congestion.cwnd, tcb)
+    info.snd_ssthresh = UNLIMITED
+    if tcb.congestion.ssthresh < 1 << 30:
+        info.snd_ssthresh = segments(tcb.congestion.ssthresh, tcb)
+    info.reordering = tcb.reordering
+    info.reord_seen = tcb.reordering_seen
+    info.total_retrans = tcb.total_retransmitted
+    info.delivered = tcb.delivered
+    info.dsack_dups = tcb.duplicates_reported
+    info.pacing_rate = pacing_rate(tcp, tcb)
+    info.max_pacing_rate = tcb.settings.max_pacing_rate
+    info.notsent_bytes = tcb.send_ring.length - min(tcb.send_ring.length, tcb_flight(tcb))
+    info.snd_wnd = tcb.snd_wnd
+    info.busy_time = <uint64_t>(chrono_time(tcp, tcb, CHRONO_BUSY) // MICROSECOND)
+    info.rwnd_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_WINDOW) // MICROSECOND)
+    info.sndbuf_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_ROOM) // MICROSECOND)
+    info.busy_time += info.rwnd_limited + info.sndbuf_limited
+
+
+cdef void tell_receiving(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
+    info.ato = <uint32_t>(tcp.config.delayed_ack // MICROSECOND)
+    info.rcv_mss = tcb.ack_segment
+    info.advmss = announced_mss(tcp, tcb)
+    info.rcv_ssthresh = info.rcv_space = tcb.settings.receive_buffer
+    info.rcv_wnd = tcb.rcv_edge - tcb.rcv_nxt
+    info.rcv_ooopack = tcb.totals.out_of_order
+
+
+cdef void tell_totals(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
+    info.bytes_acked = tcb.totals.bytes_acked
+    info.bytes_received = tcb.totals.bytes_received
+    info.bytes_sent = tcb.totals.bytes_sent
+    info.bytes_retrans = tcb.totals.bytes_retransmitted
+    info.segs_out = tcb.totals.segments_out
+    info.segs_in = tcb.totals.segments_in
+    info.data_segs_out = tcb.totals.data_segments_out
+    info.data_segs_in = tcb.totals.data_segments_in
+    info.total_rto = tcb.totals.timeouts
+    info.last_data_sent = since(tcp, tcb.last_sent_at)
+    info.last_data_recv = since(tcp, tcb.last_text_at)
+    info.last_ack_recv = since(tcp, tcb.last_received_at)
+
+
+cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
+    memset(info, 0, sizeof(TcpInfo))
+    info.state = LINUX_STATE[tcb.state]
+    if tcb.state == STATE_LISTEN:
+        info.unacked = tcb.backlog.accept.count
+        info.sacked = tcb.backlog.limit
+        return
+    info.ca_state = tcb.ca_state
+    info.retransmits = tcb.retransmits
+    info.probes = tcb.retransmits if tcb.probing else tcb.keepalive_probes
+    info.backoff = tcb.rtt.backoff
+    if tcb_is_synchronized(tcb):
+        info.options = options_of(tcb)
+        info.scales = tcb.snd_scale | tcb.rcv_scale << 4
+        info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
+    tell_sending(tcp, tcb, info)
+    tell_receiving(tcp, tcb, info)
+    tell_totals(tcp, tcb, info)
