@@ -141,8 +141,9 @@ class TcpConfig:
     pacing_ca_ratio: int = number(120, 1, 1000, "tcp_pacing_ca_ratio")
 
     # Buffers. As in Linux half of each receive buffer is window, with window_share 1.
-    receive_buffer: Triple = sizes((4096, 131072, 33554432), "tcp_rmem")  # noqa: RUF009
-    """Least, at the beginning, and as far as auto-tuning goes."""
+    receive_buffer: Triple = sizes((4096, 2097152, 33554432), "tcp_rmem")  # noqa: RUF009
+    """Least, at the beginning, and as far as auto-tuning goes. Linux begins with 131072; here the
+    window does not grow by itself yet."""
     send_buffer: Triple = sizes((4096, 262144, 4194304), "tcp_wmem")  # noqa: RUF009
     receive_buffer_limit: int = number(4194304, 4096, 1 << 30, "net.core.rmem_max")
     """What SO_RCVBUF may ask for."""

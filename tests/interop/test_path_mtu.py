@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -72,6 +73,10 @@ def test_datagrams_are_cut_to_the_path(namespace, ends, family):
         client.connect((FAR_HOST[family], 7))
         client.send(DATA[:1400])
         wait_until(lambda: near.counters()["ip_path_mtu_lowered"])
+        # As Linux: who is connected hears once that a datagram was lost.
+        with pytest.raises(OSError) as caught:
+            client.send(DATA[:1400])
+        assert caught.value.errno == errno.EMSGSIZE
         client.send(DATA[:1400])
         assert client.recv(2000) == DATA[:1400]
     assert near.counters()["ip_fragments_out"] >= 2

@@ -54,6 +54,7 @@ def link_exists(namespace, name="pystack0"):
 
 
 PROGRAM = """
+import signal
 import sys
 from ipaddress import ip_network
 from pystack.device.tun import TunDevice
@@ -325,6 +326,7 @@ def test_closing_removes_everything(namespace):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_process_leaves_nothing_behind(namespace, number):
     text = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 device = TunDevice("pystack0")
 device.configure(networks)
 print("ready", flush=True)
