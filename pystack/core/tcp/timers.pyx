@@ -9,6 +9,7 @@ from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
+from pystack.core.tcp.acknowledge cimport acknowledge_timer
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
     STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE, Tcb, TcpLayer,
@@ -171,10 +172,7 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """
     cdef int64_t now = tcp.context.now
     if tcb.ack_at <= now:
-        tcb.ack_at = DEADLINE_NEVER
-        tcb.ack_now = True
-        count(tcp.context, Counter.TCP_DELAYED_ACKS)
-        tcb_output_later(tcp, tcb)
+        acknowledge_timer(tcp, tcb)
     if tcb.retransmit_at <= now:
         tcb.retransmit_at = DEADLINE_NEVER
         if tcb.probing:
