@@ -552,7 +552,8 @@ cdef void later_steps(
         urgent_step(tcb, seg)
     if seg.length:
         if seg.flags & TCP_FIN and seg.seq == tcb.rcv_nxt and tcb.state == STATE_ESTABLISHED:
-            acknowledge_set_quick(tcp, tcb, False)      # for the text as for the FIN: see fin_reached
+            # For the text as for the FIN: see fin_reached.
+            acknowledge_set_quick(tcp, tcb, False)
         text_step(tcp, tcb, view, seg)
     if seg.flags & TCP_FIN and tcb.state != STATE_CLOSED:
         fin_step(tcp, tcb, seg)
