@@ -101,7 +101,8 @@ class TcpConfig:
     pingpong_threshold: int = number(1, 1, 255, "tcp_pingpong_thresh")
     """So many answers to text make a connection interactive: no more quick ACKs."""
     cork: float = seconds(0.2, 0, 60)
-    """How long TCP_CORK, MSG_MORE or a silly window hold data back."""
+    """How long TCP_CORK, MSG_MORE or a silly window hold data back at least: it is a retransmission
+    timeout if that is longer."""
 
     # Loss recovery (RFC 8985, 5682, 6675).
     recovery: int = number(1, 0, 7, "tcp_recovery")

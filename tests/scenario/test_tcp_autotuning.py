@@ -7,6 +7,7 @@ from scenario.tcp_states import accepted
 
 SO_RCVBUF = (1, 8)
 SO_SNDBUF = (1, 7)
+NOTSENT_LOWAT = (6, 25)
 TUNED = {"receive_buffer": 65536, "receive_buffer_max": 1 << 24, "window_scale": 10}
 
 
@@ -69,7 +70,20 @@ def test_a_writer_waits_while_enough_is_unsent():
             break
         peer.collect()
     flight = peer.tcb.snd_nxt - peer.tcb.snd_una
-    assert 4000 <= sent - flight <= 5000
+    assert 4000 <= sent - flight < 4000 + 32_000  # a train more: half of the peer's window
     assert not peer.socket.poll() & 2
     peer.drain()
+    assert peer.socket.poll() & 2
+
+
+def test_the_low_water_mark_of_a_socket():
+    """tcp(7): TCP_NOTSENT_LOWAT; 0 is the stack's."""
+    peer = accepted(options={"mss": 1000})
+    assert peer.socket.get_option(*NOTSENT_LOWAT) == 0
+    peer.socket.send(bytes(20_000))
+    assert peer.socket.poll() & 2
+    peer.socket.set_option(*NOTSENT_LOWAT, 5000)
+    assert peer.socket.get_option(*NOTSENT_LOWAT) == 5000
+    assert not peer.socket.poll() & 2
+    peer.socket.set_option(*NOTSENT_LOWAT, 0)
     assert peer.socket.poll() & 2

@@ -31,6 +31,7 @@ from pystack.core.tcp.layer cimport (
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect
 from pystack.core.tcp.output cimport send_reset, send_syn
+from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.send_buffer cimport send_buffer_has_room, send_buffer_room
 from pystack.core.tcp.tcb cimport (
@@ -364,7 +365,7 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     if tcb.state == STATE_CLOSED:
         return events | READY_WRITE | READY_HANGUP | (
             READY_READ | READY_END if tcb.snd_nxt else 0)
-    if tcb.receive_ring.length >= tcb.settings.receive_low:
+    if text_is_ready(tcb):
         events |= READY_READ
     if tcb.fin_received or tcb.shut_read:
         events |= READY_READ | READY_END

@@ -43,7 +43,7 @@ ctypedef struct TcpConfig:
     # acknowledgments
     int64_t delayed_ack         # 40 ms, as Linux (RFC 9293 section 3.8.6.3: below 500 ms)
     int64_t delayed_ack_max     # 200 ms
-    # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back
+    # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back, if no RTO is longer
     int64_t cork
     uint32_t pingpong_threshold  # 1
     # loss recovery

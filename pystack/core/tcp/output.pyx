@@ -398,8 +398,8 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return
     tcb.probing = True
     tcb.first_unacked_at = tcp.context.now
-    tcb.retransmit_at = tcp.context.now + (
-        tcp.config.cork if usable_window(tcb) else rtt_timeout(&tcb.rtt, &tcp.config))
+    tcb.retransmit_at = tcp.context.now + max(
+        rtt_timeout(&tcb.rtt, &tcp.config), tcp.config.cork)
     tcb_rearm(tcp, tcb)
 
 
@@ -414,11 +414,11 @@ cdef uint32_t train_limit(const TcpLayer* tcp, uint32_t mss) noexcept nogil:
 
 cdef void note_limits(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Why there is not more to be sent, for TCP_INFO."""
-    if unsent(tcb) and usable_window(tcb) < min(unsent(tcb), tcb.smss):
+    if tcb_unsent(tcb) and usable_window(tcb) < min(tcb_unsent(tcb), tcb.smss):
         chrono_start(tcp, tcb, CHRONO_WINDOW)
         return
     chrono_stop(tcp, tcb, CHRONO_WINDOW)
-    if tcb.write_blocked and unsent(tcb) == 0:
+    if tcb.write_blocked and tcb_unsent(tcb) == 0:
         chrono_start(tcp, tcb, CHRONO_ROOM)
     else:
         chrono_stop(tcp, tcb, CHRONO_ROOM)

@@ -4,6 +4,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.window cimport window_now
 from pystack.core.wire.tcp cimport SackBlock, TcpSegment
 
 # The segment has been trimmed to the window. True if rcv_nxt moved.
@@ -15,3 +16,11 @@ cdef void nothing_follows(Tcb* tcb) noexcept nogil
 # Blocks to report, newest first, a D-SACK before all others; returns how many were written.
 cdef int sack_blocks(const Tcb* tcb, SackBlock* blocks, int room) noexcept nogil
 cdef bint holes_exist(const Tcb* tcb) noexcept nogil
+
+
+cdef inline bint text_is_ready(const Tcb* tcb) noexcept nogil:
+    """As much as SO_RCVLOWAT asks for; or less, once the window has no room for another segment: as
+    in Linux, nobody waits for what cannot come.
+    """
+    return tcb.receive_ring.length >= tcb.settings.receive_low or (
+        tcb.receive_ring.length != 0 and window_now(tcb) <= tcb.ack_segment)

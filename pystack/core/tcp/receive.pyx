@@ -135,7 +135,7 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if not tcb.timestamps_ok:
         window_round_trip_of_window(tcp, tcb)
     acknowledge_text(tcp, tcb, seg)
-    if tcb.receive_ring.length >= tcb.settings.receive_low or tcb.shut_read:
+    if text_is_ready(tcb) or tcb.shut_read:
         endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
     return True
 

@@ -11,16 +11,25 @@ from pystack.core.tcp.tcb cimport tcb_unsent
 
 cdef enum:
     LEAST_SEGMENTS = 10         # RFC 6928
+    MOST_IN_TRAIN = 0xFFFF
+
+
+cdef uint32_t train_goal(const Tcb* tcb) noexcept nogil:
+    """What Linux would put into one buffer: at most half of the peer's window, in whole segments."""
+    cdef uint32_t goal = min(tcb.max_snd_wnd // 2, <uint32_t>MOST_IN_TRAIN)
+    return max(goal - goal % tcb.smss, tcb.smss)
 
 
 cdef uint32_t send_buffer_room(const Tcb* tcb) noexcept nogil:
-    """The buffer's, but with TCP_NOTSENT_LOWAT not much beyond that."""
+    """The buffer's; with TCP_NOTSENT_LOWAT, one train, as long as less than that is unsent (as
+    Linux).
+    """
     cdef uint32_t room = tcb.settings.send_buffer - min(
         tcb.send_ring.length, tcb.settings.send_buffer)
     cdef uint32_t waiting = tcb_unsent(tcb)
     if waiting >= tcb.settings.notsent_lowat:
         return 0
-    return min(room, max(tcb.settings.notsent_lowat - waiting, tcb.smss))
+    return min(room, max(tcb.settings.notsent_lowat - waiting, train_goal(tcb)))
 
 
 cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:

@@ -3,16 +3,19 @@
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
 from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from pystack.core.context cimport endpoint_ready
+from pystack.core.endpoint cimport READY_READ
 from pystack.core.tcp.acknowledge cimport (
     acknowledge_read, acknowledge_set_quick, is_interactive,
 )
 from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
 from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
+from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
 from pystack.core.tcp.timers cimport keepalive_restart, keepalive_retime
-from pystack.core.tcp.window cimport window_resize
+from pystack.core.tcp.window cimport window_resize, window_set_clamp, window_widen
 
 # The numbers of Linux's <sys/socket.h> and <netinet/tcp.h>, on every operating system.
 cdef enum:
@@ -24,10 +27,11 @@ cdef enum:
     SO_KEEPALIVE = 9
     SO_OOBINLINE = 10
     SO_LINGER = 13
+    SO_RCVLOWAT = 18
     SO_ACCEPTCONN = 30
-    SO_MAX_PACING_RATE = 47
     SO_SNDBUFFORCE = 32
     SO_RCVBUFFORCE = 33
+    SO_MAX_PACING_RATE = 47
     TCP_NODELAY = 1
     TCP_MAXSEG = 2
     TCP_CORK = 3
@@ -35,9 +39,11 @@ cdef enum:
     TCP_KEEPINTVL = 5
     TCP_KEEPCNT = 6
     TCP_SYNCNT = 7
+    TCP_WINDOW_CLAMP = 10
     TCP_QUICKACK = 12
     TCP_CONGESTION = 13
     TCP_USER_TIMEOUT = 18
+    TCP_NOTSENT_LOWAT = 25
 
 cdef enum:
     LEAST_RECEIVE_BUFFER = 2304     # as Linux's SOCK_MIN_RCVBUF
@@ -85,6 +91,19 @@ cdef void set_send_buffer(TcpLayer* tcp, Tcb* tcb, int64_t value, uint32_t limit
     send_buffer_moved(tcp, tcb)
 
 
+cdef void set_receive_low(TcpLayer* tcp, Tcb* tcb, int64_t value) noexcept nogil:
+    """At most half of the buffer; one that tunes itself becomes large enough at once (as Linux)."""
+    cdef uint32_t largest = tcb.settings.receive_buffer if tcb.settings.receive_locked else (
+        tcp.config.receive_buffer_max)
+    cdef int64_t low = min(value if value >= 0 else <int64_t>0x7FFFFFFF,
+                           buffer_of(tcp, largest) // 2)
+    tcb.settings.receive_low = <uint32_t>max(low, 1)
+    if not tcb.settings.receive_locked and low > tcb.settings.receive_buffer:
+        window_widen(tcb, <uint32_t>low)
+    if tcb_is_synchronized(tcb) and tcb.receive_ring.length and text_is_ready(tcb):
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+
+
 cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
     if option == SO_REUSEADDR:
         tcb.settings.reuse_address = value != 0
@@ -102,6 +121,8 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
         set_receive_buffer(tcp, tcb, value, tcp.config.receive_buffer_limit)
     elif option == SO_RCVBUFFORCE:
         set_receive_buffer(tcp, tcb, value, MOST_BUFFER)
+    elif option == SO_RCVLOWAT:
+        set_receive_low(tcp, tcb, value)
     elif option == SO_MAX_PACING_RATE:
         # Bytes per second; -1: no limit. As in Linux, who has set it once is paced.
         tcb.settings.pacing = tcb.settings.pacing or value >= 0
@@ -148,6 +169,14 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         if not within(value, 0, 0x7FFFFFFF):
             return -EINVAL
         tcb.settings.user_timeout_ms = <uint32_t>value
+    elif option == TCP_WINDOW_CLAMP:
+        if value < 0:
+            return -EINVAL
+        return window_set_clamp(tcb, <uint32_t>min(value, <int64_t>0x7FFFFFFF))
+    elif option == TCP_NOTSENT_LOWAT:
+        # 0: the stack's
+        tcb.settings.notsent_lowat = <uint32_t>value if value else tcp.config.notsent_lowat
+        send_buffer_moved(tcp, tcb)
     elif option == TCP_CONGESTION:
         # By its number; whoever knows strings knows its name too.
         if not within(value, 0, ALGORITHMS - 1):
@@ -179,6 +208,8 @@ cdef int get_socket_option(
         value[0] = tcb.settings.send_buffer
     elif option == SO_RCVBUF:
         value[0] = buffer_of(tcp, tcb.settings.receive_buffer)
+    elif option == SO_RCVLOWAT:
+        value[0] = tcb.settings.receive_low
     elif option == SO_MAX_PACING_RATE:
         value[0] = <int64_t>tcb.settings.max_pacing_rate
     elif option == SO_OOBINLINE:
@@ -211,6 +242,12 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
             tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
     elif option == TCP_USER_TIMEOUT:
         value[0] = tcb.settings.user_timeout_ms
+    elif option == TCP_WINDOW_CLAMP:
+        value[0] = (
+            tcb.window_clamp if tcb_is_synchronized(tcb) else tcb.settings.window_clamp)
+    elif option == TCP_NOTSENT_LOWAT:
+        value[0] = 0 if tcb.settings.notsent_lowat == tcp.config.notsent_lowat else (
+            <int32_t>tcb.settings.notsent_lowat)
     elif option == TCP_CONGESTION:
         value[0] = tcb.settings.congestion
     else:

@@ -25,6 +25,10 @@ cdef void window_round_trip(Tcb* tcb, int64_t sample) noexcept nogil
 cdef void window_round_trip_of_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # SO_RCVBUF, in bytes of stream.
 cdef void window_resize(Tcb* tcb, uint32_t size) noexcept nogil
+# The same without a promise that it stays so.
+cdef void window_widen(Tcb* tcb, uint32_t size) noexcept nogil
+# TCP_WINDOW_CLAMP: 0 or -EINVAL. As Linux, 0 takes the bound away, before the connection only.
+cdef int window_set_clamp(Tcb* tcb, uint32_t clamp) noexcept nogil
 
 
 cdef inline uint32_t window_now(const Tcb* tcb) noexcept nogil:

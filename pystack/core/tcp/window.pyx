@@ -7,13 +7,16 @@
 # part that may be offered; rcv_ssthresh, which grows up to the clamp with each segment, so that a
 # sender cannot fill a large buffer before we have seen how it sends.
 
+from libc.errno cimport EINVAL
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.layer cimport STATE_CLOSED, Tcb, TcpLayer
+from pystack.core.tcp.tcb cimport tcb_is_synchronized
 
 cdef enum:
     MAX_SCALE = 14              # RFC 7323 section 2.3
     MAX_FIELD = 0xFFFF
     FIRST_SEGMENTS = 10         # of the sender's initial window (RFC 6928)
+    LEAST_CLAMP = 1152          # half of Linux's SOCK_MIN_RCVBUF
     RTT_SHIFT = 3               # rcv_rtt is smoothed in eighths
 
 
@@ -172,9 +175,33 @@ cdef void window_read(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.read_at = tcp.context.now
 
 
+cdef void window_widen(Tcb* tcb, uint32_t size) noexcept nogil:
+    tcb.settings.receive_buffer = size
+    tcb.window_clamp = min(size, min(window_limit(tcb), <uint32_t>MAX_FIELD << tcb.rcv_scale))
+
+
 cdef void window_resize(Tcb* tcb, uint32_t size) noexcept nogil:
     """An edge that has been offered stays: a smaller buffer takes effect as data is read."""
-    tcb.settings.receive_buffer = size
+    window_widen(tcb, size)
     tcb.settings.receive_locked = True
-    tcb.window_clamp = min(size, min(window_limit(tcb), <uint32_t>MAX_FIELD << tcb.rcv_scale))
     tcb.rcv_ssthresh = min(max(tcb.rcv_ssthresh, tcb.window_clamp), tcb.window_clamp)
+
+
+cdef int window_set_clamp(Tcb* tcb, uint32_t clamp) noexcept nogil:
+    cdef uint32_t before = tcb.window_clamp
+    if clamp == 0:
+        if tcb.state != STATE_CLOSED:
+            return -EINVAL
+        tcb.settings.window_clamp = 0
+        return 0
+    tcb.settings.window_clamp = max(clamp, <uint32_t>LEAST_CLAMP)
+    if not tcb_is_synchronized(tcb):
+        return 0
+    tcb.window_clamp = min(
+        tcb.settings.window_clamp, <uint32_t>MAX_FIELD << tcb.rcv_scale)
+    if tcb.window_clamp < before:
+        tcb.rcv_ssthresh = min(tcb.rcv_ssthresh, tcb.window_clamp)
+    else:
+        tcb.rcv_ssthresh = max(
+            tcb.rcv_ssthresh, min(tcb.rcv_edge - tcb.last_ack_sent, tcb.window_clamp))
+    return 0
