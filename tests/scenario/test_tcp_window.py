@@ -235,7 +235,7 @@ def test_half_of_a_small_window_is_worth_a_segment():
 
 
 def test_a_sliver_is_used_when_nothing_else_happens():
-    """RFC 9293 section 3.8.6.2.1 (4): the override timeout, as in Linux a retransmission timeout."""
+    """RFC 9293 section 3.8.6.2.1 (4): the override timeout; as in Linux, an RTO."""
     peer = accepted(rtt=100 * MS)
     peer.inject("A", window=300)
     peer.socket.send(bytes(10_000))

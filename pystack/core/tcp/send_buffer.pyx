@@ -15,7 +15,7 @@ cdef enum:
 
 
 cdef uint32_t train_goal(const Tcb* tcb) noexcept nogil:
-    """What Linux would put into one buffer: at most half of the peer's window, in whole segments."""
+    """What Linux puts into one buffer: at most half of the peer's window, in whole segments."""
     cdef uint32_t goal = min(tcb.max_snd_wnd // 2, <uint32_t>MOST_IN_TRAIN)
     return max(goal - goal % tcb.smss, tcb.smss)
 

@@ -63,8 +63,8 @@ cdef int64_t syn_time(const TcpLayer* tcp, uint32_t repetitions) noexcept nogil:
     """How long so many SYNs after the first take, with back-off, until they are given up."""
     cdef int64_t rto = tcp.config.rto_initial
     cdef int64_t total = 0
-    cdef uint32_t i
-    for i in range(repetitions + 1):
+    cdef uint32_t _i
+    for _i in range(repetitions + 1):
         total += rto
         rto = min(2 * rto, tcp.config.rto_max)
     return total
