@@ -247,6 +247,18 @@ def test_the_client_acknowledges_the_handshake_once():
     peer.expect_nothing()
 
 
+def test_a_full_segment_is_no_larger_than_we_have_announced():
+    """RFC 9293 section 3.8.6.3: what is longer is several segments, as in Linux."""
+    peer = accepted(receive_buffer=1 << 17)
+    for _ in range(20):
+        peer.inject("A", data=bytes(3000))
+        peer.advance(100 * MS)
+        peer.socket.receive(3000)
+    peer.drop()
+    peer.inject("A", data=bytes(3000))
+    peer.expect("A", ack=peer.snd_nxt)
+
+
 def test_what_a_full_segment_is_the_peer_decides():
     """RFC 9293 section 3.8.6.3: as Linux, the largest that has come, though ours are smaller."""
     peer = accepted(options={"mss": 500})

@@ -10,6 +10,7 @@ from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.output cimport announced_mss
 from pystack.core.tcp.tcb cimport tcb_output_later, tcb_rearm
 from pystack.core.tcp.window cimport window_choose, window_grow, window_now
 from pystack.core.wire.tcp cimport TCP_PSH, TcpSegment
@@ -45,14 +46,16 @@ cdef void acknowledge_quickly(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.ato_us = <uint32_t>(tcp.config.delayed_ack // MICROSECOND)
 
 
-cdef void measure_segment(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+cdef void measure_segment(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """What a full segment of the peer is: the largest, or a smaller one that comes twice in a row.
     """
     cdef uint32_t length = seg.gso_size if seg.gso_size else seg.length
     cdef uint32_t last = tcb.last_segment
     tcb.last_segment = 0
     if length >= tcb.ack_segment:
-        tcb.ack_segment = length        # not SMSS: the peer's segments may be larger than ours
+        if length > tcb.ack_segment:
+            # Not SMSS: the peer's segments may be larger than ours, up to what we have announced.
+            tcb.ack_segment = min(length, max(announced_mss(tcp, tcb), tcb.ack_segment))
         if seg.flags & TCP_PSH and length >= seg.length:
             tcb.pushed |= PUSHED
         return
@@ -83,7 +86,7 @@ cdef void adapt_delay(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void acknowledge_text(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    measure_segment(tcb, seg)
+    measure_segment(tcp, tcb, seg)
     adapt_delay(tcp, tcb)
     window_grow(tcb, seg.length)
     acknowledge_owe(tcp, tcb)
