@@ -101,7 +101,8 @@ class TcpConfig:
     pingpong_threshold: int = number(1, 1, 255, "tcp_pingpong_thresh")
     """So many answers to text make a connection interactive: no more quick ACKs."""
     cork: float = seconds(0.2, 0, 60)
-    """How long TCP_CORK, MSG_MORE or a silly window hold data back."""
+    """How long TCP_CORK, MSG_MORE or a silly window hold data back at least: it is a retransmission
+    timeout if that is longer."""
 
     # Loss recovery (RFC 8985, 5682, 6675).
     recovery: int = number(1, 0, 7, "tcp_recovery")
@@ -141,9 +142,8 @@ class TcpConfig:
     pacing_ca_ratio: int = number(120, 1, 1000, "tcp_pacing_ca_ratio")
 
     # Buffers. As in Linux half of each receive buffer is window, with window_share 1.
-    receive_buffer: Triple = sizes((4096, 2097152, 33554432), "tcp_rmem")  # noqa: RUF009
-    """Least, at the beginning, and as far as auto-tuning goes. Linux begins with 131072; here the
-    window does not grow by itself yet."""
+    receive_buffer: Triple = sizes((4096, 131072, 33554432), "tcp_rmem")  # noqa: RUF009
+    """Least, at the beginning, and as far as auto-tuning goes."""
     send_buffer: Triple = sizes((4096, 262144, 4194304), "tcp_wmem")  # noqa: RUF009
     receive_buffer_limit: int = number(4194304, 4096, 1 << 30, "net.core.rmem_max")
     """What SO_RCVBUF may ask for."""

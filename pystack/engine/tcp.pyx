@@ -278,6 +278,7 @@ cdef class TcpHandle(Handle):
         cdef int64_t count
         cdef bint peek = flags & MSG_PEEK
         cdef bint all_of_it = flags & MSG_WAITALL and not peek
+        cdef size_t least
         if flags & MSG_OOB:
             return -EINVAL      # urgent data is in line (RFC 6093)
         if flags & MSG_DONTWAIT:
@@ -285,12 +286,13 @@ cdef class TcpHandle(Handle):
         count = self.enter()
         if count < 0:
             return count
+        least = length if all_of_it else min(length, <size_t>self.tcb().settings.receive_low)
         while True:
             count = tcp_receive(
                 &self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
             if count > 0:
                 done += count
-            if count == 0 or done == length or (done and not all_of_it):
+            if count == 0 or done >= least or (done and peek):
                 break
             if count < 0 and count != -EAGAIN:
                 break

@@ -23,8 +23,8 @@ START = 1_000_000_000_000  # ns: the stack has been there for a while when a scr
 SEED = 1
 STUCK = 10_000  # turns without time passing
 
-# What scripts expect: Linux, which reduces for a mark as it does for a loss; its first window.
-PROFILE = TcpConfig(abe=False, receive_buffer=(4096, 131072, 33554432))
+# What scripts expect: Linux, which reduces for a mark as it does for a loss.
+PROFILE = TcpConfig(abe=False)
 
 
 class VirtualTarget(Target):

@@ -124,6 +124,13 @@ def fin_beyond_hole(last: Moment, moments: list[Moment]) -> bool:
     return kernel != virtual or flags(last)[0] == ["R"]
 
 
+def forgotten_block(last: Moment, moments: list[Moment]) -> bool:
+    """Of five or more: there have been so many segments beyond a hole."""
+    beyond = [plan for plan in plans(moments) if plan.length and plan.seq > 0]
+    kernel, virtual = options_of(last, "sack")
+    return len(beyond) > 4 and same_but_for_options(last) and kernel != virtual
+
+
 def read_after_shutdown(last: Moment, moments: list[Moment]) -> bool:
     """And what is unread does not reset."""
     calls = [m.step for m in moments if isinstance(m.step, Call)]
@@ -186,6 +193,7 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "The timestamp of a segment with an old ACK": old_ack_with_timestamp,
     "A RST with text, SYN or FIN": long_reset,
     "A FIN beyond a hole": fin_beyond_hole,
+    "Many SACK blocks": forgotten_block,
     "Text after the FIN": text_after_fin,
     "The ACK of text with FIN": delayed_with_fin,
     "Reading after shutdown": read_after_shutdown,

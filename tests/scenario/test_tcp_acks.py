@@ -122,13 +122,26 @@ def test_a_sender_of_bulk_that_gets_acks_only_still_acknowledges_at_once():
     peer.expect("A", ack=peer.snd_nxt)
 
 
-def test_quickack_turns_the_delay_off():
-    """tcp(7): TCP_QUICKACK."""
+def test_quickack_sends_the_ack_that_is_delayed():
+    """tcp(7): TCP_QUICKACK switches to and from the mode; as in Linux it is not permanent."""
     peer = unhurried()
+    peer.socket.set_option(*QUICKACK, 0)
+    peer.inject("PA", data=b"x")
+    assert peer.socket.receive() == b"x"
+    peer.expect_nothing()
+    assert peer.socket.get_option(*QUICKACK) == 0
     peer.socket.set_option(*QUICKACK, 1)
-    for _ in range(5):
-        peer.inject("A", data=b"x")
-        peer.expect("A", ack=peer.snd_nxt)
+    peer.expect("A", ack=peer.snd_nxt)
+    assert peer.socket.get_option(*QUICKACK) == 1
+
+
+def test_a_reader_who_has_everything_acknowledges_a_pushed_segment():
+    """RFC 9293 section 3.8.6.3; as Linux, on a connection that is not interactive."""
+    peer = unhurried()
+    peer.inject("PA", data=bytes(100))
+    peer.expect_nothing()
+    peer.socket.receive()
+    peer.expect("A", ack=peer.snd_nxt)
 
 
 @both
@@ -223,7 +236,7 @@ def test_small_segments_are_acknowledged_as_they_add_up():
     peer = unhurried()
     acks = 0
     for _ in range(60):
-        peer.inject("A", data=bytes(100))
+        peer.inject("PA", data=bytes(100))
         acks += len(peer.drop())
     assert 3 <= acks <= 6
 
@@ -232,6 +245,18 @@ def test_the_client_acknowledges_the_handshake_once():
     peer = connected()
     peer.advance(10 * SECOND)
     peer.expect_nothing()
+
+
+def test_a_full_segment_is_no_larger_than_we_have_announced():
+    """RFC 9293 section 3.8.6.3: what is longer is several segments, as in Linux."""
+    peer = accepted(receive_buffer=1 << 17)
+    for _ in range(20):
+        peer.inject("A", data=bytes(3000))
+        peer.advance(100 * MS)
+        peer.socket.receive(3000)
+    peer.drop()
+    peer.inject("A", data=bytes(3000))
+    peer.expect("A", ack=peer.snd_nxt)
 
 
 def test_what_a_full_segment_is_the_peer_decides():

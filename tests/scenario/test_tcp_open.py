@@ -307,7 +307,7 @@ def test_nobody_listens_so_a_syn_is_refused(family):
 
 def test_a_syn_that_gets_no_answer_is_repeated_six_times():
     """RFC 6298 section 5, RFC 1122 section 4.2.3.5; the number is Linux's."""
-    peer = connecting()
+    peer = connecting(syn_linear_timeouts=0)
     first = peer.expect_syn()
     start = peer.host.now
     peer.advance(200 * SECOND)
@@ -321,6 +321,18 @@ def test_a_syn_that_gets_no_answer_is_repeated_six_times():
     assert peer.host.deadline is None
 
 
+def test_the_first_syns_are_repeated_without_back_off():
+    """As Linux: net.ipv4.tcp_syn_linear_timeouts."""
+    peer = connecting()
+    peer.expect_syn()
+    start = peer.host.now
+    peer.advance(131 * SECOND - 1)
+    assert [(s.at - start) // SECOND for s in peer.drop()] == [1, 2, 3, 4, 5, 7, 11, 19, 35, 67]
+    assert peer.state == "SYN-SENT"
+    peer.advance(1)
+    assert peer.state == "CLOSED"
+
+
 def test_the_application_chooses_how_often_a_syn_is_repeated():
     """tcp(7): TCP_SYNCNT."""
     peer = alone()
@@ -329,7 +341,7 @@ def test_the_application_chooses_how_often_a_syn_is_repeated():
     peer.socket.connect(peer.remote, peer.port)
     peer.expect_syn()
     peer.advance(100 * SECOND)
-    assert len(peer.drop()) == 2
+    assert len(peer.drop()) == 5  # in 7 s, the time of two with back-off
     assert peer.socket.error == errno.ETIMEDOUT
 
 

@@ -34,10 +34,11 @@ def test_a_closed_window_lets_the_exact_reset_in_and_no_other():
     """RFC 9293 section 3.4 (MUST-66)."""
     peer = accepted(receive_buffer=4096)
     peer.fill()
-    peer.inject("R", seq=4098)
+    edge = peer.snd_nxt
+    peer.inject("R", seq=edge + 1)
     peer.expect_nothing()
     assert peer.state == "ESTABLISHED"
-    peer.inject("R", seq=4097)
+    peer.inject("R", seq=edge)
     assert peer.state == "CLOSED"
 
 

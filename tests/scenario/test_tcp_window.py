@@ -6,9 +6,13 @@ import errno
 from itertools import pairwise
 
 import pytest
+from native.core import CallError
 from scenario.peer import FULL, MS, PLAIN, SECOND
 from scenario.tcp_states import SHUT_WR, accepted, connected, listening
 from scenario.tcp_wire import FAMILIES, MODULUS
+
+RCVBUF, RCVLOWAT, WINDOW_CLAMP = (1, 8), (1, 18), (6, 10)
+READY_READ = 1
 
 both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -231,11 +235,11 @@ def test_half_of_a_small_window_is_worth_a_segment():
 
 
 def test_a_sliver_is_used_when_nothing_else_happens():
-    """RFC 9293 section 3.8.6.2.1 (4): the override timeout, 0.1 to 1 s."""
-    peer = accepted()
+    """RFC 9293 section 3.8.6.2.1 (4): the override timeout; as in Linux, an RTO."""
+    peer = accepted(rtt=100 * MS)
     peer.inject("A", window=300)
     peer.socket.send(bytes(10_000))
-    peer.advance(199 * MS)
+    peer.advance(299 * MS)
     peer.expect_nothing()
     peer.advance(1 * MS)
     peer.expect_data((1, 301))
@@ -286,12 +290,13 @@ def test_text_beyond_the_window_is_cut_off():
 @both
 def test_a_probe_of_our_closed_window_is_answered(family):
     """RFC 9293 section 3.8.6.1 (MUST-37), with a byte of data or without."""
-    for seq, data in ((4097, b"x"), (4096, b"")):
+    for back, data in ((0, b"x"), (1, b"")):
         peer = accepted(family, receive_buffer=4096)
         peer.fill()
-        peer.inject("A", seq=seq, data=data)
-        peer.expect("A", ack=4097, window=0)
-        assert peer.socket.receive(8192) == bytes(4096)
+        full = peer.snd_nxt
+        peer.inject("A", seq=full - back, data=data)
+        peer.expect("A", ack=full, window=0)
+        assert peer.socket.receive(8192) == bytes(full - 1)
 
 
 def test_the_ack_in_a_probe_of_our_closed_window_counts():
@@ -376,6 +381,75 @@ def test_a_first_window_is_a_whole_number_of_segments_below_64_kib(family):
     window = peer.socket.rcv_edge - peer.socket.rcv_nxt
     mss = 1500 - family.header - 20
     assert window % MODULUS >= 65535 - mss
+
+
+def test_the_window_can_be_clamped():
+    """tcp(7): TCP_WINDOW_CLAMP; the edge that was offered stays (RFC 9293 section 3.8.6)."""
+    peer = accepted(receive_buffer=20_000)
+    edge = peer.tcb.rcv_edge
+    peer.socket.set_option(*WINDOW_CLAMP, 4000)
+    assert peer.socket.get_option(*WINDOW_CLAMP) == 4000
+    while (peer.tcb.rcv_edge - peer.tcb.rcv_nxt) % (1 << 32) > 4000:
+        peer.inject("A", data=bytes(1000))
+        assert peer.socket.receive(1000)
+        assert peer.tcb.rcv_edge == edge
+        peer.drop()
+    for _ in range(10):
+        peer.inject("A", data=bytes(1000))
+        peer.socket.receive(1000)
+        peer.advance(SECOND)
+        assert all(segment.window <= 4000 for segment in peer.drop())
+    assert peer.tcb.rcv_edge > edge
+
+
+def test_a_clamp_is_no_smaller_than_half_the_least_buffer():
+    """As Linux; it can be taken back before the connection only."""
+    peer = accepted()
+    peer.socket.set_option(*WINDOW_CLAMP, 1)
+    assert peer.socket.get_option(*WINDOW_CLAMP) == 1152
+    for wrong in (0, -1):
+        with pytest.raises(CallError) as refused:
+            peer.socket.set_option(*WINDOW_CLAMP, wrong)
+        assert refused.value.errno == errno.EINVAL
+    fresh = peer.host.tcp()
+    fresh.set_option(*WINDOW_CLAMP, 5000)
+    assert fresh.get_option(*WINDOW_CLAMP) == 5000
+    fresh.set_option(*WINDOW_CLAMP, 0)
+    assert fresh.get_option(*WINDOW_CLAMP) == 0
+
+
+def test_a_reader_may_want_more_at_once():
+    """socket(7): SO_RCVLOWAT."""
+    peer = accepted()
+    peer.socket.set_option(*RCVLOWAT, 1500)
+    peer.inject("A", data=bytes(1000))
+    assert not peer.socket.poll() & READY_READ
+    peer.inject("A", data=bytes(500))
+    assert peer.socket.poll() & READY_READ
+    peer.socket.set_option(*RCVLOWAT, 1501)
+    assert not peer.socket.poll() & READY_READ
+    assert len(peer.socket.receive(10_000)) == 1500  # who does not wait gets what there is
+
+
+def test_nobody_waits_for_more_than_the_window_has_room_for():
+    """As Linux: the window is as good as closed."""
+    peer = accepted(receive_buffer=8192)
+    peer.socket.set_option(*RCVLOWAT, 8192)
+    peer.fill()
+    assert peer.socket.poll() & READY_READ
+
+
+def test_a_buffer_grows_with_what_its_reader_wants_at_once():
+    """As Linux: as long as its size was not chosen; half of what was chosen otherwise."""
+    peer = accepted(receive_buffer=8192, receive_buffer_max=1 << 20)
+    peer.socket.set_option(*RCVLOWAT, 100_000)
+    assert peer.socket.get_option(*RCVLOWAT) == 100_000
+    assert peer.socket.get_option(*RCVBUF) == 200_000
+    peer.socket.set_option(*RCVBUF, 5000)
+    peer.socket.set_option(*RCVLOWAT, 100_000)
+    assert peer.socket.get_option(*RCVLOWAT) == 5000
+    peer.socket.set_option(*RCVLOWAT, 0)
+    assert peer.socket.get_option(*RCVLOWAT) == 1
 
 
 def test_a_smaller_buffer_takes_effect_without_moving_the_edge():

@@ -14,8 +14,7 @@ def test_the_defaults_are_linux_s():
     config = TcpConfig()
     assert (config.rto_initial, config.rto_min, config.delayed_ack) == (1.0, 0.2, 0.04)
     assert (config.syn_retries, config.synack_retries, config.retries2) == (6, 5, 15)
-    # But the first buffer: what is not tuned must do for long paths.
-    assert config.receive_buffer == (4096, 2097152, 33554432)
+    assert config.receive_buffer == (4096, 131072, 33554432)
     assert config.congestion_control == "cubic"
 
 

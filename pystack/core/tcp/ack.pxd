@@ -13,4 +13,3 @@ cdef bint ack_input(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil
 cdef uint32_t segment_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil
 cdef bint fin_is_acked(const Tcb* tcb) noexcept nogil
-cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil

@@ -5,9 +5,8 @@
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
-from pystack.core.context cimport count, endpoint_ready
+from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_WRITE
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_consume
 from pystack.core.tcp.arrival cimport arrival_acked, arrival_sacked
@@ -27,6 +26,7 @@ from pystack.core.tcp.reordering cimport duplicates_eat
 from pystack.core.tcp.retransmission cimport retransmit_timer_restart
 from pystack.core.tcp.rtt cimport rtt_min, rtt_min_sample, rtt_sample
 from pystack.core.tcp.scoreboard cimport sent_first, sent_highest_sacked
+from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later
 from pystack.core.tcp.tlp cimport tail_probe_acked
 from pystack.core.wire.tcp cimport (
@@ -40,11 +40,6 @@ cdef enum:
 
 cdef bint fin_is_acked(const Tcb* tcb) noexcept nogil:
     return tcb.fin_sent and tcb.snd_una == tcb.snd_nxt
-
-
-cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:
-    """A third of the buffer is free: worth waking a writer for (as Linux)."""
-    return tcb.send_ring.length <= tcb.settings.send_buffer - tcb.settings.send_buffer // 3
 
 
 cdef void news_start(
@@ -119,9 +114,7 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept
     tcb.first_unacked_at = tcp.context.now
     if tcb.urgent_out and seq_ge(ack, tcb.snd_up):
         tcb.urgent_out = False
-    if tcb.write_blocked and send_buffer_has_room(tcb):
-        tcb.write_blocked = False
-        endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
+    send_buffer_moved(tcp, tcb)
 
 
 cdef uint32_t segment_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:

@@ -20,7 +20,7 @@ from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
 from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve,
 )
-from pystack.core.tcp.ack cimport send_buffer_has_room
+from pystack.core.tcp.acknowledge cimport acknowledge_read
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.layer cimport (
@@ -31,13 +31,15 @@ from pystack.core.tcp.layer cimport (
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect
 from pystack.core.tcp.output cimport send_reset, send_syn
-from pystack.core.tcp.receive cimport window_opened
+from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.rtt cimport rtt_timeout
+from pystack.core.tcp.send_buffer cimport send_buffer_has_room, send_buffer_room
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_idle, tcb_list_remove, tcb_new, tcb_output_later, tcb_rearm,
     tcb_set_state,
 )
 from pystack.core.tcp.timers cimport fin_wait_2_timer
+from pystack.core.tcp.window cimport window_read, window_scale_for
 from pystack.core.wire.address cimport (
     Addr, addr_any, addr_is_any, addr_is_multicast, addr_is_v4,
 )
@@ -94,20 +96,6 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
     return 0
 
 
-cdef uint8_t scale_for(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    """The shift that can express the receive buffer; the stack's, if the application has not set
-    one.
-    """
-    cdef uint8_t scale = 0
-    if not tcp.config.window_scaling:
-        return 0
-    if tcb.settings.receive_buffer == tcp.config.receive_buffer:
-        return tcp.config.window_scale
-    while scale < 14 and tcb.settings.receive_buffer >> scale > 0xFFFF:
-        scale += 1
-    return scale
-
-
 cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
     """Passive OPEN; a second call changes the backlog. 0 or a negative errno."""
     cdef Addr any
@@ -121,7 +109,7 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
         tcb.backlog = <Backlog*>calloc(1, sizeof(Backlog))
         if tcb.backlog == NULL:
             return -ENOMEM
-        tcb.rcv_scale = scale_for(tcp, tcb)
+        tcb.rcv_scale = window_scale_for(tcp, tcb)
         tcb_set_state(tcp, tcb, STATE_LISTEN)
     elif tcb.state != STATE_LISTEN:
         return -EINVAL
@@ -201,7 +189,7 @@ cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.timestamps_ok = tcp.config.timestamps
     tcb.sack_ok = tcp.config.sack
     tcb.rcv_scale_offered = tcp.config.window_scaling
-    tcb.rcv_scale = scale_for(tcp, tcb)
+    tcb.rcv_scale = window_scale_for(tcp, tcb)
     tcb.ts_offset = timestamp_offset(tcp, &tcb.endpoint.key)
     tcb.iss = tcb.snd_una = initial_sequence(tcp, &tcb.endpoint.key)
     tcb.snd_nxt = tcb.snd_small = tcb.iss + 1
@@ -227,8 +215,7 @@ cdef int64_t tcp_send(
         return -EPIPE if tcb.iss or tcb.snd_nxt else -ENOTCONN
     if length == 0:
         return 0
-    room = tcb.settings.send_buffer - min(tcb.send_ring.length, tcb.settings.send_buffer)
-    room = <uint32_t>min(<size_t>room, length)
+    room = <uint32_t>min(<size_t>send_buffer_room(tcb), length)
     if room == 0 or ring_reserve(&tcb.send_ring, tcb.send_ring.length + room) < 0:
         # Without memory the ACK of what is queued brings the next chance; with nothing queued there
         # is none.
@@ -276,7 +263,8 @@ cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     if tcb.receive_ring.length == 0:
         tcb_idle(tcb)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
-        window_opened(tcp, tcb)
+        window_read(tcp, tcb)
+        acknowledge_read(tcp, tcb)
 
 
 cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -377,7 +365,7 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     if tcb.state == STATE_CLOSED:
         return events | READY_WRITE | READY_HANGUP | (
             READY_READ | READY_END if tcb.snd_nxt else 0)
-    if tcb.receive_ring.length:
+    if text_is_ready(tcb):
         events |= READY_READ
     if tcb.fin_received or tcb.shut_read:
         events |= READY_READ | READY_END

@@ -13,6 +13,7 @@ from pystack.core.tcp.clock cimport timestamp_offset
 from pystack.core.tcp.ecn cimport ecn_is_agreed
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.output cimport segment_send
+from pystack.core.tcp.window cimport window_at_first
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE,
@@ -108,7 +109,6 @@ cdef void cookie_send(
     answer.seq = cookie_make(tcp, &endpoint.key, period, mss_class_of(mss), seg.seq)
     answer.ack = seg.seq + 1
     answer.flags = TCP_SYN | TCP_ACK
-    answer.window = <uint16_t>min(listener.settings.receive_buffer, <uint32_t>0xFFFF)
     offer.present = TCP_OPT_MSS
     offer.mss = <uint16_t>min(own_mss, <uint32_t>0xFFFF)
     if options.present & TCP_OPT_TIMESTAMP and tcp.config.timestamps:
@@ -122,6 +122,8 @@ cdef void cookie_send(
             offer.present |= TCP_OPT_SACK_PERMITTED
         if ecn:
             answer.flags |= TCP_ECE
+    own_mss -= 12 if offer.present & TCP_OPT_TIMESTAMP else 0
+    answer.window = <uint16_t>min(window_at_first(tcp, listener, own_mss), <uint32_t>0xFFFF)
     listener.backlog.cookies_until = tcp.context.now + VALID_PERIODS * PERIOD
     count(tcp.context, Counter.TCP_SYN_COOKIES_SENT)
     segment_send(tcp, &endpoint, &answer, &offer, NULL, NULL)

@@ -76,7 +76,7 @@ cdef void ecn_text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcep
     if not tcb.ecn & ECN_OWE_ECE:
         tcb.ecn |= ECN_OWE_ECE
         tcb.quick_acks = max(tcb.quick_acks, <uint8_t>QUICK_ACKS)
-        tcb.interactive = False
+        tcb.pingpong = 0
 
 
 cdef void ecn_output(Tcb* tcb, TcpSegment* seg, bint fresh) noexcept nogil:

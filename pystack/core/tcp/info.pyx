@@ -15,6 +15,7 @@ from pystack.core.tcp.output cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate
 from pystack.core.tcp.rtt cimport rtt_min, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_is_synchronized
+from pystack.core.tcp.window cimport window_now
 
 cdef enum:
     OPTION_TIMESTAMPS = 1
@@ -96,11 +97,13 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
 
 
 cdef void tell_receiving(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
-    info.ato = <uint32_t>(tcp.config.delayed_ack // MICROSECOND)
+    info.ato = tcb.ato_us
     info.rcv_mss = tcb.ack_segment
     info.advmss = announced_mss(tcp, tcb)
-    info.rcv_ssthresh = info.rcv_space = tcb.settings.receive_buffer
-    info.rcv_wnd = tcb.rcv_edge - tcb.rcv_nxt
+    info.rcv_ssthresh = tcb.rcv_ssthresh
+    info.rcv_space = tcb.read_target
+    info.rcv_rtt = <uint32_t>(tcb.rcv_rtt // MICROSECOND)
+    info.rcv_wnd = window_now(tcb)
     info.rcv_ooopack = tcb.totals.out_of_order
 
 

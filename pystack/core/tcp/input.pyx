@@ -3,7 +3,7 @@
 # RFCs: 9293 section 3.10.7, 5961, 7323 section 5, 6191, 1337.
 
 from libc.errno cimport ECONNREFUSED, ECONNRESET, EPIPE
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready, packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_HANGUP, READY_READ, READY_WRITE
@@ -14,6 +14,7 @@ from pystack.core.ip.layer cimport (
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
+from pystack.core.tcp.acknowledge cimport acknowledge_owe, acknowledge_set_quick
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
@@ -28,10 +29,11 @@ from pystack.core.tcp.listen cimport (
 )
 from pystack.core.tcp.lookup cimport connection_find, listener_find
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
-from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, owe_ack, text_input
+from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
 from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
+from pystack.core.tcp.window cimport window_round_trip
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, TcpOptions, TcpSegment, seq_ge,
@@ -465,6 +467,12 @@ cdef bint ack_step(
     if not ack_input(tcp, tcb, seg, options):
         return False
     timestamp_take(tcp, tcb, seg, options)
+    if seg.length >= tcb.ack_segment and tcb.timestamps_ok and (
+            options.present & TCP_OPT_TIMESTAMP and options.ts_ecr != tcb.rcv_rtt_seq):
+        # What a receiver can know of the round trip: once for each timestamp of ours.
+        tcb.rcv_rtt_seq = options.ts_ecr
+        window_round_trip(
+            tcb, <int64_t><int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) * 1_000_000)
     if fin_is_acked(tcb):
         fin_acknowledged(tcp, tcb)
     return True
@@ -544,7 +552,8 @@ cdef void later_steps(
         urgent_step(tcb, seg)
     if seg.length:
         if seg.flags & TCP_FIN and seg.seq == tcb.rcv_nxt and tcb.state == STATE_ESTABLISHED:
-            tcb.interactive = True      # for the text as for the FIN: see fin_reached
+            # For the text as for the FIN: see fin_reached.
+            acknowledge_set_quick(tcp, tcb, False)
         text_step(tcp, tcb, view, seg)
     if seg.flags & TCP_FIN and tcb.state != STATE_CLOSED:
         fin_step(tcp, tcb, seg)
@@ -608,9 +617,9 @@ cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         if tcb.rcv_nxt != tcb.irs + 2:
             # As Linux, delayed, but for a stream without text: our own text or FIN may follow at
             # once and carry the ACK.
-            tcb.interactive = True
+            acknowledge_set_quick(tcp, tcb, False)
             tcb.unacked_bytes += 1
-            owe_ack(tcp, tcb)
+            acknowledge_owe(tcp, tcb)
             return
     tcb.ack_now = True
     if tcb.state == STATE_FIN_WAIT_1:

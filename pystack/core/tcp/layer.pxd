@@ -43,7 +43,7 @@ ctypedef struct TcpConfig:
     # acknowledgments
     int64_t delayed_ack         # 40 ms, as Linux (RFC 9293 section 3.8.6.3: below 500 ms)
     int64_t delayed_ack_max     # 200 ms
-    # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back
+    # 200 ms: how long TCP_CORK, MSG_MORE or a silly window hold data back, if no RTO is longer
     int64_t cork
     uint32_t pingpong_threshold  # 1
     # loss recovery
@@ -132,6 +132,9 @@ ctypedef struct TcpSettings:
     uint32_t receive_buffer
     uint32_t send_buffer
     uint64_t max_pacing_rate    # SO_MAX_PACING_RATE, bytes per second; all ones: no limit
+    uint32_t window_clamp       # TCP_WINDOW_CLAMP; 0: none
+    uint32_t receive_low        # SO_RCVLOWAT
+    uint32_t notsent_lowat      # TCP_NOTSENT_LOWAT
     uint32_t user_timeout_ms    # 0: R2 decides (RFC 9293 section 3.9.1.8, TCP_USER_TIMEOUT)
     uint16_t max_segment        # TCP_MAXSEG, 0: from the MTU
     uint16_t keepalive_idle_s
@@ -143,8 +146,9 @@ ctypedef struct TcpSettings:
     uint8_t keepalive           # SO_KEEPALIVE
     uint8_t linger              # SO_LINGER
     uint8_t reuse_address
-    uint8_t quick_ack           # TCP_QUICKACK
     uint8_t pacing              # it was set
+    uint8_t receive_locked      # SO_RCVBUF: no auto-tuning
+    uint8_t send_locked
     uint8_t congestion          # TCP_CONGESTION: CongestionAlgorithm
     uint16_t linger_s
 
@@ -353,6 +357,17 @@ cdef struct Tcb:
     uint32_t duplicate_start    # D-SACK to report, with duplicate_pending (RFC 2883)
     uint32_t duplicate_end
     uint32_t ack_segment        # size of a full segment as the peer sends them
+    uint32_t last_segment       # of the last one below it, to see whether that is the size now
+    uint32_t ato_us             # delay of ACKs; 0: no text yet; written by acknowledge.pyx
+    # the receive window and its auto-tuning; written by window.pyx
+    uint32_t window_clamp
+    uint32_t rcv_ssthresh
+    uint32_t read_target        # bytes read in a round trip, at most so far
+    uint32_t read_seq           # where the reader was when the round trip began
+    uint32_t rcv_rtt_seq        # edge whose arrival ends a round trip
+    int64_t read_at
+    int64_t rcv_rtt             # ns; 0: not known
+    int64_t rcv_rtt_from
     uint32_t fin_at             # of a FIN beyond a hole, with fin_ahead
     uint32_t unacked_bytes      # received in order since the last ACK we sent
     int64_t ts_recent_at
@@ -427,7 +442,8 @@ cdef struct Tcb:
     uint8_t fin_ahead
     uint8_t shut_read           # shutdown(SHUT_RD): what arrives is acknowledged and discarded
     uint8_t held                # somebody will tcp_close it: the application, or a native service
-    uint8_t interactive         # data goes both ways: delay ACKs (Linux's ping-pong mode)
+    uint8_t pingpong            # answers to text: delay ACKs (Linux's ping-pong mode)
+    uint8_t pushed              # of what is unacknowledged: acknowledge.pyx
     uint8_t passive
     uint8_t v6                  # the socket's family is AF_INET6
     uint8_t urgent_out

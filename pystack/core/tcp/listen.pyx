@@ -9,6 +9,7 @@ from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.flow cimport flow_insert
+from pystack.core.tcp.acknowledge cimport acknowledge_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
@@ -19,6 +20,7 @@ from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
 )
+from pystack.core.tcp.window cimport window_at_first, window_start
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
@@ -56,23 +58,22 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
 
 
 cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The first window, unscaled: below 64 KiB and, as Linux, a whole number of segments."""
+    """The first window: as Linux, a whole number of segments. RFC 7323 section 2.2: a SYN's is not
+    scaled.
+    """
     cdef uint32_t mss = announced_mss(tcp, tcb) - (12 if tcb.passive and tcb.timestamps_ok else 0)
-    cdef uint32_t window = min(tcb.settings.receive_buffer, <uint32_t>0xFFFF)
-    if window > mss:
-        window -= window % mss
-    tcb.rcv_edge = tcb.rcv_nxt + window
+    tcb.rcv_ssthresh = window_at_first(tcp, tcb, mss)
+    tcb.rcv_edge = tcb.rcv_nxt + min(tcb.rcv_ssthresh, <uint32_t>0xFFFF)
 
 
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
-    cdef uint32_t window = tcb.rcv_edge - tcb.rcv_nxt
     sync_mss(tcp, tcb)
     congestion_start(tcp, tcb)
     if tcb.rtt.srtt == 0 and tcb.retransmits:
         tcb.rtt.rto = RTO_AFTER_SYN_LOSS
-    tcb.ack_segment = min(tcb.smss, <uint32_t>DEFAULT_MSS_V4)
-    tcb.quick_acks = <uint8_t>min(window // (2 * tcb.ack_segment) + 1, <uint32_t>16)
+    acknowledge_start(tcb, tcb.smss)
+    window_start(tcp, tcb, announced_mss(tcp, tcb))
     tcb.retransmits = 0
     tcb.last_received_at = tcp.context.now
     tcb.last_sent_at = 0
@@ -173,7 +174,7 @@ cdef Tcb* cookie_input(
     child.snd_nxt = child.snd_small = seg.ack
     take_syn_options(tcp, child, syn)
     child.ecn = ECN_OK if cookie_ecn(tcp, seg) else 0
-    child.rcv_edge = child.rcv_nxt + min(child.settings.receive_buffer, <uint32_t>0xFFFF)
+    open_window(tcp, child)
     child.snd_wl1 = seg.seq - 1
     child.listener = listener
     child.last_ack_sent = child.rcv_nxt

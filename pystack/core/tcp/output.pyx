@@ -15,6 +15,7 @@ from pystack.core.memory.packet cimport (
     CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
 )
 from pystack.core.memory.ring cimport ring_spans
+from pystack.core.tcp.acknowledge cimport acknowledge_by_text, acknowledge_sent
 from pystack.core.tcp.chrono cimport CHRONO_ROOM, CHRONO_WINDOW, chrono_start, chrono_stop
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
@@ -24,21 +25,23 @@ from pystack.core.tcp.layer cimport (
     Sent, Tcb, TcpLayer,
 )
 from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_sent, pacing_train
-from pystack.core.tcp.receive cimport receive_edge, sack_blocks
+from pystack.core.tcp.receive cimport sack_blocks
 from pystack.core.tcp.prr cimport prr_sent
 from pystack.core.tcp.recovery cimport recovery_next, recovery_sent_again
 from pystack.core.tcp.retransmission cimport retransmit_timer_sent
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.scoreboard cimport sent_again, sent_last, sent_pipe, sent_push
-from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
+from pystack.core.tcp.send_buffer cimport send_buffer_moved
+from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_sent
+from pystack.core.tcp.window cimport window_field
 from pystack.core.wire.address cimport Addr, addr_is_v4
 from pystack.core.wire.bytes cimport store16
 from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_HEADER_LENGTH, TCP_MAX_HEADER_LENGTH, TCP_OPT_MSS, TCP_OPT_SACK,
     TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH, TCP_RST, TCP_SYN,
-    TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le, seq_lt, tcp_build_header,
+    TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_le, seq_lt, tcp_build_header,
     tcp_build_options,
 )
 
@@ -111,20 +114,6 @@ cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.smss = max(mss, <uint32_t>LEAST_MSS)
 
 
-cdef uint16_t advertised_window(Tcb* tcb) noexcept nogil:
-    """The window field; remembers the right edge, which never moves left (RFC 9293 section 3.8.6).
-    """
-    cdef uint32_t window = receive_edge(tcb) - tcb.rcv_nxt
-    cdef uint32_t field = min(window >> tcb.rcv_scale, <uint32_t>0xFFFF)
-    if seq_lt(tcb.rcv_nxt + (field << tcb.rcv_scale), tcb.rcv_edge):
-        # The scale cannot say the old edge exactly: rather a few bytes more than a window that
-        # shrinks.
-        field = min((window + (1 << tcb.rcv_scale) - 1) >> tcb.rcv_scale, <uint32_t>0xFFFF)
-    if seq_gt(tcb.rcv_nxt + (field << tcb.rcv_scale), tcb.rcv_edge):
-        tcb.rcv_edge = tcb.rcv_nxt + (field << tcb.rcv_scale)
-    return <uint16_t>field
-
-
 cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
     options.present |= TCP_OPT_TIMESTAMP
     options.ts_val = timestamp_now(tcp, tcb)
@@ -145,17 +134,6 @@ cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexc
             options.present |= TCP_OPT_SACK
 
 
-cdef void ack_sent(Tcb* tcb) noexcept nogil:
-    """Whatever carried our ACK settles what was owed."""
-    tcb.last_ack_sent = tcb.rcv_nxt
-    tcb.unacked_bytes = 0
-    tcb.ack_now = False
-    tcb.ack_at = DEADLINE_NEVER
-    tcb.duplicate_pending = False
-    if tcb.quick_acks:
-        tcb.quick_acks -= 1
-
-
 cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexcept nogil:
     """A segment without text of a synchronized connection."""
     cdef TcpSegment seg
@@ -165,7 +143,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
-    seg.window = advertised_window(tcb)
+    seg.window = window_field(tcb)
     if tcb.ecn:
         ecn_output(tcb, &seg, False)
     tcb.totals.segments_out += 1
@@ -186,7 +164,7 @@ cdef uint32_t acceptable_seq(const Tcb* tcb) noexcept nogil:
 
 cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     send_bare(tcp, tcb, acceptable_seq(tcb), TCP_ACK)
-    ack_sent(tcb)
+    acknowledge_sent(tcp, tcb)
 
 
 cdef void send_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -274,7 +252,7 @@ cdef int send_data(
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = TCP_ACK
-    seg.window = advertised_window(tcb)
+    seg.window = window_field(tcb)
     seg.length = length
     seg.gso_size = <uint16_t>mss
     if length:
@@ -293,7 +271,7 @@ cdef int send_data(
     if tcb.ecn:
         ecn_output(tcb, &seg, length != 0 and seq == tcb.snd_nxt)
     count_many(tcp.context, Counter.TCP_BYTES_OUT, length)
-    ack_sent(tcb)
+    acknowledge_sent(tcp, tcb)
     tcb.last_sent_at = tcp.context.now
     if pacing_is_on(tcb):
         pacing_sent(tcp, tcb, seq, length)
@@ -323,10 +301,6 @@ cdef uint32_t usable_window(const Tcb* tcb) noexcept nogil:
     return <uint32_t>usable if usable > 0 else 0
 
 
-cdef uint32_t unsent(const Tcb* tcb) noexcept nogil:
-    return 0 if tcb.fin_sent else tcb.send_ring.length - tcb_flight(tcb)
-
-
 cdef uint32_t whole_segments(uint32_t size, uint32_t mss) noexcept nogil:
     return size - size % mss
 
@@ -335,7 +309,7 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
     """How much new data goes out now as one train (RFC 9293 section 3.8.6.2.1, Nagle, cwnd); 0:
     none.
     """
-    cdef uint32_t waiting = unsent(tcb)
+    cdef uint32_t waiting = tcb_unsent(tcb)
     cdef uint32_t window = usable_window(tcb)
     cdef uint32_t pipe = sent_pipe(tcb)
     cdef uint32_t room = tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)
@@ -357,7 +331,7 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
 
 cdef bint fin_may_go(const Tcb* tcb, uint32_t length) noexcept nogil:
     """All data goes with or before it, and the window has room for its sequence number."""
-    return (tcb.fin_queued and not tcb.fin_sent and unsent(tcb) == length
+    return (tcb.fin_queued and not tcb.fin_sent and tcb_unsent(tcb) == length
             and usable_window(tcb) > length)
 
 
@@ -385,8 +359,8 @@ cdef bint send_fresh(
     tcb.fin_sent = fin
     if length % mss:
         tcb.snd_small = end
-    if length and tcp.context.now - tcb.last_text_at < tcp.config.delayed_ack:
-        tcb.interactive = True
+    if length:
+        acknowledge_by_text(tcp, tcb)
     send_data(tcp, tcb, end - length - (1 if fin else 0), length, fin, mss)
     tcb.snd_nxt = end
     prr_sent(tcb, tcb.packets_out - before)
@@ -398,7 +372,7 @@ cdef void send_tail_probe(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
     """TLP_send_probe() (RFC 8985 section 7.3): a segment of new data whatever cwnd says, or else
     the last one again.
     """
-    cdef uint32_t length = min(unsent(tcb), mss)
+    cdef uint32_t length = min(tcb_unsent(tcb), mss)
     cdef Sent* sent
     tcb.tail_probe_due = False
     if tcb.packets_out == 0 or tcb.tail_probing:
@@ -419,12 +393,13 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section
     3.8.6.1).
     """
-    if tcb.probing or tcb_flight(tcb) or not (unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
+    if tcb.probing or tcb_flight(tcb) or not (
+            tcb_unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
         return
     tcb.probing = True
     tcb.first_unacked_at = tcp.context.now
-    tcb.retransmit_at = tcp.context.now + (
-        tcp.config.cork if usable_window(tcb) else rtt_timeout(&tcb.rtt, &tcp.config))
+    tcb.retransmit_at = tcp.context.now + max(
+        rtt_timeout(&tcb.rtt, &tcp.config), tcp.config.cork)
     tcb_rearm(tcp, tcb)
 
 
@@ -439,11 +414,11 @@ cdef uint32_t train_limit(const TcpLayer* tcp, uint32_t mss) noexcept nogil:
 
 cdef void note_limits(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Why there is not more to be sent, for TCP_INFO."""
-    if unsent(tcb) and usable_window(tcb) < min(unsent(tcb), tcb.smss):
+    if tcb_unsent(tcb) and usable_window(tcb) < min(tcb_unsent(tcb), tcb.smss):
         chrono_start(tcp, tcb, CHRONO_WINDOW)
         return
     chrono_stop(tcp, tcb, CHRONO_WINDOW)
-    if tcb.write_blocked and unsent(tcb) == 0:
+    if tcb.write_blocked and tcb_unsent(tcb) == 0:
         chrono_start(tcp, tcb, CHRONO_ROOM)
     else:
         chrono_stop(tcp, tcb, CHRONO_ROOM)
@@ -472,7 +447,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
         if tcb.retransmit != RETRANSMIT_NONE and tcb_flight(tcb):
             # RFC 5682 section 3.1 step 2.b: new data goes at once.
             forced = forced or tcb.retransmit == RETRANSMIT_AFTER_NEW
-            lost = recovery_next(tcp, tcb, train, mss, unsent(tcb) and usable_window(tcb))
+            lost = recovery_next(tcp, tcb, train, mss, tcb_unsent(tcb) and usable_window(tcb))
         if lost != NULL:
             recovery_sent_again(tcp, tcb, lost)
             retransmit(tcp, tcb, lost, mss)
@@ -480,11 +455,12 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
             more = send_new(tcp, tcb, mss, train, forced)
             forced = False
     note_limits(tcp, tcb)
-    if tcb.snd_nxt != before or unsent(tcb):
+    if tcb.snd_nxt != before or tcb_unsent(tcb):
         congestion_sent(
             tcp, tcb, tcb.snd_nxt != before, sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd)
     if tcb.pace_at == DEADLINE_NEVER:
         wait_for_window(tcp, tcb)
+    send_buffer_moved(tcp, tcb)
 
 
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

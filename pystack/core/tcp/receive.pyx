@@ -1,25 +1,24 @@
-# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not; when to acknowledge;
-# the window.
-# Called by: input; calls (after a read); output (window and SACK blocks).
+# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not.
+# Called by: input; output (SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
 from libc.stdint cimport uint16_t, uint32_t
 from pystack.core.context cimport count, count_many, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_READ
-from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.interval cimport (
     Interval, IntervalSet, interval_add, interval_find, interval_remove_below,
 )
 from pystack.core.memory.ring cimport ring_extend, ring_put, ring_reserve
+from pystack.core.tcp.acknowledge cimport acknowledge_quickly, acknowledge_text
 from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer
-from pystack.core.tcp.tcb cimport tcb_busy, tcb_output_later, tcb_rearm
+from pystack.core.tcp.tcb cimport tcb_busy, tcb_output_later
+from pystack.core.tcp.window cimport window_round_trip_of_window
 from pystack.core.wire.tcp cimport (
     SackBlock, TcpSegment, seq_ge, seq_gt, seq_lt, seq_max, seq_min,
 )
 
 cdef enum:
-    QUICK_ACKS = 16         # as Linux's TCP_MAX_QUICKACKS
     RECENT = 4
 
 
@@ -33,7 +32,7 @@ cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) 
     tcb.duplicate_start = start
     tcb.duplicate_end = end
     tcb.duplicate_pending = tcb.sack_ok and tcp.config.dsack
-    tcb.quick_acks = QUICK_ACKS
+    acknowledge_quickly(tcp, tcb)
 
 
 cdef void duplicate_beyond_hole(
@@ -73,7 +72,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     cdef uint32_t offset = tcb.receive_ring.length + (seg.seq - tcb.rcv_nxt)
     cdef TcpBusy* busy = tcb_busy(tcb)
     tcb.ack_now = True
-    tcb.quick_acks = QUICK_ACKS
+    acknowledge_quickly(tcp, tcb)
     if busy == NULL or (
             not tcb.shut_read and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
@@ -116,22 +115,8 @@ cdef void nothing_follows(Tcb* tcb) noexcept nogil:
         tcb.busy.recent_count = 0
 
 
-cdef void owe_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Now, or delayed: at least every second full segment (RFC 9293 section 3.8.6.3), as Linux
-    chooses.
-    """
-    if tcb.ack_now or tcb.unacked_bytes > tcb.ack_segment or (
-            (tcb.quick_acks and not tcb.interactive) or tcb.settings.quick_ack):
-        tcb.ack_now = True
-        return
-    if tcb.ack_at == DEADLINE_NEVER:
-        tcb.ack_at = tcp.context.now + tcp.config.delayed_ack
-        tcb_rearm(tcp, tcb)
-
-
 cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """Take the text of a segment that has been trimmed to the window; True if rcv_nxt moved."""
-    cdef uint32_t full = seg.gso_size if seg.gso_size else seg.length
     tcb_output_later(tcp, tcb)
     if seg.seq != tcb.rcv_nxt:
         return out_of_order_input(tcp, tcb, seg)
@@ -144,45 +129,15 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     tcb.rcv_nxt += seg.length
     tcb.totals.bytes_received += seg.length
     tcb.unacked_bytes += seg.length
-    tcb.last_text_at = tcp.context.now
-    if full > tcb.ack_segment:
-        tcb.ack_segment = full      # not SMSS: the peer's segments may be larger than ours
     count_many(tcp.context, Counter.TCP_BYTES_IN, seg.length)
     if holes_exist(tcb):
         absorb(tcp, tcb)
-    owe_ack(tcp, tcb)
-    endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+    if not tcb.timestamps_ok:
+        window_round_trip_of_window(tcp, tcb)
+    acknowledge_text(tcp, tcb, seg)
+    if text_is_ready(tcb) or tcb.shut_read:
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
     return True
-
-
-cdef uint32_t receive_edge(const Tcb* tcb) noexcept nogil:
-    """The receiver's silly window avoidance (RFC 9293 section 3.8.6.2.2): the edge moves by half
-    the buffer or a segment.
-    """
-    cdef uint32_t used = tcb.receive_ring.length
-    cdef uint32_t space = tcb.settings.receive_buffer - min(used, tcb.settings.receive_buffer)
-    cdef uint32_t edge = tcb.rcv_nxt + min(space, <uint32_t>0xFFFF << tcb.rcv_scale)
-    if seq_lt(edge, tcb.rcv_edge):
-        return tcb.rcv_edge
-    if edge - tcb.rcv_edge < min(tcb.settings.receive_buffer // 2, tcb.smss):
-        return seq_max(tcb.rcv_edge, tcb.rcv_nxt)
-    return edge
-
-
-cdef void window_opened(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Owe a window update when what we can offer is twice what the peer still sees, or it sees too
-    little.
-
-    A lost update cannot stall the peer: it probes (RFC 9293 section 3.8.6.1) and is answered
-    with the new window.
-    """
-    cdef uint32_t edge = receive_edge(tcb)
-    cdef uint32_t seen = tcb.rcv_edge - tcb.rcv_nxt if seq_gt(tcb.rcv_edge, tcb.rcv_nxt) else 0
-    if edge == tcb.rcv_edge or tcb.fin_received:
-        return
-    if edge - tcb.rcv_nxt >= 2 * seen:
-        tcb.ack_now = True
-        tcb_output_later(tcp, tcb)
 
 
 cdef int sack_blocks(const Tcb* tcb, SackBlock* blocks, int room) noexcept nogil:

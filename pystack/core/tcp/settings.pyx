@@ -3,12 +3,19 @@
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
 from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from pystack.core.context cimport endpoint_ready
+from pystack.core.endpoint cimport READY_READ
+from pystack.core.tcp.acknowledge cimport (
+    acknowledge_read, acknowledge_set_quick, is_interactive,
+)
 from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
 from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
-from pystack.core.tcp.receive cimport window_opened
+from pystack.core.tcp.receive cimport text_is_ready
+from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
 from pystack.core.tcp.timers cimport keepalive_restart, keepalive_retime
+from pystack.core.tcp.window cimport window_resize, window_set_clamp, window_widen
 
 # The numbers of Linux's <sys/socket.h> and <netinet/tcp.h>, on every operating system.
 cdef enum:
@@ -20,7 +27,10 @@ cdef enum:
     SO_KEEPALIVE = 9
     SO_OOBINLINE = 10
     SO_LINGER = 13
+    SO_RCVLOWAT = 18
     SO_ACCEPTCONN = 30
+    SO_SNDBUFFORCE = 32
+    SO_RCVBUFFORCE = 33
     SO_MAX_PACING_RATE = 47
     TCP_NODELAY = 1
     TCP_MAXSEG = 2
@@ -29,13 +39,16 @@ cdef enum:
     TCP_KEEPINTVL = 5
     TCP_KEEPCNT = 6
     TCP_SYNCNT = 7
+    TCP_WINDOW_CLAMP = 10
     TCP_QUICKACK = 12
     TCP_CONGESTION = 13
     TCP_USER_TIMEOUT = 18
+    TCP_NOTSENT_LOWAT = 25
 
 cdef enum:
-    LEAST_BUFFER = 4096
-    MOST_BUFFER = 1 << 26
+    LEAST_RECEIVE_BUFFER = 2304     # as Linux's SOCK_MIN_RCVBUF
+    LEAST_SEND_BUFFER = 4608
+    MOST_BUFFER = 1 << 29
     LEAST_MAXSEG = 88       # as Linux
     MOST_KEEPALIVE_S = 32767
     MOST_KEEPALIVE_COUNT = 127
@@ -46,8 +59,49 @@ cdef bint within(int64_t value, int64_t least, int64_t most) noexcept nogil:
     return least <= value <= most
 
 
-cdef uint32_t buffer_size(int64_t value) noexcept nogil:
-    return <uint32_t>max(<int64_t>LEAST_BUFFER, min(value, <int64_t>MOST_BUFFER))
+cdef uint32_t buffer_size(int64_t value, uint32_t limit, int64_t least) noexcept nogil:
+    """As Linux it is doubled (socket(7)): what is said there counts overhead too."""
+    return <uint32_t>max(2 * max(<int64_t>0, min(value, <int64_t>limit)), least)
+
+
+cdef uint32_t window_of(const TcpLayer* tcp, uint32_t buffer) noexcept nogil:
+    """What of a receive buffer is window; TcpConfig.window_share."""
+    cdef int share = tcp.config.window_share
+    return buffer - (buffer >> share) if share > 0 else buffer >> -share
+
+
+cdef int64_t buffer_of(const TcpLayer* tcp, uint32_t window) noexcept nogil:
+    """The buffer that has such a window."""
+    cdef int share = tcp.config.window_share
+    if share > 0:
+        return (<int64_t>window << share) // ((1 << share) - 1)
+    return <int64_t>window << -share
+
+
+cdef void set_receive_buffer(
+        TcpLayer* tcp, Tcb* tcb, int64_t value, uint32_t limit) noexcept nogil:
+    window_resize(tcb, window_of(tcp, buffer_size(value, limit, LEAST_RECEIVE_BUFFER)))
+    if tcb_is_synchronized(tcb):
+        acknowledge_read(tcp, tcb)
+
+
+cdef void set_send_buffer(TcpLayer* tcp, Tcb* tcb, int64_t value, uint32_t limit) noexcept nogil:
+    tcb.settings.send_buffer = buffer_size(value, limit, LEAST_SEND_BUFFER)
+    tcb.settings.send_locked = True
+    send_buffer_moved(tcp, tcb)
+
+
+cdef void set_receive_low(TcpLayer* tcp, Tcb* tcb, int64_t value) noexcept nogil:
+    """At most half of the buffer; one that tunes itself becomes large enough at once (as Linux)."""
+    cdef uint32_t largest = tcb.settings.receive_buffer if tcb.settings.receive_locked else (
+        tcp.config.receive_buffer_max)
+    cdef int64_t low = min(value if value >= 0 else <int64_t>0x7FFFFFFF,
+                           buffer_of(tcp, largest) // 2)
+    tcb.settings.receive_low = <uint32_t>max(low, 1)
+    if not tcb.settings.receive_locked and low > tcb.settings.receive_buffer:
+        window_widen(tcb, <uint32_t>low)
+    if tcb_is_synchronized(tcb) and tcb.receive_ring.length and text_is_ready(tcb):
+        endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
 
 
 cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
@@ -60,12 +114,15 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
         tcb.settings.linger = value >= 0
         tcb.settings.linger_s = <uint16_t>max(<int64_t>0, min(value, <int64_t>0xFFFF))
     elif option == SO_SNDBUF:
-        tcb.settings.send_buffer = buffer_size(value)
+        set_send_buffer(tcp, tcb, value, tcp.config.send_buffer_limit)
+    elif option == SO_SNDBUFFORCE:
+        set_send_buffer(tcp, tcb, value, MOST_BUFFER)
     elif option == SO_RCVBUF:
-        # An edge that has been advertised stays: a smaller buffer takes effect as data is read.
-        tcb.settings.receive_buffer = buffer_size(value)
-        if tcb_is_synchronized(tcb):
-            window_opened(tcp, tcb)
+        set_receive_buffer(tcp, tcb, value, tcp.config.receive_buffer_limit)
+    elif option == SO_RCVBUFFORCE:
+        set_receive_buffer(tcp, tcb, value, MOST_BUFFER)
+    elif option == SO_RCVLOWAT:
+        set_receive_low(tcp, tcb, value)
     elif option == SO_MAX_PACING_RATE:
         # Bytes per second; -1: no limit. As in Linux, who has set it once is paced.
         tcb.settings.pacing = tcb.settings.pacing or value >= 0
@@ -86,8 +143,7 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         tcb.settings.cork = value != 0
         tcb_output_later(tcp, tcb)
     elif option == TCP_QUICKACK:
-        tcb.settings.quick_ack = value != 0
-        tcb.interactive = tcb.interactive and not value
+        acknowledge_set_quick(tcp, tcb, value != 0)
     elif option == TCP_MAXSEG:
         if not within(value, LEAST_MAXSEG, 0xFFFF):
             return -EINVAL
@@ -113,6 +169,14 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         if not within(value, 0, 0x7FFFFFFF):
             return -EINVAL
         tcb.settings.user_timeout_ms = <uint32_t>value
+    elif option == TCP_WINDOW_CLAMP:
+        if value < 0:
+            return -EINVAL
+        return window_set_clamp(tcb, <uint32_t>min(value, <int64_t>0x7FFFFFFF))
+    elif option == TCP_NOTSENT_LOWAT:
+        # 0: the stack's
+        tcb.settings.notsent_lowat = <uint32_t>value if value else tcp.config.notsent_lowat
+        send_buffer_moved(tcp, tcb)
     elif option == TCP_CONGESTION:
         # By its number; whoever knows strings knows its name too.
         if not within(value, 0, ALGORITHMS - 1):
@@ -132,7 +196,8 @@ cdef int tcp_set_option(
     return -ENOPROTOOPT
 
 
-cdef int get_socket_option(const Tcb* tcb, int option, int64_t* value) noexcept nogil:
+cdef int get_socket_option(
+        const TcpLayer* tcp, const Tcb* tcb, int option, int64_t* value) noexcept nogil:
     if option == SO_REUSEADDR:
         value[0] = tcb.settings.reuse_address
     elif option == SO_KEEPALIVE:
@@ -142,7 +207,9 @@ cdef int get_socket_option(const Tcb* tcb, int option, int64_t* value) noexcept 
     elif option == SO_SNDBUF:
         value[0] = tcb.settings.send_buffer
     elif option == SO_RCVBUF:
-        value[0] = tcb.settings.receive_buffer
+        value[0] = buffer_of(tcp, tcb.settings.receive_buffer)
+    elif option == SO_RCVLOWAT:
+        value[0] = tcb.settings.receive_low
     elif option == SO_MAX_PACING_RATE:
         value[0] = <int64_t>tcb.settings.max_pacing_rate
     elif option == SO_OOBINLINE:
@@ -160,7 +227,7 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
     elif option == TCP_CORK:
         value[0] = tcb.settings.cork
     elif option == TCP_QUICKACK:
-        value[0] = tcb.settings.quick_ack or not tcb.interactive
+        value[0] = not is_interactive(tcp, tcb)
     elif option == TCP_MAXSEG:
         value[0] = tcb.smss if tcb_is_synchronized(tcb) else (
             tcb.settings.max_segment if tcb.settings.max_segment else 536)
@@ -175,6 +242,12 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
             tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
     elif option == TCP_USER_TIMEOUT:
         value[0] = tcb.settings.user_timeout_ms
+    elif option == TCP_WINDOW_CLAMP:
+        value[0] = (
+            tcb.window_clamp if tcb_is_synchronized(tcb) else tcb.settings.window_clamp)
+    elif option == TCP_NOTSENT_LOWAT:
+        value[0] = 0 if tcb.settings.notsent_lowat == tcp.config.notsent_lowat else (
+            <int32_t>tcb.settings.notsent_lowat)
     elif option == TCP_CONGESTION:
         value[0] = tcb.settings.congestion
     else:
@@ -185,7 +258,7 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
 cdef int tcp_get_option(
         TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil:
     if level == SOL_SOCKET:
-        return get_socket_option(tcb, option, value)
+        return get_socket_option(tcp, tcb, option, value)
     if level == IPPROTO_TCP:
         return get_tcp_option(tcp, tcb, option, value)
     return -ENOPROTOOPT

@@ -38,5 +38,10 @@ cdef inline uint32_t tcb_flight(const Tcb* tcb) noexcept nogil:
     return tcb.snd_nxt - tcb.snd_una
 
 
+cdef inline uint32_t tcb_unsent(const Tcb* tcb) noexcept nogil:
+    """Bytes that wait to be sent for the first time."""
+    return 0 if tcb.fin_sent else tcb.send_ring.length - tcb_flight(tcb)
+
+
 cdef inline bint tcb_is_synchronized(const Tcb* tcb) noexcept nogil:
     return tcb.state >= TcpState.STATE_ESTABLISHED

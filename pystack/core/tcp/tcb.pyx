@@ -51,6 +51,8 @@ cdef void settings_default(TcpLayer* tcp, TcpSettings* settings) noexcept nogil:
     memset(settings, 0, sizeof(TcpSettings))
     settings.receive_buffer = tcp.config.receive_buffer
     settings.send_buffer = tcp.config.send_buffer
+    settings.receive_low = 1
+    settings.notsent_lowat = tcp.config.notsent_lowat
     settings.keepalive_idle_s = <uint16_t>(tcp.config.keepalive_time // 1_000_000_000)
     settings.keepalive_interval_s = <uint16_t>(tcp.config.keepalive_interval // 1_000_000_000)
     settings.keepalive_count = <unsigned char>tcp.config.keepalive_probes

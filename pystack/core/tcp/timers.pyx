@@ -9,6 +9,7 @@ from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
+from pystack.core.tcp.acknowledge cimport acknowledge_timer
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
     STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE, Tcb, TcpLayer,
@@ -58,17 +59,34 @@ cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_finish(tcp, tcb, tcb.soft_error if tcb.soft_error else ETIMEDOUT)
 
 
+cdef int64_t syn_time(const TcpLayer* tcp, uint32_t repetitions) noexcept nogil:
+    """How long so many SYNs after the first take, with back-off, until they are given up."""
+    cdef int64_t rto = tcp.config.rto_initial
+    cdef int64_t total = 0
+    cdef uint32_t _i
+    for _i in range(repetitions + 1):
+        total += rto
+        rto = min(2 * rto, tcp.config.rto_max)
+    return total
+
+
 cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t limit = tcp.config.synack_retries if tcb.passive else (
         tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
-    if tcb.retransmits >= limit or user_timeout_is_over(tcp, tcb):
+    cdef uint32_t linear = tcp.config.syn_linear_timeouts if tcb.state == STATE_SYN_SENT else 0
+    if tcb.retransmits >= limit + linear or user_timeout_is_over(tcp, tcb) or (
+            linear and not tcb.settings.user_timeout_ms
+            and tcp.context.now - tcb.first_unacked_at >= syn_time(tcp, limit)):
         time_out(tcp, tcb)
         return
     count(tcp.context, Counter.TCP_TIMEOUTS)
     tcb.totals.timeouts += 1
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
-    rtt_back_off(&tcb.rtt)
+    # As Linux, the first SYNs of an active open are repeated without back-off, and do not count
+    # towards the limit; but all of them take no longer than the limit does with back-off.
+    if tcb.retransmits > linear:
+        rtt_back_off(&tcb.rtt)
     retransmit_timer_backed_off(tcp, tcb)
     send_syn(tcp, tcb)
 
@@ -122,6 +140,7 @@ cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The zero-window probe; or the override for data that cork or a silly window has held back."""
     if seq_gt(tcb.snd_una + tcb.snd_wnd, tcb.snd_nxt):
         tcb.probing = False
+        tcb.more = False        # as Linux, with PSH: nothing has come
         tcb.output_forced = True
         tcb_output_later(tcp, tcb)
         return
@@ -171,10 +190,7 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """
     cdef int64_t now = tcp.context.now
     if tcb.ack_at <= now:
-        tcb.ack_at = DEADLINE_NEVER
-        tcb.ack_now = True
-        count(tcp.context, Counter.TCP_DELAYED_ACKS)
-        tcb_output_later(tcp, tcb)
+        acknowledge_timer(tcp, tcb)
     if tcb.retransmit_at <= now:
         tcb.retransmit_at = DEADLINE_NEVER
         if tcb.probing:

@@ -155,6 +155,7 @@ def test_room_is_seen_though_the_last_send_found_all_it_wanted():
     with Wire() as wire:
         listener, client, server = connect(wire)
         with listener, client, server:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)  # less than the window
             fd = client.fileno()
             assert writable(fd)
             size = client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)

@@ -35,6 +35,20 @@ def test_what_is_sent_is_received_and_the_end_is_empty(world):
     assert client.recv(100, socket.MSG_WAITALL) == b"good bye"
 
 
+def test_a_reader_waits_for_as_much_as_the_low_water_mark(world, in_thread):
+    """socket(7), SO_RCVLOWAT: recv waits for so much, or for the end of the stream."""
+    client, server = world.connected()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 6)
+    reading = in_thread(server.recv, 100)
+    client.sendall(b"abc")
+    client.sendall(b"defgh")
+    assert reading.result() == b"abcdefgh"
+    client.sendall(b"abc")
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(100) == b"abc"
+    assert server.recv(100) == b""
+
+
 def test_both_families_work_alike(world6):
     client, server = world6.connected()
     client.sendall(b"hello")
