@@ -23,11 +23,13 @@ from pystack.core.tcp.news cimport (
 from pystack.core.tcp.rack cimport rack_update_window
 from pystack.core.tcp.recovery cimport recovery_acked, recovery_control
 from pystack.core.tcp.reordering cimport duplicates_eat
-from pystack.core.tcp.retransmission cimport retransmit_timer_restart
+from pystack.core.tcp.retransmission cimport (
+    retransmit_timer_backed_off, retransmit_timer_restart,
+)
 from pystack.core.tcp.rtt cimport rtt_min, rtt_min_sample, rtt_sample
 from pystack.core.tcp.scoreboard cimport sent_first, sent_highest_sacked
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
-from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later
+from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_acked
 from pystack.core.wire.tcp cimport (
     TCP_FIN, TCP_OPT_SACK, TCP_OPT_TIMESTAMP, TCP_SYN, TcpOptions, TcpSegment, seq_ge, seq_gt,
@@ -142,18 +144,21 @@ cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     return changed
 
 
-cdef void probing_input(Tcb* tcb) noexcept nogil:
+cdef void probing_input(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Something answered: probes go on only while the window stays too small (RFC 9293 section
     3.8.6.1).
     """
+    cdef uint32_t edge = tcb.snd_una + tcb.snd_wnd
     # RFC 9293 sections 3.8.6 (SHLD-17) and 3.8.6.1 (MUST-37): whoever answers may keep its window
     # closed, even one that had been open.
-    if tcb.snd_wnd == 0:
+    if tcb.probing or tcb.snd_wnd == 0:
         tcb.retransmits = 0
-        return
     if not tcb.probing:
         return
-    tcb.retransmits = 0
+    if seq_lt(edge, tcb.snd_nxt + min(tcb_unsent(tcb), tcb.smss)) or edge == tcb.snd_nxt:
+        # As Linux, the next one waits from here, as long as it would have.
+        retransmit_timer_backed_off(tcp, tcb)
+        return
     tcb.probing = False
     tcb.rtt.backoff = 0
     tcb.retransmit_at = DEADLINE_NEVER
@@ -249,7 +254,9 @@ cdef bint ack_input(
         outstanding_acked(tcp, tcb, seg.ack, &news)
     else:
         nothing_outstanding_acked(tcp, tcb, seg.ack, &news)
-    probing_input(tcb)
+    probing_input(tcp, tcb)
+    if news.flags & NEWS_ECE:
+        tcb.totals.delivered_marked += tcb.delivered - news.delivered_before
     if tcb.snd_una == tcb.snd_nxt:
         chrono_stop(tcp, tcb, CHRONO_BUSY)
         if tcb.busy != NULL or tcb.send_ring.length == 0:

@@ -266,7 +266,7 @@ cdef void arrival_acked(TcpLayer* tcp, Tcb* tcb, AckNews* news) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t segments
-    cdef uint32_t lowest = tcb.snd_una
+    cdef uint32_t lowest = news.prior_highest
     if tcb.busy == NULL:
         return
     queue = &tcb.busy.sent

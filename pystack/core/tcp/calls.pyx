@@ -272,7 +272,6 @@ cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.fin_queued:
         return
     tcb.fin_queued = True
-    tcb.more = False
     if tcb.state == STATE_ESTABLISHED:
         tcb_set_state(tcp, tcb, STATE_FIN_WAIT_1)
     elif tcb.state == STATE_CLOSE_WAIT:

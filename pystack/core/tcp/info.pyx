@@ -68,7 +68,9 @@ cdef uint8_t options_of(const Tcb* tcb) noexcept nogil:
 
 
 cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
-    info.rto = <uint32_t>(rtt_timeout(&tcb.rtt, &tcp.config) // MICROSECOND)
+    # The back-off of probes is none of the RTO.
+    info.rto = <uint32_t>(
+        (tcb.rtt.rto if tcb.probing else rtt_timeout(&tcb.rtt, &tcp.config)) // MICROSECOND)
     info.rtt = <uint32_t>(tcb.rtt.srtt // MICROSECOND)
     info.rttvar = tcb.rtt.mdev // 4
     info.min_rtt = <uint32_t>(rtt_min(&tcb.rtt) // MICROSECOND) if tcb.rtt.min_us[0] else NO_SAMPLE
@@ -85,6 +87,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.reord_seen = tcb.reordering_seen
     info.total_retrans = tcb.total_retransmitted
     info.delivered = tcb.delivered
+    info.delivered_ce = tcb.totals.delivered_marked
     info.dsack_dups = tcb.duplicates_reported
     info.pacing_rate = pacing_rate(tcp, tcb)
     info.max_pacing_rate = tcb.settings.max_pacing_rate
@@ -99,7 +102,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
 cdef void tell_receiving(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     info.ato = tcb.ato_us
     info.rcv_mss = tcb.ack_segment
-    info.advmss = announced_mss(tcp, tcb)
+    info.advmss = announced_mss(tcp, tcb) - (12 if tcb.timestamps_ok else 0)
     info.rcv_ssthresh = tcb.rcv_ssthresh
     info.rcv_space = tcb.read_target
     info.rcv_rtt = <uint32_t>(tcb.rcv_rtt // MICROSECOND)
@@ -117,6 +120,7 @@ cdef void tell_totals(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nog
     info.data_segs_out = tcb.totals.data_segments_out
     info.data_segs_in = tcb.totals.data_segments_in
     info.total_rto = tcb.totals.timeouts
+    info.total_rto_recoveries = tcb.totals.timeout_episodes
     info.last_data_sent = since(tcp, tcb.last_sent_at)
     info.last_data_recv = since(tcp, tcb.last_text_at)
     info.last_ack_recv = since(tcp, tcb.last_received_at)
@@ -126,6 +130,8 @@ cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     memset(info, 0, sizeof(TcpInfo))
     info.state = LINUX_STATE[tcb.state]
     if tcb.state == STATE_LISTEN:
+        info.reordering = tcp.config.reordering
+        info.snd_cwnd = tcp.config.initial_window
         info.unacked = tcb.backlog.accept.count
         info.sacked = tcb.backlog.limit
         return

@@ -160,6 +160,8 @@ cdef enum SentFlag:
     SENT_RETRANSMITTED = 0x04   # the last transmission was a retransmission and is still out
     SENT_EVER_RETRANSMITTED = 0x08      # Karn: no RTT sample
     SENT_FIN = 0x10             # the last sequence number is that of our FIN
+    SENT_PUSHED = 0x20          # its last segment had PSH, and has it when it is sent again
+    SENT_JUDGED = 0x40          # RACK has found it lost, and judges it again when it is sent again
 
 ctypedef struct Sent:
     uint32_t seq
@@ -298,7 +300,9 @@ ctypedef struct TcpTotals:
     uint32_t data_segments_out
     uint32_t data_segments_in
     uint32_t out_of_order       # that arrived so
+    uint32_t delivered_marked   # segments whose ACK had ECE
     uint16_t timeouts
+    uint16_t timeout_episodes   # timeouts in a row are one
 
 cdef struct TcbList:
     Tcb* first

@@ -2,7 +2,7 @@
 # Called by: input, timers, calls, listen; stack (tcp_output, once per batch).
 # RFCs: 9293 sections 3.7.4, 3.8.6 and 3.10, 1122 section 4.2.3.4, 6691, 7323, 2018, 3042.
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from pystack.core.context cimport count, count_many
 from pystack.core.counters cimport Counter
@@ -21,8 +21,8 @@ from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
 from pystack.core.tcp.layer cimport (
-    RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT,
-    Sent, Tcb, TcpLayer,
+    CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, SENT_FIN, SENT_PUSHED, STATE_ESTABLISHED,
+    STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
 from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_sent, pacing_train
 from pystack.core.tcp.receive cimport sack_blocks
@@ -30,7 +30,9 @@ from pystack.core.tcp.prr cimport prr_sent
 from pystack.core.tcp.recovery cimport recovery_next, recovery_sent_again
 from pystack.core.tcp.retransmission cimport retransmit_timer_sent
 from pystack.core.tcp.rtt cimport rtt_timeout
-from pystack.core.tcp.scoreboard cimport sent_again, sent_last, sent_pipe, sent_push
+from pystack.core.tcp.scoreboard cimport (
+    sent_again, sent_first, sent_last, sent_pipe, sent_push,
+)
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_sent
@@ -46,9 +48,12 @@ from pystack.core.wire.tcp cimport (
 )
 
 cdef enum:
+    WINDOW_DIVISOR = 3          # as Linux's tcp_tso_win_divisor
     TIMESTAMP_LENGTH = 12       # with its padding
     CHECKSUM_OFFSET = 16
     LEAST_MSS = 36              # IPv4's smallest MTU, 68, less headers and timestamps, rounded up
+
+cdef int64_t MILLISECOND = 1_000_000
 
 
 cdef int segment_send(
@@ -238,10 +243,23 @@ cdef inline void count_out(Tcb* tcb, uint32_t length, uint32_t mss) noexcept nog
     tcb.totals.bytes_sent += length
 
 
+cdef bint ends_a_write(const Tcb* tcb, uint32_t seq, uint32_t length) noexcept nogil:
+    """PSH (RFC 9293 section 3.9.1.2): the end of what was written; as Linux, also what the peer's
+    window has no room for twice.
+    """
+    if length == 0:
+        return False
+    return (seq - tcb.snd_una + length == tcb.send_ring.length and not tcb.more) or (
+        length > tcb.max_snd_wnd // 2)
+
+
 cdef int send_data(
-        TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length, bint fin,
+        TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length, uint8_t sent, bint fresh,
         uint32_t mss) noexcept nogil:
-    """[seq, seq + length) of the send ring as one segment or train, lent to the packet."""
+    """[seq, seq + length) of the send ring as one segment or train, lent to the packet.
+
+    sent: SENT_FIN and SENT_PUSHED of its record.
+    """
     cdef TcpSegment seg
     cdef TcpOptions options
     cdef const uint8_t* spans[2]
@@ -257,19 +275,17 @@ cdef int send_data(
     seg.gso_size = <uint16_t>mss
     if length:
         ring_spans(&tcb.send_ring, offset, length, spans, lengths)
-        # The end of what was written; as Linux, also of each train, and of what the peer's window
-        # has no room for twice.
-        if (offset + length == tcb.send_ring.length and not tcb.more) or length > mss or (
-                length > tcb.max_snd_wnd // 2):
-            seg.flags |= TCP_PSH
-    if fin:
+    # As Linux, the end of each train is pushed too, but not if it is sent again alone.
+    if sent & SENT_PUSHED or length > mss:
+        seg.flags |= TCP_PSH
+    if sent & SENT_FIN:
         seg.flags |= TCP_FIN
     if tcb.urgent_out and seq_lt(seq, tcb.snd_up) and tcb.snd_up - seq <= 0xFFFF:
         seg.flags |= TCP_URG
         seg.urgent = <uint16_t>(tcb.snd_up - seq)
     count_out(tcb, length, mss)
     if tcb.ecn:
-        ecn_output(tcb, &seg, length != 0 and seq == tcb.snd_nxt)
+        ecn_output(tcb, &seg, length != 0 and fresh)
     count_many(tcp.context, Counter.TCP_BYTES_OUT, length)
     acknowledge_sent(tcp, tcb)
     tcb.last_sent_at = tcp.context.now
@@ -282,7 +298,7 @@ cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept
     cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
     cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
     tcb.totals.bytes_retransmitted += length
-    send_data(tcp, tcb, sent.seq, length, fin, mss)
+    send_data(tcp, tcb, sent.seq, length, sent.flags, False, mss)
 
 
 cdef bint small_segment_may_go(const Tcb* tcb) noexcept nogil:
@@ -329,6 +345,33 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
     return whole_segments(size, mss)
 
 
+cdef bint train_waits(
+        TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint* full) noexcept nogil:
+    """Linux's tcp_tso_should_defer(): rather a longer train with the next ACK than one now.
+
+    Only within a millisecond of the last one, with less than a third of the window to go, and if
+    the next ACK is due. full: it is cwnd that does not let more out.
+    """
+    cdef uint32_t waiting = tcb_unsent(tcb)
+    cdef uint32_t window = usable_window(tcb)
+    cdef uint32_t pipe = sent_pipe(tcb)
+    cdef uint32_t room = (
+        (tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)) // tcb.smss * mss)
+    cdef uint32_t limit = min(window, room)
+    cdef const Sent* first = sent_first(tcb)
+    if (first == NULL or waiting <= mss or tcb.ca_state >= CA_RECOVERY
+            or tcp.context.now - tcb.last_sent_at > MILLISECOND):
+        return False
+    if limit >= train or limit >= min(tcb.snd_wnd, tcb.congestion.cwnd) // WINDOW_DIVISOR:
+        return False
+    if first.sent_at + tcb.rtt.srtt - tcp.context.now > min(tcb.rtt.srtt // 2, MILLISECOND):
+        return False
+    if min(room, window) <= waiting:
+        full[0] = full[0] or room < window
+        return True
+    return not tcb.fin_queued
+
+
 cdef bint fin_may_go(const Tcb* tcb, uint32_t length) noexcept nogil:
     """All data goes with or before it, and the window has room for its sequence number."""
     return (tcb.fin_queued and not tcb.fin_sent and tcb_unsent(tcb) == length
@@ -336,15 +379,20 @@ cdef bint fin_may_go(const Tcb* tcb, uint32_t length) noexcept nogil:
 
 
 cdef bint send_new(
-        TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noexcept nogil:
+        TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced,
+        bint* full) noexcept nogil:
     """One train of new data, with the FIN if it is time; True if something went out."""
     cdef uint32_t length
     cdef bint fin
     if tcb.busy != NULL and tcb.busy.sent.count >= tcp.config.max_sent:
         return False
-    length = sendable(tcb, mss, mss if tcb.urgent_out else train, forced)
+    # As Linux, half of the window at most: what is acknowledged lets the other half out.
+    length = max(tcb.congestion.cwnd // (2 * tcb.smss), <uint32_t>1) * mss
+    length = sendable(tcb, mss, mss if tcb.urgent_out else min(train, length), forced)
     fin = fin_may_go(tcb, length)
     if length == 0 and not fin:
+        return False
+    if length and not forced and train_waits(tcp, tcb, mss, train, full):
         return False
     return send_fresh(tcp, tcb, length, fin, mss)
 
@@ -353,7 +401,11 @@ cdef bint send_fresh(
         TcpLayer* tcp, Tcb* tcb, uint32_t length, bint fin, uint32_t mss) noexcept nogil:
     cdef uint32_t end = tcb.snd_nxt + length + (1 if fin else 0)
     cdef uint32_t before = tcb.packets_out
-    if sent_push(tcb, tcb.snd_nxt, end, mss, fin, tcp.context.now) < 0:
+    cdef uint8_t flags = SENT_FIN if fin else 0
+    # As Linux, what a probe of the window makes go is pushed too.
+    if length and (tcb.output_forced or ends_a_write(tcb, tcb.snd_nxt, length)):
+        flags |= SENT_PUSHED
+    if sent_push(tcb, tcb.snd_nxt, end, mss, flags, tcp.context.now) < 0:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         return False
     tcb.fin_sent = fin
@@ -361,7 +413,7 @@ cdef bint send_fresh(
         tcb.snd_small = end
     if length:
         acknowledge_by_text(tcp, tcb)
-    send_data(tcp, tcb, end - length - (1 if fin else 0), length, fin, mss)
+    send_data(tcp, tcb, tcb.snd_nxt, length, flags, True, mss)
     tcb.snd_nxt = end
     prr_sent(tcb, tcb.packets_out - before)
     retransmit_timer_sent(tcp, tcb, before == 0)
@@ -430,6 +482,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     cdef uint32_t mss, train
     cdef uint32_t before = tcb.snd_nxt
     cdef bint more = True
+    cdef bint full = False
     sync_mss(tcp, tcb)
     if tcb_flight(tcb) == 0 and tcb.send_ring.length and usable_window(tcb):
         congestion_idle(tcp, tcb)
@@ -452,12 +505,12 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
             recovery_sent_again(tcp, tcb, lost)
             retransmit(tcp, tcb, lost, mss)
         else:
-            more = send_new(tcp, tcb, mss, train, forced)
+            more = send_new(tcp, tcb, mss, train, forced, &full)
             forced = False
     note_limits(tcp, tcb)
     if tcb.snd_nxt != before or tcb_unsent(tcb):
-        congestion_sent(
-            tcp, tcb, tcb.snd_nxt != before, sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd)
+        full = full or sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd
+        congestion_sent(tcp, tcb, tcb.snd_nxt != before, full)
     if tcb.pace_at == DEADLINE_NEVER:
         wait_for_window(tcp, tcb)
     send_buffer_moved(tcp, tcb)

@@ -5,6 +5,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.rtt cimport rtt_min
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
 from pystack.core.wire.tcp cimport seq_max
 
@@ -48,7 +49,7 @@ cdef uint32_t pacing_train(
     more, up to a whole train.
     """
     cdef uint64_t size = pacing_rate(tcp, tcb) // TRAINS_PER_SECOND
-    cdef uint64_t halvings = <uint64_t>tcb.rtt.srtt // SHORT_PATH
+    cdef uint64_t halvings = <uint64_t>rtt_min(&tcb.rtt) // SHORT_PATH
     if halvings < 32:
         size += train >> halvings
     size = max(size - size % mss, <uint64_t>LEAST_TRAIN * mss)

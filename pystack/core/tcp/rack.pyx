@@ -4,8 +4,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from pystack.core.tcp.layer cimport (
-    CA_RECOVERY, SENT_EVER_RETRANSMITTED, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED,
-    TIMER_REORDERING, Sent, SentQueue, Tcb, TcpLayer,
+    CA_RECOVERY, SENT_EVER_RETRANSMITTED, SENT_JUDGED, SENT_LOST, SENT_RETRANSMITTED,
+    SENT_SACKED, TIMER_REORDERING, Sent, SentQueue, Tcb, TcpLayer,
 )
 from pystack.core.tcp.news cimport AckNews
 from pystack.core.tcp.retransmission cimport TIMER_LEAST, retransmit_timer_set
@@ -90,7 +90,8 @@ cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     queue = &tcb.busy.sent
     for at in range(queue.count):
         sent = queue.items + queue.first + at
-        if sent.flags & SENT_SACKED or (
+        # As Linux, what an undo has taken back is not judged a second time.
+        if sent.flags & (SENT_SACKED | SENT_JUDGED) or (
                 sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST):
             continue
         again = sent.flags & SENT_EVER_RETRANSMITTED != 0
@@ -102,6 +103,7 @@ cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         remaining = rack_overdue(tcp, tcb, sent.sent_at, window)
         if remaining <= 0:
             sent_mark_lost(tcb, sent)
+            sent.flags |= SENT_JUDGED
         else:
             wait = max(wait, remaining)
     return wait

@@ -77,6 +77,7 @@ cdef void retransmit_timer_sent(TcpLayer* tcp, Tcb* tcb, bint first) noexcept no
             tcb.retransmit_at == DEADLINE_NEVER):
         if tcb.probing:
             tcb.retransmit_timer = TIMER_RTO
+            tcb.rtt.backoff = 0         # it was the probes'
         retransmit_timer_rearm(tcp, tcb)
     tail_probe_schedule(tcp, tcb, False)
 

@@ -2,13 +2,14 @@
 # Called by: output (adds), arrival (acknowledges), rack and recovery (mark), timers.
 # RFCs: 6675 sections 2 to 4, 2018 section 5, 6582, 8985 section 5.1.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from pystack.core.tcp.layer cimport SENT_FIN, Sent, Tcb
 
-# Remember a transmission of [seq, end) in segments of `mss`, with our FIN at its end if `fin`. 0,
+# Remember a transmission of [seq, end) in segments of `mss`; flags: SENT_FIN and SENT_PUSHED. 0,
 # or -1 when out of memory.
 cdef int sent_push(
-        Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, bint fin, int64_t now) noexcept nogil
+        Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, uint8_t flags,
+        int64_t now) noexcept nogil
 # The oldest record; NULL if nothing is outstanding.
 cdef Sent* sent_first(const Tcb* tcb) noexcept nogil
 # Cut record number `at` in two at `seq`; the first half, or NULL when out of memory.

@@ -6,8 +6,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove
 from pystack.core.tcp.layer cimport (
-    SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue,
-    Tcb, TcpBusy,
+    SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_JUDGED, SENT_LOST, SENT_PUSHED, SENT_RETRANSMITTED,
+    SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy,
 )
 from pystack.core.tcp.tcb cimport tcb_busy
 from pystack.core.wire.tcp cimport seq_ge
@@ -37,7 +37,8 @@ cdef int make_room(SentQueue* queue) noexcept nogil:
 
 
 cdef int sent_push(
-        Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, bint fin, int64_t now) noexcept nogil:
+        Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, uint8_t flags,
+        int64_t now) noexcept nogil:
     cdef TcpBusy* busy = tcb_busy(tcb)
     cdef Sent* sent
     if busy == NULL or make_room(&busy.sent) < 0:
@@ -49,7 +50,7 @@ cdef int sent_push(
     sent.sent_at = now
     sent.delivered = tcb.delivered
     sent.mss = <uint16_t>mss
-    sent.flags = SENT_FIN if fin else 0
+    sent.flags = flags
     tcb.packets_out += sent_segments(sent)
     return 0
 
@@ -86,7 +87,7 @@ cdef Sent* sent_split(Tcb* tcb, uint32_t at, uint32_t seq) noexcept nogil:
     memmove(sent + 1, sent, (queue.count - at) * sizeof(Sent))
     queue.count += 1
     sent[0].end = seq
-    sent[0].flags &= ~SENT_FIN
+    sent[0].flags &= ~(SENT_FIN | SENT_PUSHED)
     sent[1].seq = seq
     adjust(tcb, sent[0].flags, sent_segments(sent) + sent_segments(sent + 1) - before)
     return sent
@@ -269,7 +270,7 @@ cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
 
 
 cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
-    sent.flags |= SENT_EVER_RETRANSMITTED
+    sent.flags = (sent.flags | SENT_EVER_RETRANSMITTED) & ~SENT_JUDGED
     sent.sent_at = now
     sent.delivered = tcb.delivered
     tcb.total_retransmitted += sent_segments(sent)

@@ -70,6 +70,13 @@ cdef int64_t syn_time(const TcpLayer* tcp, uint32_t repetitions) noexcept nogil:
     return total
 
 
+cdef void note_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    count(tcp.context, Counter.TCP_TIMEOUTS)
+    tcb.totals.timeouts += 1
+    if tcb.retransmits == 0:
+        tcb.totals.timeout_episodes += 1
+
+
 cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t limit = tcp.config.synack_retries if tcb.passive else (
         tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
@@ -79,8 +86,7 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             and tcp.context.now - tcb.first_unacked_at >= syn_time(tcp, limit)):
         time_out(tcp, tcb)
         return
-    count(tcp.context, Counter.TCP_TIMEOUTS)
-    tcb.totals.timeouts += 1
+    note_timeout(tcp, tcb)
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
     # As Linux, the first SYNs of an active open are repeated without back-off, and do not count
@@ -106,8 +112,7 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if give_up(tcp, tcb):
         time_out(tcp, tcb)
         return
-    count(tcp.context, Counter.TCP_TIMEOUTS)
-    tcb.totals.timeouts += 1
+    note_timeout(tcp, tcb)
     recovery_timeout(tcp, tcb)
     tcb.retransmits += 1
     if backs_off(tcp, tcb):
