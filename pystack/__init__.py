@@ -57,10 +57,10 @@ _CONSTANTS = (
 
 
 def __getattr__(name: str) -> object:
-    if name == "testing":
+    if name in ("aio", "testing"):
         from importlib import import_module
 
-        value: object = import_module("pystack.testing")
+        value: object = import_module(f"pystack.{name}")
     elif name in _MODULES:
         value = _load(name)
     elif name.startswith(_CONSTANTS):

@@ -93,6 +93,18 @@ class Socket(socket.socket):
         self._timeout = stack.initial_timeout
         self._asked = set()
 
+    @classmethod
+    def of_handle(cls, stack: Stack, handle: Handle, family: int, kind: int) -> Socket:
+        """The socket of a handle that has been made elsewhere."""
+        made = cls.__new__(cls)
+        made._adopt(stack, handle, family, kind, 0)
+        return made
+
+    @property
+    def handle(self) -> Handle:
+        """What the engine knows it by."""
+        return self._handle
+
     def __repr__(self) -> str:
         text = f"<{type(self).__module__}.{type(self).__qualname__}"
         if self._closed:

@@ -115,6 +115,7 @@ class Stack:
             mtu = device.mtu
         self.tcp = tcp or TcpConfig()
         self._crank = driver if isinstance(driver, VirtualDriver) else None
+        self.attachments: dict[Any, Any] = {}  # event loops that use it: see pystack.aio
         self.engine = Engine(
             device, check_mtu(mtu), *seed_words(seed), now, self.tcp.core(), self._crank
         )
@@ -156,6 +157,9 @@ class Stack:
 
     def close(self) -> None:
         """Reset all connections, end all sockets, close the device. Closing again does nothing."""
+        for attachment in self.attachments.values():
+            attachment.close()
+        self.attachments.clear()
         self.engine.close()
         if self._crank is not None:
             self._crank.end()

@@ -1,5 +1,5 @@
 # Batch: packets that a driver holds to read into, and moves from the device to the core.
-# Called by: thread, caller.
+# Called by: turn, thread, loop, caller.
 # RFCs: none.
 
 from libc.stdint cimport int64_t
@@ -13,11 +13,13 @@ ctypedef struct Batch:          # all zero: empty
     Packet* packets[BATCH]
     int ready                   # how many there are, from the front
 
-# All with the stack's lock held, but batch_read, which must not have it.
+# All with the stack's lock held, but batch_read and batch_end, which must not have it.
 # Have packets of full size, BATCH of them or as many as there is memory for.
 cdef void batch_refill(Batch* batch, Engine engine) noexcept nogil
 # Free them; slab: the stack's, or, if that is closed, one of the caller's.
 cdef void batch_give_back(Batch* batch, Engine engine, PacketSlab* slab) noexcept nogil
+# Free them all, also if the stack was closed meanwhile.
+cdef void batch_end(Batch* batch, Engine engine) noexcept nogil
 # How many packets are now filled, or a negative errno: the device is gone.
 cdef int batch_read(Batch* batch, Engine engine) noexcept nogil
 # Give the filled ones to the core.

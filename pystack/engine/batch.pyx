@@ -1,9 +1,16 @@
 # Batch: packets that a driver holds to read into, and moves from the device to the core.
-# Called by: thread, caller.
+# Called by: turn, thread, loop, caller.
 # RFCs: none.
 
 from libc.stdint cimport int64_t
-from pystack.core.memory.packet cimport PACKET_MAX, PacketSlab, packet_free, packet_new
+from libc.string cimport memset
+from pystack.core.memory.packet cimport (
+    PACKET_MAX,
+    PacketSlab,
+    packet_free,
+    packet_new,
+    packet_slab_release,
+)
 from pystack.engine.engine cimport Engine
 
 
@@ -23,6 +30,19 @@ cdef void batch_give_back(Batch* batch, Engine engine, PacketSlab* slab) noexcep
     while batch.ready > 0:
         batch.ready -= 1
         packet_free(slab, batch.packets[batch.ready])
+
+
+cdef void batch_end(Batch* batch, Engine engine) noexcept nogil:
+    """Free what was not filled, also if the stack was closed meanwhile."""
+    cdef PacketSlab slab
+    if engine.lock() == 0:
+        if engine.core != NULL:
+            batch_give_back(batch, engine, &engine.core.context.slab)
+        engine.unlock()
+    memset(&slab, 0, sizeof(slab))
+    slab.live = batch.ready
+    batch_give_back(batch, engine, &slab)
+    packet_slab_release(&slab)
 
 
 cdef int batch_read(Batch* batch, Engine engine) noexcept nogil:

@@ -6,20 +6,18 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
-    PacketSlab,
     packet_free,
     packet_new,
     packet_pop,
-    packet_slab_release,
 )
 from pystack.core.stack cimport core_advance, core_deadline, core_enter
 from pystack.engine.batch cimport (
     Batch,
-    batch_give_back,
+    batch_end,
     batch_input,
     batch_read,
     batch_refill,
@@ -121,19 +119,6 @@ cdef int turn(Engine engine, const Told* told, Batch* batch, int filled) noexcep
     return 0
 
 
-cdef void batch_end(Engine engine, Batch* batch) noexcept nogil:
-    """Free what was not filled, also if the stack was closed meanwhile."""
-    cdef PacketSlab slab
-    if engine.lock() == 0:
-        if engine.core != NULL:
-            batch_give_back(batch, engine, &engine.core.context.slab)
-        engine.unlock()
-    memset(&slab, 0, sizeof(slab))
-    slab.live = batch.ready
-    batch_give_back(batch, engine, &slab)
-    packet_slab_release(&slab)
-
-
 def poll(Engine engine, now):
     """Fire what is due, and take in what the device has, if there is one."""
     cdef Told told = told_from(now)
@@ -147,7 +132,7 @@ def poll(Engine engine, now):
             filled = batch_read(&batch, engine)
             code = turn(engine, &told, &batch, filled)
             wanted = batch.ready if filled == wanted else 0
-        batch_end(engine, &batch)
+        batch_end(&batch, engine)
     engine.log_gone()
     check(code)
 

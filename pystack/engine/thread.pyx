@@ -1,77 +1,20 @@
-# The thread driver: moves packets between device and core, fires deadlines; without the GIL.
+# The thread driver: turns the crank in a thread of its own, without the GIL.
 # Called by: pystack.stack, which starts it; it ends with the engine or the device.
 # RFCs: none.
 
 from libc.errno cimport EBADF
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset
-from pystack.core.stack cimport core_advance, core_deadline, core_enter
-from pystack.engine.batch cimport (
-    Batch,
-    batch_give_back,
-    batch_input,
-    batch_read,
-    batch_refill,
-)
-from pystack.engine.clock cimport NEVER
-from pystack.engine.engine cimport AWAKE, Engine
+from pystack.engine.batch cimport batch_read
+from pystack.engine.engine cimport Engine
 from pystack.engine.sleeper cimport sleeper_sleep, sleeper_use_fds
+from pystack.engine.turn cimport Turning, turn
 
 import os
 import threading
 
-cdef enum:
-    # While sockets are in use the driver never sleeps longer than a nap, so that a call whose timer
-    # is further away than that (every RTO, most delayed ACKs) need not wake it: waking costs more
-    # than the call itself. A stack that is idle sleeps until something happens.
-    NAP_NS = 10_000_000
-    BUSY_NS = 100_000_000       # after the last call sockets still count as in use
 
-
-ctypedef struct Driver:
-    Batch batch
-    uint64_t calls              # of the engine when we last looked
-    int64_t busy_until
-
-
-cdef int64_t sleep_until(Engine engine, Driver* driver, int64_t now) noexcept nogil:
-    """When to look again though nobody wakes us."""
-    cdef int64_t deadline = core_deadline(engine.core)
-    if driver.calls != engine.calls:
-        driver.calls = engine.calls
-        driver.busy_until = now + BUSY_NS
-    if now < driver.busy_until or driver.batch.ready == 0:
-        return min(deadline, now + NAP_NS)
-    return deadline
-
-
-cdef int64_t turn(Engine engine, Driver* driver, int filled, bint more) noexcept nogil:
-    """Do all that is to be done now, under the lock; return how long to sleep, negative: the end.
-
-    filled: packets that were read, or why the device is gone; more: ask it again at once.
-    """
-    cdef int64_t now, until
-    if engine.lock() < 0:
-        return -1
-    if filled < 0:
-        engine.fail(-filled)
-    if engine.failure or engine.stopping:
-        batch_give_back(&driver.batch, engine, &engine.core.context.slab)
-        engine.unlock()
-        return -1
-    now = engine.now()
-    core_enter(engine.core, now)
-    batch_input(&driver.batch, engine, filled, now)
-    core_advance(engine.core, now)
-    engine.flush()
-    batch_refill(&driver.batch, engine)
-    until = now if more else sleep_until(engine, driver, now)
-    engine.wakes_at = AWAKE if until <= now else until
-    engine.unlock()
-    return NEVER if until == NEVER else max(until - now, <int64_t>0)
-
-
-cdef void loop(Engine engine, Driver* driver, int fd) noexcept nogil:
+cdef void loop(Engine engine, Turning* driver, int fd) noexcept nogil:
     """Turn the crank until the end: read without the lock, do the rest with it, sleep."""
     cdef int64_t duration = 0
     cdef int filled = 0
@@ -88,7 +31,7 @@ cdef void loop(Engine engine, Driver* driver, int fd) noexcept nogil:
 
 def run(Engine engine):
     """What the driver's thread does."""
-    cdef Driver driver
+    cdef Turning driver
     cdef int fd = -1
     memset(&driver, 0, sizeof(driver))
     if engine.device is not None:

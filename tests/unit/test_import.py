@@ -33,6 +33,10 @@ def test_a_stack_loads_nothing_heavy():
     assert not loaded_by("import pystack; pystack.Stack; pystack.PipeDevice") & HEAVY
 
 
+def test_asyncio_is_loaded_with_what_needs_it():
+    assert "asyncio" in loaded_by("import pystack; pystack.aio.Stack")
+
+
 def test_every_public_name_is_there():
     assert dir(pystack) == pystack.__all__
     for name in pystack.__all__:

@@ -24,6 +24,7 @@ ROOMS = {
     "engine": ["engine/**"],
     "link": ["link/**"],
     "application": ["*"],
+    "aio": ["aio/**"],
     "services": ["services/**"],
     "script": ["script/**"],
     "testing": ["testing/**", "pytest_plugin.*"],

@@ -1,0 +1,34 @@
+"""asyncio on virtual hosts: transports, servers, streams and datagrams of a stack.
+
+Loaded when first used: `import pystack` does not import asyncio.
+Called by: applications.
+RFCs: none.
+"""
+
+from __future__ import annotations
+
+from pystack.aio.calls import (
+    connect_accepted_socket,
+    create_connection,
+    create_datagram_endpoint,
+    create_server,
+    open_connection,
+    start_server,
+)
+from pystack.aio.datagram import StackDatagramTransport
+from pystack.aio.server import StackServer
+from pystack.aio.stack import Stack
+from pystack.aio.transport import StackTransport
+
+__all__ = [
+    "Stack",
+    "StackDatagramTransport",
+    "StackServer",
+    "StackTransport",
+    "connect_accepted_socket",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_server",
+    "open_connection",
+    "start_server",
+]

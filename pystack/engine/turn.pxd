@@ -1,0 +1,16 @@
+# Turn: what a driver does each time: packets in, what is due, packets out; then how long to sleep.
+# Called by: thread, loop.
+# RFCs: none.
+
+from libc.stdint cimport int64_t, uint64_t
+from pystack.engine.batch cimport Batch
+from pystack.engine.engine cimport Engine
+
+ctypedef struct Turning:        # all zero: nothing has happened yet
+    Batch batch
+    uint64_t calls              # of the engine when we last looked
+    int64_t busy_until
+
+# Do all that is to be done now; ns to sleep unless woken before, negative: the end.
+# filled: packets that batch_read has read, or why the device is gone; more: ask it again at once.
+cdef int64_t turn(Engine engine, Turning* turning, int filled, bint more) noexcept nogil

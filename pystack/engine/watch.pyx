@@ -1,0 +1,231 @@
+# Watch: how an event loop hears of a socket: one call back, made in the loop's own thread.
+# Called by: pystack.aio (arms, takes), owner (fires).
+# RFCs: none.
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memset
+from pystack.core.endpoint cimport (
+    ENDPOINT_TCP,
+    READY_ERROR,
+    READY_HANGUP,
+    READY_READ,
+    READY_WRITE,
+)
+from pystack.core.tcp.layer cimport Tcb
+from pystack.engine.endpoint cimport Handle
+from pystack.engine.errors cimport check
+from pystack.engine.owner cimport endpoint_poll, owner_add_waiter, owner_remove_waiter
+from pystack.engine.pythread cimport (
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_release_lock,
+)
+from pystack.engine.sleeper cimport (
+    sleeper_close_fds,
+    sleeper_open,
+    sleeper_release,
+    sleeper_sleep,
+    sleeper_use_fds,
+    sleeper_wake,
+)
+
+READ = READY_READ
+WRITE = READY_WRITE
+
+cdef enum:
+    READY_FOR_ALL = READY_ERROR | READY_HANGUP
+
+
+cdef void ring_bell(void* bell) noexcept nogil:
+    sleeper_wake(<Sleeper*>bell)
+
+
+cdef void link_fire(void* context) noexcept nogil:
+    """Put a link into the queue; ring if nobody has for those before it. With the stack's lock."""
+    cdef Link* link = <Link*>context
+    cdef Queue* queue = link.queue
+    cdef bint ring
+    PyThread_acquire_lock(queue.guard, WAIT_LOCK)
+    ring = queue.first == NULL and not queue.attended
+    link.state = LINK_FIRED
+    link.next = NULL
+    if queue.first == NULL:
+        queue.first = link
+    else:
+        queue.last.next = link
+    queue.last = link
+    PyThread_release_lock(queue.guard)
+    if ring:
+        queue.ring(queue.context)
+
+
+cdef Link* queue_take(Queue* queue) noexcept nogil:
+    """All that have fired, in their order; whatever fires from now on rings."""
+    cdef Link* first
+    PyThread_acquire_lock(queue.guard, WAIT_LOCK)
+    first = queue.first
+    queue.first = queue.last = NULL
+    queue.attended = False
+    PyThread_release_lock(queue.guard)
+    return first
+
+
+cdef class Watcher:
+    """What has become ready among the sockets that one event loop watches."""
+
+    def __cinit__(self):
+        memset(&self.queue, 0, sizeof(self.queue))
+        self.queue.guard = PyThread_allocate_lock()
+        if self.queue.guard == NULL or sleeper_open(&self.bell) < 0:
+            raise MemoryError
+        self.ring_with(ring_bell, &self.bell)
+
+    def __dealloc__(self):
+        sleeper_close_fds(&self.bell)
+        sleeper_release(&self.bell)
+        if self.queue.guard != NULL:
+            PyThread_free_lock(self.queue.guard)
+
+    cdef void ring_with(self, void (*ring)(void*) noexcept nogil, void* context) noexcept:
+        self.queue.ring = ring
+        self.queue.context = context
+
+    cdef void attend(self) noexcept nogil:
+        """The loop is about to take: do not ring."""
+        PyThread_acquire_lock(self.queue.guard, WAIT_LOCK)
+        self.queue.attended = True
+        PyThread_release_lock(self.queue.guard)
+
+    def use_fds(self, int wake_read, int wake_write):
+        """Ring by writing to an fd; they are an eventfd twice, or the ends of a pipe; now ours."""
+        sleeper_use_fds(&self.bell, wake_read, wake_write)
+
+    def take(self):
+        """The watches that have fired, as they did, perhaps cancelled since; the bell is silent."""
+        cdef Link* link
+        cdef Link* next
+        cdef Watch watch
+        if self.bell.rung:
+            sleeper_sleep(&self.bell, -1, 0)
+        taken = []
+        link = queue_take(&self.queue)
+        while link != NULL:
+            next = link.next
+            link.state = LINK_IDLE
+            watch = <Watch>link.watch
+            taken.append(watch)
+            Py_DECREF(watch)
+            link = next
+        return taken
+
+
+cdef class Watch:
+    """One socket, and whom to call when something happens to it.
+
+    The callback gets the Ready bits of the socket: 1 read, 2 write, 4 error, 8 hang-up. To be
+    called by the loop's thread only.
+    """
+
+    def __cinit__(self, Watcher watcher, Handle handle, callback, context):
+        """context: contextvars.Context in which the callback is to run."""
+        self.watcher = watcher
+        self.handle = handle
+        self.callback = callback
+        self.context = context
+        memset(&self.link, 0, sizeof(self.link))
+        self.link.queue = &watcher.queue
+        self.link.watch = <void*>self
+        self.link.waiter.wake = link_fire
+        self.link.waiter.context = &self.link
+
+    def arm(self, int events):
+        """Call back once, when one of the events is there, or an error; perhaps it is already.
+
+        Armed again, it waits for these events instead.
+        """
+        cdef int code
+        if self.link.state == LINK_IDLE:
+            Py_INCREF(self)
+        self.events = events
+        with nogil:
+            code = self.register()
+        if code < 0:
+            if self.link.state == LINK_IDLE:
+                Py_DECREF(self)
+            check(code)
+
+    cdef int register(self) noexcept nogil:
+        """A closed socket counts as ready: the call that follows raises. 0 or a negative code."""
+        cdef int ready
+        cdef int code = self.handle.engine.lock()
+        if code < 0:
+            return code
+        if self.link.state == LINK_ARMED:
+            owner_remove_waiter(&self.handle.owner, &self.link.waiter)
+        if self.link.state != LINK_FIRED:
+            ready = self.look()
+            if ready:
+                link_fire(&self.link)
+            else:
+                self.link.state = LINK_ARMED
+                self.link.waiter.events = self.events
+                owner_add_waiter(&self.handle.owner, &self.link.waiter)
+        self.handle.engine.unlock()
+        return 0
+
+    cdef int look(self) noexcept nogil:
+        """Which of the events are there, and errors; with the lock."""
+        cdef int ready
+        if self.handle.owner.endpoint == NULL or self.handle.engine.failure:
+            return READY_FOR_ALL
+        ready = endpoint_poll(self.handle.owner.endpoint) & (self.events | READY_FOR_ALL)
+        if (
+            self.events & READY_WRITE
+            and not ready & READY_WRITE
+            and self.handle.owner.endpoint.kind == ENDPOINT_TCP
+        ):
+            (<Tcb*>self.handle.owner.endpoint).write_blocked = True
+        return ready
+
+    def cancel(self):
+        """Do not call back any more."""
+        cdef bint idle = self.link.state == LINK_IDLE
+        self.events = 0
+        if idle:
+            return
+        with nogil:
+            if self.handle.engine.lock() == 0:
+                if self.link.state == LINK_ARMED:
+                    owner_remove_waiter(&self.handle.owner, &self.link.waiter)
+                    self.link.state = LINK_IDLE
+                    idle = True
+                self.handle.engine.unlock()
+        if idle:
+            Py_DECREF(self)
+
+    def forget(self):
+        """Cancel, and let go of the callback."""
+        self.cancel()
+        self.callback = None
+
+    def deliver(self):
+        """Call back, if it was not cancelled meanwhile, nor somebody else was faster."""
+        cdef int ready = 0
+        if not self.events or self.link.state != LINK_IDLE:
+            return
+        with nogil:
+            if self.handle.engine.lock() == 0:
+                ready = self.look()
+                self.handle.engine.unlock()
+        if ready:
+            self.events = 0
+            self.context.run(self.callback, ready)
+        else:
+            self.arm(self.events)
+
+    @property
+    def armed(self):
+        """The events that it waits for; 0: it does not."""
+        return self.events
