@@ -32,9 +32,9 @@ async def tls_pair(world, **options):
     server, port = await world.serve(Server, ssl=server_context)
     try:
         _, near = await world.connect(Recorder, port, ssl=client_context, **options)
+        return near, await accepted.get()
     finally:
         server.close()
-    return near, await accepted.get()
 
 
 @in_loop
