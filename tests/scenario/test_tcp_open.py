@@ -552,6 +552,32 @@ def label(segment) -> int:
     return int.from_bytes(segment.raw[1:4], "big") & 0xFFFFF
 
 
+def test_a_timeout_chooses_another_flow_label():
+    """As Linux: where routers spread flows by their labels (RFC 6438), it may be a better path."""
+    peer = connected(IPV6)
+    peer.socket.send(b"hello")
+    first = label(peer.expect("A", seq=1))
+    peer.advance(peer.socket.rto)
+    second = label(peer.expect("A", seq=1))
+    assert second not in (0, first)
+    peer.inject("A", ack=6)
+    peer.socket.send(b"hello")
+    assert label(peer.expect("A", seq=6)) == second  # for all that follows
+
+
+@pytest.mark.parametrize("passive", [True, False])
+def test_a_syn_that_is_repeated_has_another_flow_label(passive):
+    """As Linux, SYN-ACKs too."""
+    if passive:
+        peer = listening(IPV6)
+        first = label(peer.open())
+    else:
+        peer = connecting(IPV6)
+        first = label(peer.expect_syn())
+    peer.advance(SECOND)
+    assert label(peer.expect("SA" if passive else "S")) not in (0, first)
+
+
 @pytest.mark.parametrize("passive", [True, False])
 def test_all_packets_of_a_connection_have_its_flow_label(passive):
     """RFC 6437 section 3: not zero, and another one for each flow."""

@@ -7,6 +7,7 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
+from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.acknowledge cimport acknowledge_timer
@@ -23,6 +24,7 @@ from pystack.core.tcp.rtt cimport rtt_back_off
 from pystack.core.tcp.tcb cimport (
     tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_output_later, tcb_rearm,
 )
+from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport seq_gt
 
 # As Linux: a thin stream is one with fewer segments outstanding than this; it repeats the first
@@ -59,6 +61,14 @@ cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_finish(tcp, tcb, tcb.soft_error if tcb.soft_error else ETIMEDOUT)
 
 
+cdef void change_path(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """As Linux: where routers spread flows by their labels (RFC 6438), another one may lead around
+    what has lost the segments.
+    """
+    if not addr_is_v4(&tcb.endpoint.key.remote):
+        tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
+
+
 cdef int64_t syn_time(const TcpLayer* tcp, uint32_t repetitions) noexcept nogil:
     """How long so many SYNs after the first take, with back-off, until they are given up."""
     cdef int64_t rto = tcp.config.rto_initial
@@ -87,6 +97,7 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         time_out(tcp, tcb)
         return
     note_timeout(tcp, tcb)
+    change_path(tcp, tcb)
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
     # As Linux, the first SYNs of an active open are repeated without back-off, and do not count
@@ -113,6 +124,7 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         time_out(tcp, tcb)
         return
     note_timeout(tcp, tcb)
+    change_path(tcp, tcb)
     recovery_timeout(tcp, tcb)
     tcb.retransmits += 1
     if backs_off(tcp, tcb):
