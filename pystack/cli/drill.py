@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import closing
 
 import click
 
 from pystack.cli.failure import FAILED, USAGE
+from pystack.cli.signals import interruptible
 
 RESULTS = ("pass", "fail", "unsupported", "invalid")
 RELAXATIONS = ("psh", "win", "options")
@@ -117,14 +119,16 @@ def drill(
     scripts = find_scripts(paths)
     plan = Plan(against, dialect, ip, defines, relax, strict_tail, pcap_dir)
     count: Counter[str] = Counter()
-    for outcome in run_all(scripts, plan, jobs or os.cpu_count() or 1):
-        count[outcome.result] += 1
-        if as_json:
-            click.echo(report.as_json(outcome))
-        if outcome.result == "invalid":
-            click.echo(f"pystack: {outcome.problem}", err=True)
-        elif not as_json:
-            click.echo(report.text(outcome))
+    # A script may take as long as it likes, and a call of the kernel's may block.
+    with closing(run_all(scripts, plan, jobs or os.cpu_count() or 1)) as outcomes, interruptible():
+        for outcome in outcomes:
+            count[outcome.result] += 1
+            if as_json:
+                click.echo(report.as_json(outcome))
+            if outcome.result == "invalid":
+                click.echo(f"pystack: {outcome.problem}", err=True)
+            elif not as_json:
+                click.echo(report.text(outcome))
     if not as_json and len(scripts) > 1:
         click.echo(", ".join(f"{count[name]} {name}" for name in RESULTS if count[name]))
     if count["invalid"]:

@@ -10,7 +10,7 @@ import errno
 import multiprocessing
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -116,7 +116,7 @@ def target_for(settings: Settings, against: str) -> Target:
     return VirtualTarget(settings)
 
 
-def run_all(paths: list[str], plan: Plan, jobs: int) -> Iterator[Outcome]:
+def run_all(paths: list[str], plan: Plan, jobs: int) -> Generator[Outcome, None, None]:
     """The outcomes in the order of the paths."""
     if plan.against == "kernel":
         from pystack.script.kernel_worker import run_in_namespaces
@@ -129,7 +129,7 @@ def run_all(paths: list[str], plan: Plan, jobs: int) -> Iterator[Outcome]:
         yield from run_parallel(paths, plan, jobs)
 
 
-def run_parallel(paths: list[str], plan: Plan, jobs: int) -> Iterator[Outcome]:
+def run_parallel(paths: list[str], plan: Plan, jobs: int) -> Generator[Outcome, None, None]:
     """In processes; one that dies is the outcome of the script that it ran."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context) as pool:

@@ -20,7 +20,7 @@ from pystack.script.errors import Mismatch, Unsupported
 from pystack.script.pending import Pending
 from pystack.script.world import Steps
 
-LONGEST_CALL = 60  # seconds of a call that the script does not say to block
+LONGEST_CALL = 10  # seconds of a call that the script does not say to block
 
 
 class Stuck(Exception):

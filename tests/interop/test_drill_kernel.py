@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,33 @@ def test_commands_are_not_executed(tmp_path):
     script.write_text(f"`echo x > {tmp_path}/made`\n0 < S 9:9(0) win 5\n")
     assert drill(str(script)).returncode == 1
     assert not (tmp_path / "made").exists()
+
+
+BLOCKS = """0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++0 < S 0:0(0) win 1000 <mss 1000>
++0 > S. 0:0(0) ack 1 <...>
++.01 < . 1:1(0) ack 1 win 1000
++0 accept(3, ..., ...) = 4
+"""
+
+
+def test_a_write_that_blocks_longer_than_the_script_says_fails(tmp_path):
+    script = tmp_path / "blocks.pkt"
+    script.write_text(BLOCKS + "+0...0.2 write(4, ..., 100000000) = 100000000\n")
+    done = drill(str(script))
+    assert done.returncode == 1
+    assert "has not returned when the script ends" in done.stdout
+
+
+def test_a_signal_ends_it_though_a_write_of_the_kernel_blocks(tmp_path):
+    for name, last in (("1-ready", ""), ("2-blocks", "+0 write(4, ..., 100000000) = 100000000\n")):
+        (tmp_path / f"{name}.pkt").write_text(BLOCKS + last)
+    command = [sys.executable, "-m", "pystack", "drill", "--against", "kernel", "--jobs", "1"]
+    with subprocess.Popen([*command, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("pass")
+        started = time.monotonic()
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+        assert time.monotonic() - started < 5  # it would give up the write after 10
