@@ -1,6 +1,6 @@
 """The extension modules: one for each .pyx file. Everything else is in pyproject.toml.
 
-PYSTACK_BUILD       release (default), debug, coverage or sanitize
+PYSTACK_BUILD       release (default), debug, coverage, sanitize or fuzz
 PYSTACK_WERROR      1: warnings of Cython and of the C compiler are errors
 PYSTACK_KEEP_GOING  1: a module that does not build does not stop the others
 PYSTACK_MODULES     the globs of the sources to build, separated by spaces
@@ -41,6 +41,9 @@ MODES = {
     "coverage": ["-O0", "-g0", "-U_FORTIFY_SOURCE"],
     "sanitize": ["-O1", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", *SANITIZERS],
 }
+MODES["fuzz"] = MODES["sanitize"]
+# tests/fuzz/coverage.c has what is called at each branch; only tools/fuzz --guided loads it.
+TRACED, TRACE = Path("pystack/core"), ["-fsanitize-coverage=trace-pc"]
 COVERAGE_MACROS = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 
 MODE = os.environ.get("PYSTACK_BUILD") or "release"
@@ -89,13 +92,14 @@ def module(source: Path) -> Module:
     flags: list[str] = []
     if sys.platform != "win32":
         flags = COMMON_FLAGS + MODES[MODE] + (WERROR_FLAGS if WERROR else [])
+        flags = flags + (TRACE if MODE == "fuzz" and TRACED in source.parents else [])
     return Module(
         module_name(source),
         [str(source)],
         include_dirs=["."],
         define_macros=COVERAGE_MACROS if MODE == "coverage" else [],
         extra_compile_args=flags,
-        extra_link_args=SANITIZERS if MODE == "sanitize" else [],
+        extra_link_args=SANITIZERS if MODE in ("sanitize", "fuzz") else [],
         optional=KEEP_GOING,
     )
 

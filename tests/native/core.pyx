@@ -7,6 +7,7 @@ import ipaddress
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 from pystack.core.endpoint cimport Endpoint
+from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip.layer cimport PolicyAction
 from pystack.core.ip.networks cimport ip_add_network
 from pystack.core.ip.policy cimport policy_set
@@ -28,6 +29,11 @@ from pystack.core.tcp.congestion.interface cimport congestion_reduce, congestion
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.lookup cimport connection_find
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
+from pystack.core.udp.datagram cimport (
+    datagram_bind, datagram_close, datagram_connect, datagram_open, datagram_send, datagram_take,
+)
+from pystack.core.udp.layer cimport Datagram, DatagramInfo
+from pystack.core.udp.multicast cimport multicast_call
 from pystack.core.wire.address cimport Addr, addr_load16, addr_v4
 from pystack.device.segmentation cimport packet_segment
 
@@ -190,6 +196,15 @@ cdef class Host:
         socket.host = self
         socket.tcb = tcp_open(&self.core.tcp, v6)
         socket.tcb.endpoint.owner = <void*>socket
+        return socket
+
+    def datagram(self, bint v6=False, bint report_errors=False):
+        """An open UDP socket."""
+        cdef Udp socket = Udp.__new__(Udp)
+        socket.host = self
+        socket.socket = datagram_open(&self.core.udp, 17, v6)
+        socket.socket.endpoint.owner = <void*>socket
+        socket.socket.endpoint.report_errors = report_errors
         return socket
 
     def find(self, local, int local_port, remote, int remote_port):
@@ -363,3 +378,58 @@ cdef class Tcp:
             return fields[name]
         except KeyError:
             raise AttributeError(name) from None
+
+
+cdef class Udp:
+    """The calls on one datagram socket; tests/native/udp.pyx shows more of it."""
+
+    cdef Host host
+    cdef Datagram* socket
+
+    def bind(self, address, int port):
+        cdef Addr a = to_addr(address)
+        core_enter(self.host.core, self.host.now)
+        return check(datagram_bind(&self.host.core.udp, self.socket, &a, port))
+
+    def connect(self, address, int port):
+        cdef Addr a = to_addr(address)
+        core_enter(self.host.core, self.host.now)
+        return check(datagram_connect(&self.host.core.udp, self.socket, &a, port))
+
+    def send(self, bytes data, address, int port, int gso_size=0):
+        cdef Addr a = to_addr(address)
+        core_enter(self.host.core, self.host.now)
+        return check(datagram_send(&self.host.core.udp, self.socket, &a, port, NULL,
+                                   data, len(data), gso_size))
+
+    def receive(self):
+        """The oldest datagram, or None."""
+        cdef DatagramInfo info
+        cdef Packet* packet = datagram_take(self.socket, &info)
+        if packet == NULL:
+            return None
+        data = packet.data[:packet.length]
+        packet_free(&self.host.core.context.slab, packet)
+        return data
+
+    def take_error(self):
+        """What the oldest error of the error queue quotes, or None."""
+        cdef ErrorReport report
+        cdef Packet* packet = error_queue_take(self.socket.endpoint.errors, &report)
+        if packet == NULL:
+            return None
+        data = packet.data[:packet.length]
+        packet_free(&self.host.core.context.slab, packet)
+        return data
+
+    def member(self, int call, group, source):
+        """Join, leave, join and leave a source, block and unblock one: 1 to 6."""
+        cdef Addr of = to_addr(group)
+        cdef Addr sender = to_addr(source)
+        core_enter(self.host.core, self.host.now)
+        return check(multicast_call(&self.host.core.udp, self.socket, call, &of, &sender))
+
+    def close(self):
+        core_enter(self.host.core, self.host.now)
+        datagram_close(&self.host.core.udp, self.socket)
+        self.socket = NULL
