@@ -175,11 +175,21 @@ def syn_after_reset(last: Moment, moments: list[Moment]) -> bool:
     return any([packet.flags for packet in m.virtual.packets] == ["R"] for m in moments)
 
 
-def delayed_with_fin(last: Moment, moments: list[Moment]) -> bool:
+def window_holds_ack(last: Moment, moments: list[Moment]) -> bool:
+    """More than a full segment, one window that can be moved now and one that can't; or text with
+    FIN.
+    """
     step = last.step
-    if not isinstance(step, Plan) or "F" not in step.flags or not step.length:
+    if not isinstance(step, Plan) or not step.length or last.kernel.state != last.virtual.state:
         return False
-    return flags(last) == ([], ["A"]) and last.kernel.state == last.virtual.state
+    if "F" in step.flags:
+        return flags(last) == ([], ["A"])
+    both = [zip(m.kernel.packets, m.virtual.packets, strict=False) for m in moments[:-1]]
+    windows_differ = any(one.window != other.window for pairs in both for one, other in pairs)
+    calls = [m.step for m in moments if isinstance(m.step, Call)]
+    read = sum(call.argument for call in calls if call.name == "recv")
+    unread = sum(plan.length for plan in plans(moments[:-1])) > read
+    return sorted(flags(last)) == [[], ["A"]] and windows_differ and unread
 
 
 EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
@@ -195,7 +205,7 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "A FIN beyond a hole": fin_beyond_hole,
     "Many SACK blocks": forgotten_block,
     "Text after the FIN": text_after_fin,
-    "The ACK of text with FIN": delayed_with_fin,
+    "ACKs that wait for the window": window_holds_ack,
     "Reading after shutdown": read_after_shutdown,
     "How much goes at once": amount_at_once,
     "A SYN again after a reset": syn_after_reset,
