@@ -193,6 +193,8 @@ def test_shutdown_gives_up_an_attempt_to_connect():
     peer.socket.shutdown(SHUT_WR)
     assert peer.state == "CLOSED"
     assert failure(peer.socket.receive) == errno.ECONNRESET
+    assert failure(peer.socket.receive) == errno.ENOTCONN
+    assert failure(peer.socket.send, b"text") == errno.EPIPE
     peer.inject("SA", seq=0, ack=1)
     peer.expect("R", seq=1)
 

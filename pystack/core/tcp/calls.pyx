@@ -298,6 +298,7 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
         return 0
     if tcb.state == STATE_SYN_SENT:     # as Linux: the attempt is given up
         tcb_finish(tcp, tcb, ECONNRESET)
+        tcb.snd_una = tcb.snd_nxt = 0   # and was never one: no end of stream
         return 0
     if how != SHUT_WR:
         discard_received(tcb)
