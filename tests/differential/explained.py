@@ -54,9 +54,13 @@ def options_of(last: Moment, name: str) -> tuple[list[object], list[object]]:
 
 
 def small_record(last: Moment, moments: list[Moment]) -> bool:
-    """Linux has nothing left of the connection but its numbers."""
+    """Linux has nothing left of the connection but its numbers; after a reset, nothing."""
     orphan = last.before == "FIN-WAIT-2" and not last.virtual.state
-    return (last.before == "TIME-WAIT" or orphan) and are_bare(last)
+    killed = last.before == "TIME-WAIT" and any(
+        m.before == "TIME-WAIT" and isinstance(m.step, Plan) and "R" in m.step.flags
+        for m in moments[:-1]
+    )
+    return killed or ((last.before == "TIME-WAIT" or orphan) and are_bare(last))
 
 
 def half_open(last: Moment, moments: list[Moment]) -> bool:
