@@ -14,10 +14,11 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+from effort import some
 from hypothesis import settings
 
 # How long an example takes says nothing: builds and other tests share the processor.
-settings.register_profile("pystack", deadline=None)
+settings.register_profile("pystack", deadline=None, max_examples=some(100))
 settings.load_profile("pystack")
 
 ROOT = Path(__file__).resolve().parent.parent

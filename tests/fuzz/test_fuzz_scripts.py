@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import some
 from fuzz.scripts import CHANGES, CORPUS, check, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ def test_what_was_found_once(path, dialect):
     check(path.read_text(), dialect)
 
 
-@settings(max_examples=300)
+@settings(max_examples=some(300))
 @given(
     st.sampled_from(TEXTS),
     st.lists(st.sampled_from(CHANGES), max_size=6),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from effort import some
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -159,4 +160,4 @@ class Lookup(RuleBasedStateMachine):
 
 
 TestLookup = Lookup.TestCase
-TestLookup.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLookup.settings = settings(max_examples=some(100), stateful_step_count=40, deadline=None)

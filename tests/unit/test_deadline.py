@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from effort import some
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -100,7 +101,7 @@ class DeadlineMachine(RuleBasedStateMachine):
 
 
 TestDeadline = DeadlineMachine.TestCase
-TestDeadline.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestDeadline.settings = settings(max_examples=some(150), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import random
 import sys
 
 import pytest
+from effort import some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -151,7 +152,7 @@ class FlowMachine(RuleBasedStateMachine):
 
 
 TestFlow = FlowMachine.TestCase
-TestFlow.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestFlow.settings = settings(max_examples=some(150), stateful_step_count=30, deadline=None)
 
 
 def test_an_empty_table_has_no_memory():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import some
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -123,7 +124,7 @@ class PacketMachine(RuleBasedStateMachine):
 
 
 TestPackets = PacketMachine.TestCase
-TestPackets.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestPackets.settings = settings(max_examples=some(100), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import some
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -77,7 +78,7 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRing = RingMachine.TestCase
-TestRing.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRing.settings = settings(max_examples=some(60), stateful_step_count=30, deadline=None)
 
 
 def test_a_new_ring_has_no_memory_and_empty_operations_are_harmless():
