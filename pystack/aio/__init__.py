@@ -16,11 +16,13 @@ from pystack.aio.calls import (
     start_server,
 )
 from pystack.aio.datagram import StackDatagramTransport
+from pystack.aio.install import Installation, install, loop_factory
 from pystack.aio.server import StackServer
 from pystack.aio.stack import Stack
 from pystack.aio.transport import StackTransport
 
 __all__ = [
+    "Installation",
     "Stack",
     "StackDatagramTransport",
     "StackServer",
@@ -29,6 +31,8 @@ __all__ = [
     "create_connection",
     "create_datagram_endpoint",
     "create_server",
+    "install",
+    "loop_factory",
     "open_connection",
     "start_server",
 ]

@@ -1,0 +1,66 @@
+"""Owned: which addresses belong to which stack, however they are written.
+
+Called by: install.
+RFCs: 4291 section 2.5.5.2 (IPv4-mapped addresses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from pystack.stack import Address, Network, parse_network
+
+if TYPE_CHECKING:
+    from pystack.stack import Stack
+
+
+def address_of(host: Any) -> Address | None:
+    """The address that a host of a socket address is; None if it is a name, or nothing."""
+    if isinstance(host, (bytes, bytearray)):
+        host = bytes(host).decode("ascii", "replace")
+    if not isinstance(host, str):
+        return None
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
+
+
+class Owned:
+    """A table of networks, the longest prefix first."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Network, Stack]] = []
+
+    def add(self, stack: Stack, routes: Iterable[str | Network] = ()) -> None:
+        """The stack's own networks, but for what is the device's; and what lies behind it."""
+        networks = [*stack.networks, *map(parse_network, routes)]
+        self.rows += [(network, stack) for network in networks]
+        self.rows.sort(key=lambda row: row[0].prefixlen, reverse=True)
+
+    def remove(self, stack: Stack) -> None:
+        self.rows = [row for row in self.rows if row[1] is not stack]
+
+    @property
+    def stacks(self) -> list[Stack]:
+        return list(dict.fromkeys(stack for _, stack in self.rows))
+
+    def stack(self, host: Any) -> Stack | None:
+        """Whose a host is, given by its address; None: the kernel's, or no address."""
+        address = address_of(host)
+        if address is None:
+            return None
+        for network, stack in self.rows:
+            if address.version == network.version and address in network:
+                return None if is_other_side(stack, address) else stack
+        return None
+
+
+def is_other_side(stack: Stack, address: IPv4Address | IPv6Address) -> bool:
+    """An address in the stack's networks that the kernel has: its end of the device."""
+    return stack.device is not None and address in stack.device.local_addresses
