@@ -23,7 +23,7 @@ def test_nothing_breaks_in_the_inputs_that_reach_most(target):
     """What campaigns have kept, their findings included. tools/fuzz --guided looks for more."""
     inputs = read_corpus(CORPUS / target.CORPUS)
     assert len(inputs) > 100
-    for number, data in enumerate(inputs[:: round(len(inputs) / some(len(inputs)))]):
+    for number, data in enumerate(inputs):
         try:
             target.check(data)
         except Exception as problem:

@@ -11,7 +11,9 @@ from effort import some
 from property.schedule import check
 
 # Seeds that failed once, with what was wrong.
-KEPT: dict[int, str] = {}
+KEPT: dict[int, str] = {
+    2978: "two links corrupted one packet, and its checksum was right again",
+}
 
 
 @pytest.mark.parametrize("seed", [*range(some(40)), *KEPT])

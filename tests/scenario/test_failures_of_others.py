@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
-from native.core import CallError, Host
-from property.wire import Wire
 from scenario.peer import FULL, MS, PLAIN, SECOND
 from scenario.tcp_states import SHUT_WR, accepted, connected, in_state
+
+from pystack import TcpConfig
+from pystack.testing import VirtualNetwork
 
 RECV_BUFFER, NO_DELAY = (1, 8), (6, 1)
 
@@ -48,31 +47,27 @@ def test_each_connection_has_a_window_of_its_own():
 
 def test_two_closed_windows_do_not_acknowledge_each_other_for_ever():
     """RFC 9293 section 3.8.6.1: probes back off, and an answer to a probe is not answered."""
-    hosts = Host("10.0.0.0/24"), Host("10.0.1.0/24", seed=(3, 4))
-    wire = Wire(hosts)
-    listener = hosts[1].tcp()
-    listener.bind("0.0.0.0", 80)
-    listener.listen()
-    client = hosts[0].tcp()
-    client.connect("10.0.1.1", 80)
-    while client.state != "ESTABLISHED" or (server := listener.accept()) is None:
-        wire.step()
-    for each in (client, server):
-        with suppress(CallError):  # nobody reads: in the end there is no room
-            while True:
-                each.send(bytes(65536))
-                while wire.events or any(h.deadline == h.now for h in hosts):
-                    wire.step()
-    for _ in range(100):  # both see the other's window closed
-        wire.step()
-    assert (client.snd_wnd, server.snd_wnd) == (0, 0)
-    before, start = wire.carried, wire.now
-    while wire.now < start + 3600 * SECOND:
-        wire.step()
-    # An hour, a probe and its answer each two minutes from either side, and the time before.
-    assert wire.carried - before <= 2 * 2 * 60
-    for host in hosts:
-        host.abort_all()
+    small = TcpConfig(receive_buffer=(4096, 65536, 65536), send_buffer=(4096, 65536, 65536))
+    with VirtualNetwork(limit="2h") as net:
+        hosts = [net.host(f"10.0.0.{n}", tcp=small) for n in (1, 2)]
+        wire = net.link(*hosts, delay="10ms")
+
+        def fill(connection):  # nobody reads: in the end there is no room
+            with connection:
+                connection.sendall(bytes(1 << 20))
+
+        with hosts[1].create_server(("10.0.0.2", 80)) as listener:
+            client = hosts[0].create_connection(("10.0.0.2", 80))
+            server, _ = listener.accept()
+            for each in (client, server):
+                net.spawn(fill, each)
+            counts = []
+            for until in (100, 3700):
+                net.run(until=until)
+                counts.append(wire.there.counters["packets"] + wire.back.counters["packets"])
+            # In an hour: a probe and its answer each two minutes from either side.
+            assert 2 * 2 * 20 <= counts[1] - counts[0] <= 2 * 2 * 60
+            assert all(host.counters()["tcp_zero_window_probes"] for host in hosts)
 
 
 @pytest.mark.parametrize("rto_min", [1 * MS, 2 * MS])
