@@ -20,6 +20,7 @@ from pystack.aio.install import Installation, install, loop_factory
 from pystack.aio.server import StackServer
 from pystack.aio.stack import Stack
 from pystack.aio.transport import StackTransport
+from pystack.aio.virtual import VirtualLoop, on
 
 __all__ = [
     "Installation",
@@ -27,12 +28,14 @@ __all__ = [
     "StackDatagramTransport",
     "StackServer",
     "StackTransport",
+    "VirtualLoop",
     "connect_accepted_socket",
     "create_connection",
     "create_datagram_endpoint",
     "create_server",
     "install",
     "loop_factory",
+    "on",
     "open_connection",
     "start_server",
 ]

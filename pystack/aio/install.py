@@ -128,6 +128,10 @@ class Installation:
         infos = [] if answer is None else answer[2]
         return next(filter(None, (self.owned.stack(info[4][0]) for info in infos)), None)
 
+    def source(self, local: Answer | None) -> Stack | None:
+        """The stack that a program has chosen by its own address."""
+        return self.owner(local)
+
     # Connections.
 
     async def create_connection(
@@ -165,7 +169,7 @@ class Installation:
         local = None
         if local_addr is not None:
             local = await self.look_up(local_addr[0], local_addr[1], family, kind, proto, flags)
-        near = self.owner(local)
+        near = self.source(local)
         stack = near or self.owner(remote)
         if stack is None:
             with pinned(remote, local):
@@ -218,7 +222,7 @@ class Installation:
             return
         if answers.get() is not None or sock.type != socket.SOCK_STREAM:
             raise refused(found[0])
-        attachment = attach(stack, self.loop)
+        attachment = attach(self.source(None) or stack, self.loop)
         if family == socket.AF_INET6 and "." in str(address_of(found[0])):
             family, found = socket.AF_INET, (str(address_of(found[0])), found[1])
         handle = await calls.connect(attachment, (family, found), None)
@@ -271,7 +275,7 @@ class Installation:
                 family = options.get("family", 0)
                 flags = options.get("flags", socket.AI_PASSIVE)
                 found = await self.look_up(one, port, family, socket.SOCK_STREAM, 0, flags)
-            stacks.add(self.owner(found))
+            stacks.add(None if sock is not None else self.source(found))
         stack = stacks.pop()
         if stacks:
             raise ValueError(f"pystack: {host!r} is not of one stack only: make a server for each")
@@ -308,7 +312,7 @@ class Installation:
                     found[place] = await self.look_up(
                         address[0], address[1], family, socket.SOCK_DGRAM, proto, flags
                     )
-        stack = self.owner(found[0]) or self.owner(found[1])
+        stack = self.source(found[0]) or self.owner(found[1])
         with pinned(*found):
             if stack is not None:
                 return await calls.create_datagram_endpoint(

@@ -9,6 +9,7 @@ from pystack.engine.endpoint cimport Handle
 from pystack.engine.owner cimport Waiter
 from pystack.engine.pythread cimport PyThread_type_lock
 from pystack.engine.sleeper cimport Sleeper
+from pystack.engine.world cimport Task
 
 cdef enum LinkState:
     LINK_IDLE
@@ -35,6 +36,7 @@ ctypedef struct Queue:
 cdef class Watcher:
     cdef Queue queue
     cdef Sleeper bell           # its own; rung unless ring_with has been called
+    cdef Task task              # that is called instead, in virtual time; None
     # Ring in another way; from any thread, with the lock of a stack.
     cdef void ring_with(self, void (*ring)(void*) noexcept nogil, void* context) noexcept
     cdef void attend(self) noexcept nogil

@@ -4,12 +4,14 @@ from contextvars import Context
 from typing_extensions import Self
 
 from pystack.engine.endpoint import Handle
+from pystack.engine.world import Task
 
 READ: int
 WRITE: int
 
 class Watcher:
     def use_fds(self, wake_read: int, wake_write: int) -> None: ...
+    def call_task(self, task: Task) -> None: ...
     def take(self) -> list[Watch]: ...
 
 class Watch:

@@ -30,6 +30,7 @@ from pystack.engine.sleeper cimport (
     sleeper_use_fds,
     sleeper_wake,
 )
+from pystack.engine.world cimport Task, turn_call
 
 READ = READY_READ
 WRITE = READY_WRITE
@@ -101,6 +102,11 @@ cdef class Watcher:
     def use_fds(self, int wake_read, int wake_write):
         """Ring by writing to an fd; they are an eventfd twice, or the ends of a pipe; now ours."""
         sleeper_use_fds(&self.bell, wake_read, wake_write)
+
+    def call_task(self, Task task):
+        """Ring by calling a function that waits in virtual time."""
+        self.task = task
+        self.ring_with(turn_call, &task.turn)
 
     def take(self):
         """The watches that have fired, as they did, perhaps cancelled since; the bell is silent."""

@@ -296,6 +296,11 @@ cdef class World:
                 turn_call(&task.turn)
         return 0
 
+    @property
+    def running(self):
+        """The function that runs now."""
+        return self.current
+
     def who_waits(self):
         """A line for each function that waits: its name, and where in its code it does so."""
         cdef Task task
@@ -393,6 +398,13 @@ cdef class World:
         self.tasks.append(task)
         task.start()
         return task
+
+    def wait(self, until=None):
+        """Let others run and time pass until the running function is called, or that time.
+
+        It may be called for something that has been seen already.
+        """
+        self.block(NEVER if until is None else max(<int64_t>until, self.now))
 
     def sleep_until(self, int64_t when):
         """Let time pass; at least the others that are ready run."""

@@ -7,7 +7,7 @@ RFCs: none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,8 @@ from pystack.testing.routes import Neighbour, routes_from
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
+
+    from pystack.aio.virtual import VirtualLoop
 
 SECOND = 1_000_000_000
 DAY = 86_400
@@ -443,6 +445,28 @@ class VirtualNetwork:
         until = None if timeout is None else self.now_ns + duration_ns(timeout)
         return self._world.settle(until)
 
+    # asyncio.
+
+    def new_event_loop(self, host: Host | None = None) -> VirtualLoop:
+        """An event loop in virtual time, whose calls reach the hosts.
+
+        host: where its programs live, but for those that `aio.on` puts elsewhere.
+        """
+        from pystack.aio.virtual import VirtualLoop
+
+        return VirtualLoop(self, host)
+
+    def run_async(self, main: Coroutine[Any, Any, T], host: Host | None = None) -> T:
+        """As asyncio.run, in virtual time."""
+        loop = self.new_event_loop(host)
+        try:
+            return loop.run_until_complete(main)
+        finally:
+            try:
+                loop.run_until_complete(end_tasks(loop))
+            finally:
+                loop.close()
+
     def at(self, when: Quantity, function: Callable[..., Any], *args: Any) -> Call:
         """Call a function, which must not wait, when that time has come."""
         return self._world.call_at(duration_ns(when), function, args)
@@ -512,6 +536,22 @@ class VirtualNetwork:
                 told = ", ".join(f"{k} {v}" for k, v in direction.counters.items() if v)
                 lines.append(f"  {direction.way.name}: {told or 'unused'}")
         return "\n".join(lines)
+
+
+async def end_tasks(loop: VirtualLoop) -> None:
+    """What asyncio.run does at the end."""
+    import asyncio
+
+    others = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    for problem in await asyncio.gather(*others, return_exceptions=True):
+        if isinstance(problem, Exception):
+            loop.call_exception_handler(
+                {"message": "unhandled exception during the end", "exception": problem}
+            )
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 def file_name(name: str) -> str:

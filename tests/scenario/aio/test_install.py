@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from importlib.util import find_spec
 
 import pytest
 from scenario.aio.conftest import PATIENCE, Recorder
@@ -64,8 +65,16 @@ class Host:
         return server, server.sockets[0].getsockname()[1]
 
 
-def installed(claim, new_loop=asyncio.new_event_loop):
-    """Run a claim on a loop with a stack installed."""
+def installed(claim):
+    """Run a claim on loops with a stack installed: asyncio's own, and uvloop's if that is there."""
+    installed_on(asyncio.new_event_loop, claim)
+    if find_spec("uvloop") is not None:
+        import uvloop
+
+        installed_on(uvloop.new_event_loop, claim)
+
+
+def installed_on(new_loop, claim):
 
     async def lookup(host, port, *, family=0, type=0, proto=0, flags=0):
         if host in ("alias.test", b"alias.test"):
@@ -342,3 +351,33 @@ def test_a_loop_factory_installs(kernel):
         assert isinstance(server, aio.StackServer)
         server.close()
         loop.close()
+
+
+def test_sendfile_and_start_tls_take_a_stack_s_transports(kernel, tmp_path):
+    server_context, client_context = contexts()
+    path = tmp_path / "file"
+    path.write_bytes(bytes(300_000))
+
+    async def claim(host):
+        accepted = asyncio.Queue()
+
+        class Server(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                accepted.put_nowait(self)
+
+        server, port = await host.serve(Server)
+        transport, near = await host.loop.create_connection(Recorder, HOST, port)
+        far = await accepted.get()
+        transport, _ = await asyncio.gather(
+            host.loop.start_tls(transport, near, client_context, server_hostname="server.test"),
+            host.loop.start_tls(far.transport, far, server_context, server_side=True),
+        )
+        with path.open("rb") as file:
+            assert await host.loop.sendfile(transport, file) == 300_000
+        transport.close()
+        await far.lost
+        assert far.data == path.read_bytes()
+        server.close()
+
+    installed(claim)
