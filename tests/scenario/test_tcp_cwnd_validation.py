@@ -84,7 +84,7 @@ def test_a_window_that_the_peer_limits_does_not_grow_without_end():
         peer.drop()
         peer.inject("A")
         peer.advance(RTT)
-    assert peer.socket.cwnd <= 12_000
+    assert peer.socket.cwnd <= 16_000  # twice what was outstanding
 
 
 # --- idle

@@ -218,6 +218,7 @@ cdef void outstanding_acked(
 cdef void nothing_outstanding_acked(
         TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept nogil:
     """A D-SACK may still undo; a tail loss probe may still be answered."""
+    tcb.keepalive_probes = 0
     if news.flags & NEWS_DUPLICATE:
         recovery_acked(tcp, tcb, news, False)
     if tcb.tail_probing:

@@ -625,6 +625,7 @@ cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.fin_received = True
     tcb.fin_ahead = False
     tcb.rcv_nxt += 1
+    tcb.totals.bytes_received += 1
     nothing_follows(tcb)
     tcb_output_later(tcp, tcb)
     endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)

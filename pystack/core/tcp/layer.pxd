@@ -306,7 +306,7 @@ ctypedef struct TcpBusy:
 # For TCP_INFO. Segments of trains are counted one by one.
 ctypedef struct TcpTotals:
     uint64_t bytes_acked        # with SYN and FIN, as Linux
-    uint64_t bytes_received
+    uint64_t bytes_received     # with FIN, as Linux
     uint64_t bytes_sent         # with those sent again
     uint64_t bytes_retransmitted
     uint32_t segments_out

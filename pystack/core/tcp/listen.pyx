@@ -28,7 +28,7 @@ from pystack.core.tcp.window cimport window_at_first, window_start
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
-    TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt, tcp_parse_options,
+    TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt, seq_max, tcp_parse_options,
 )
 
 cdef enum:
@@ -77,7 +77,14 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.rtt.srtt == 0 and tcb.retransmits:
         tcb.rtt.rto = RTO_AFTER_SYN_LOSS
     acknowledge_start(tcb, tcb.smss)
-    window_start(tcp, tcb, announced_mss(tcp, tcb))
+    if tcb.rcv_scale_offered:
+        # As Linux, what a SYN's field could not say counts as offered too.
+        tcb.rcv_edge = seq_max(tcb.rcv_edge, tcb.irs + 1 + tcb.rcv_ssthresh)
+    window_start(tcp, tcb, announced_mss(tcp, tcb) - (12 if tcb.timestamps_ok else 0))
+    if tcb.passive:
+        # As Linux counts: the SYN, but none of our SYN-ACKs.
+        tcb.totals.segments_in += 1
+        tcb.totals.segments_out = tcb.totals.data_segments_out
     tcb.retransmits = 0
     tcb.last_received_at = tcp.context.now
     tcb.last_sent_at = 0

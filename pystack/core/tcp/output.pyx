@@ -51,6 +51,7 @@ cdef enum:
     WINDOW_DIVISOR = 3          # as Linux's tcp_tso_win_divisor
     TIMESTAMP_LENGTH = 12       # with its padding
     CHECKSUM_OFFSET = 16
+    DEFAULT_MSS = 536           # RFC 9293 section 3.7.1
     LEAST_MSS = 36              # IPv4's smallest MTU, 68, less headers and timestamps, rounded up
 
 cdef int64_t MILLISECOND = 1_000_000
@@ -120,6 +121,11 @@ cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         mss = min(mss, tcb.settings.max_segment)
     if tcb.timestamps_ok:
         mss -= min(mss, <uint32_t>TIMESTAMP_LENGTH)
+    # As Linux, half of the largest window at most, or one segment would fill it.
+    if tcb.max_snd_wnd:
+        mss = min(mss, max(
+            tcb.max_snd_wnd // 2 if tcb.max_snd_wnd > DEFAULT_MSS else tcb.max_snd_wnd,
+            <uint32_t>LEAST_MSS))
     tcb.smss = max(mss, <uint32_t>LEAST_MSS)
 
 
@@ -340,6 +346,9 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
         return 0
     if size < waiting:
         if size >= mss:
+            # As Linux, behind whole segments the rest of a window may be used by a small one.
+            if size == window and small_segment_may_go(tcb):
+                return size
             return whole_segments(size, mss)
         # The window, not the data, is small: wait for half of the largest one, or for the override
         # timer.

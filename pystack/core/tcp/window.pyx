@@ -57,9 +57,12 @@ cdef uint32_t window_at_first(const TcpLayer* tcp, const Tcb* tcb, uint32_t mss)
 
 
 cdef void window_start(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
-    """mss: of the peer's segments, without options."""
+    """mss: of the peer's segments, without options. As Linux, one of them is kept in reserve."""
+    cdef uint32_t space = tcb.settings.receive_buffer
     tcb.window_clamp = min(window_limit(tcb), <uint32_t>MAX_FIELD << tcb.rcv_scale)
-    tcb.window_clamp = min(tcb.window_clamp, tcb.settings.receive_buffer)
+    tcb.window_clamp = min(tcb.window_clamp, space)
+    if tcb.window_clamp > 2 * mss and tcb.window_clamp + mss > space:
+        tcb.window_clamp = max(2 * mss, space - mss)
     tcb.rcv_ssthresh = min(tcb.rcv_ssthresh, tcb.window_clamp)
     tcb.read_target = min(tcb.rcv_ssthresh, FIRST_SEGMENTS * mss)
     tcb.read_seq = tcb.rcv_nxt

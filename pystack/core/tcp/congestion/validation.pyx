@@ -5,7 +5,6 @@
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.congestion.window cimport current_ssthresh, in_slow_start
 from pystack.core.tcp.layer cimport CA_OPEN, Tcb, TcpLayer
-from pystack.core.tcp.tcb cimport tcb_flight
 from pystack.core.wire.tcp cimport seq_ge
 
 
@@ -36,7 +35,8 @@ cdef void validate_window(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcep
     """Remember the best that is known of the use of cwnd: that it was full in this round trip, or
     how much was outstanding.
     """
-    cdef uint32_t flight = tcb_flight(tcb)
+    # Counted in segments, as cwnd: small ones fill it too.
+    cdef uint32_t flight = tcb.packets_out * tcb.smss
     if not sent and not full:
         return
     if (full or seq_ge(tcb.snd_una, tcb.congestion.usage_end)
