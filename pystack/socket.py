@@ -18,6 +18,7 @@ from pystack import errorqueue, multicast, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
+from pystack.tcpconfig import TcpConfig
 from pystack.tcpinfo import TcpInfo
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ class Socket(socket.socket):
         handle, address, port = self._stream().accept(self._timeout)
         accepted = Socket.__new__(Socket)
         accepted._adopt(self._stack, handle, self._family, self._type, self._proto)
+        accepted._asked |= self._asked
         return accepted, to_tuple(self._family, address, port)
 
     def connect(self, address: Any, /) -> None:
@@ -278,14 +280,15 @@ class Socket(socket.socket):
         """Data, control messages, flags, sender.
 
         Control messages, if setsockopt asked for them: IP_PKTINFO (the address that the datagram
-        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO. With MSG_ERRQUEUE, an error of the
-        error queue (IP_RECVERR), which extended_error reads; never blocks.
+        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO; of a stream TCP_INQ (how much is left).
+        With MSG_ERRQUEUE, an error of the error queue (IP_RECVERR), which extended_error reads;
+        never blocks.
         """
         handle = self._handle
         if flags & MSG_ERRQUEUE:
             return self._take_error(bufsize, ancbufsize)
         if isinstance(handle, TcpHandle):
-            return handle.recv(bufsize, flags, self._timeout), [], 0, None
+            return self._receive_stream(handle, bufsize, ancbufsize, flags)
         data, address, port, length, arrival = handle.recvmsg(bufsize, flags, self._timeout)
         messages: list[sockopt.ControlMessage] = []
         told = 0
@@ -295,6 +298,18 @@ class Socket(socket.socket):
         if length > len(data):
             told |= socket.MSG_TRUNC
         return data, messages, told, to_tuple(self._family, address, port)
+
+    def _receive_stream(
+        self, handle: TcpHandle, bufsize: int, ancbufsize: int, flags: int
+    ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
+        data = handle.recv(bufsize, flags, self._timeout)
+        if not self._asked:
+            return data, [], 0, None
+        # As Linux, the end of the stream is worth another read.
+        left = handle.queues()[0] or int(bool(handle.poll() & sockopt.READY_END))
+        messages = sockopt.stream_messages(self._asked, left)
+        messages, told = sockopt.fitting(messages, ancbufsize)
+        return data, messages, told, None
 
     def _take_error(
         self, bufsize: int, ancbufsize: int
@@ -391,11 +406,22 @@ class Socket(socket.socket):
 
     # Options.
 
+    def configure(self, tcp: TcpConfig) -> None:
+        """A TcpConfig for this socket and all that it accepts, instead of the stack's.
+
+        Before connect and listen; then EISCONN. Options that the configuration has a word on
+        (buffers, keepalive, the congestion control) begin anew with it. What is of the whole stack
+        stays so: TcpConfig.STACK_WIDE.
+        """
+        self._stream().configure(tcp.core())
+
     def setsockopt(
         self, level: int, option: int, value: int | Buffer | None, optlen: int | None = None, /
     ) -> None:
         """An option with the number that this system has for it; ENOPROTOOPT for an unknown one."""
         linux = self._option(level, option)
+        if not self._has_level(linux[0]):
+            raise fault(errno.ENOPROTOOPT)
         if value is None:
             raise fault(errno.EINVAL)
         if linux == multicast.IP_MULTICAST_IF or multicast.is_membership(linux):
@@ -403,10 +429,17 @@ class Socket(socket.socket):
             return
         if not isinstance(value, int):
             value = from_bytes(linux, bytes(value))
-        elif linux in (sockopt.SO_LINGER, sockopt.TCP_CONGESTION):
+        elif linux == sockopt.SO_LINGER:
             raise fault(errno.EINVAL)
-        elif linux == sockopt.SO_MAX_PACING_RATE:
+        elif linux in (sockopt.SO_MAX_PACING_RATE, sockopt.TCP_CONGESTION):
             value = from_bytes(linux, sockopt.INT.pack(value))
+        if linux == sockopt.IP_TOS:
+            value &= 0xFF  # as Linux, which takes one byte of it
+        if linux == sockopt.TCP_INQ and isinstance(self._handle, TcpHandle):
+            if value not in (0, 1):
+                raise fault(errno.EINVAL)
+            (self._asked.add if value else self._asked.discard)(linux)
+            return
         if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
             change = self._asked.add if value else self._asked.discard
             change(sockopt.ASKS_FOR[linux])
@@ -430,9 +463,19 @@ class Socket(socket.socket):
     def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
         """An int, or with buflen up to so many bytes."""
         linux = self._option(level, option)
+        if not self._has_level(linux[0]):
+            v4 = self._family == socket.AF_INET
+            raise fault(errno.EOPNOTSUPP if v4 else errno.ENOPROTOOPT)  # as Linux
         if linux == sockopt.TCP_INFO:
             return self._stream().info()[:buflen]
-        if linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):
+        if linux in (sockopt.TCP_SAVED_SYN, sockopt.TCP_CC_INFO) and isinstance(
+            self._handle, TcpHandle
+        ):
+            # None of the algorithms has more to say than TCP_INFO does.
+            return b"" if linux == sockopt.TCP_CC_INFO else self._handle.saved_syn(buflen)
+        if linux == sockopt.TCP_INQ and isinstance(self._handle, TcpHandle):
+            value = int(linux in self._asked)
+        elif linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):
             value = sockopt.INT.unpack(self._handle.multicast_source()[12:])[0]
         elif linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
             value = int(sockopt.ASKS_FOR[linux] in self._asked)
@@ -449,6 +492,12 @@ class Socket(socket.socket):
         if buflen:
             return whole[:buflen]
         return sockopt.INT.unpack(whole[:4])[0]
+
+    def _has_level(self, level: int) -> bool:
+        """By Linux's number. An IPv6 socket has IPv4's too, since it may speak IPv4."""
+        if level in (sockopt.TCP, sockopt.UDP):
+            return (level == sockopt.TCP) == isinstance(self._handle, TcpHandle)
+        return level != sockopt.IPV6 or self._family == socket.AF_INET6
 
     def _option(self, level: int, option: int) -> tuple[int, int]:
         """The option by Linux's numbers."""
@@ -470,8 +519,12 @@ def from_bytes(option: tuple[int, int], value: bytes) -> int:
     if option == sockopt.SO_MAX_PACING_RATE:
         return sockopt.rate_of(value)
     # As Linux, which takes these as a byte or as an int.
-    if len(value) == 1 and option[0] == 0:
-        return value[0]
+    if (
+        len(value) < sockopt.INT.size
+        and option[0] == sockopt.IP
+        and (value or option != sockopt.IP_MINTTL)
+    ):
+        return value[0] if value else 0
     if len(value) >= sockopt.INT.size and option != sockopt.SO_LINGER:
         return int(sockopt.INT.unpack_from(value)[0])
     raise fault(errno.EINVAL)

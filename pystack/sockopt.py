@@ -37,10 +37,14 @@ LINUX = {
         "SO_OOBINLINE": 10,
         "SO_LINGER": 13,
         "SO_RCVLOWAT": 18,
+        "SO_SNDLOWAT": 19,
         "SO_ACCEPTCONN": 30,
+        "SO_SNDBUFFORCE": 32,
+        "SO_RCVBUFFORCE": 33,
         "SO_PROTOCOL": 38,
         "SO_DOMAIN": 39,
         "SO_MAX_PACING_RATE": 47,
+        "SO_BUF_LOCK": 72,
     },
     ("IPPROTO_TCP", 6): {
         "TCP_NODELAY": 1,
@@ -50,12 +54,24 @@ LINUX = {
         "TCP_KEEPINTVL": 5,
         "TCP_KEEPCNT": 6,
         "TCP_SYNCNT": 7,
+        "TCP_DEFER_ACCEPT": 9,
         "TCP_WINDOW_CLAMP": 10,
         "TCP_QUICKACK": 12,
         "TCP_INFO": 11,
         "TCP_CONGESTION": 13,
+        "TCP_THIN_LINEAR_TIMEOUTS": 16,
+        "TCP_THIN_DUPACK": 17,
         "TCP_USER_TIMEOUT": 18,
+        "TCP_TIMESTAMP": 24,
         "TCP_NOTSENT_LOWAT": 25,
+        "TCP_CC_INFO": 26,
+        "TCP_SAVE_SYN": 27,
+        "TCP_SAVED_SYN": 28,
+        "TCP_INQ": 36,
+        "TCP_IS_MPTCP": 43,
+        "TCP_RTO_MAX_MS": 44,
+        "TCP_RTO_MIN_US": 45,
+        "TCP_DELACK_MAX_US": 46,
     },
     ("IPPROTO_IP", 0): {
         "IP_TOS": 1,
@@ -66,6 +82,8 @@ LINUX = {
         "IP_RECVTTL": 12,
         "IP_RECVTOS": 13,
         "IP_MTU": 14,
+        "IP_MINTTL": 21,
+        "IP_BIND_ADDRESS_NO_PORT": 24,
         "IP_RECVERR_RFC4884": 26,
         "IP_MULTICAST_IF": 32,
         "IP_MULTICAST_TTL": 33,
@@ -99,6 +117,7 @@ LINUX = {
         "IPV6_HOPLIMIT": 52,
         "IPV6_RECVTCLASS": 66,
         "IPV6_TCLASS": 67,
+        "IPV6_MINHOPCOUNT": 73,
     },
     ("IPPROTO_UDP", 17): {
         "UDP_SEGMENT": 103,
@@ -124,10 +143,12 @@ NUMBERS = {
     name: local_number(name, linux) for options in LINUX.values() for name, linux in options.items()
 }
 
+IP, TCP, UDP, IPV6 = 0, 6, 17, 41
 SO_LINGER = (1, 13)
 SO_ERROR = (1, 4)
 SO_MAX_PACING_RATE = (1, 47)
 TCP_INFO, TCP_CONGESTION = (6, 11), (6, 13)
+TCP_CC_INFO, TCP_SAVED_SYN, TCP_INQ = (6, 26), (6, 28), (6, 36)
 ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger
 INT = struct.Struct("i")
@@ -146,6 +167,7 @@ ASKS_FOR = {
     (41, 51): IPV6_HOPLIMIT,
     (41, 66): IPV6_TCLASS,
 }
+IP_MINTTL = (0, 21)
 RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)}
 FROM_LINUX = {linux: local for local, linux in TO_LINUX.items()}
 
@@ -153,6 +175,8 @@ ControlMessage = tuple[int, int, bytes]
 # What the engine tells of a datagram: own address, size of a train's pieces or 0, TTL, TOS.
 Arrival = tuple[bytes, int, int, int]
 
+
+READY_END = 0x10  # of the engine's ready bits: the peer sends nothing more
 
 # Linux's events of poll, by the engine's ready bits.
 POLL = (
@@ -219,6 +243,11 @@ def control_messages(asked: Iterable[tuple[int, int]], arrival: Arrival) -> list
     if gso_size:
         messages.append((*FROM_LINUX[UDP_GRO], INT.pack(gso_size)))
     return messages
+
+
+def stream_messages(asked: Iterable[tuple[int, int]], left: int) -> list[ControlMessage]:
+    """What recvmsg tells with a stream's bytes; left: how many more there are to read."""
+    return [(*FROM_LINUX[TCP_INQ], INT.pack(left))] if TCP_INQ in asked else []
 
 
 def fitting(messages: list[ControlMessage], room: int) -> tuple[list[ControlMessage], int]:

@@ -188,9 +188,23 @@ class Stack:
         """Of new sockets. Those of a stack that its caller turns would wait for themselves."""
         return 0.0 if self.driver == "caller" else getdefaulttimeout()
 
-    def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> Socket:
-        """As socket.socket."""
-        return Socket(self, family, type, proto)
+    def socket(
+        self,
+        family: int = AF_INET,
+        type: int = SOCK_STREAM,
+        proto: int = 0,
+        *,
+        tcp: TcpConfig | None = None,
+    ) -> Socket:
+        """As socket.socket. tcp: see Socket.configure."""
+        sock = Socket(self, family, type, proto)
+        if tcp is not None:
+            try:
+                sock.configure(tcp)
+            except BaseException:
+                sock.close()
+                raise
+        return sock
 
     def create_server(
         self,

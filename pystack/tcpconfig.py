@@ -280,14 +280,11 @@ class TcpConfig:
                 values[one.name] = round(value * NANOSECONDS)
             elif kind in ("number", "switch"):
                 values[one.name] = int(value)
-        least, default, most = self.receive_buffer
+        _, default, most = self.receive_buffer
         values["congestion"] = NAMES.index(self.congestion_control)
-        values["receive_buffer_min"] = self.window_of(least)
         values["receive_buffer"] = self.window_of(default)
         values["receive_buffer_max"] = self.window_of(most)
-        values["send_buffer_min"], values["send_buffer"], values["send_buffer_max"] = (
-            self.send_buffer
-        )
+        _, values["send_buffer"], values["send_buffer_max"] = self.send_buffer
         values["window_scale"] = self.window_scale
         values["orphan_retries"] = self.orphan_retries or 8
         values["first_port"] = self.port_range[0]

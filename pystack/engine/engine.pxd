@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.memory.packet cimport Packet, PacketQueue
 from pystack.core.stack cimport Core
+from pystack.core.tcp.layer cimport TcpConfig
 from pystack.core.wire.address cimport Addr
 from pystack.device.base cimport Device
 from pystack.engine.capture cimport Capture
@@ -88,5 +89,7 @@ cdef class Engine:
     cdef int log_gone(self) except -1
     cdef dict read_counters(self)
 
+# The configuration with some fields changed, by the names of tcp/layer.pxd.
+cdef TcpConfig configured(TcpConfig config, dict changes) except *
 # 16 bytes, IPv4 mapped.
 cdef Addr addr_from(bytes address) except *

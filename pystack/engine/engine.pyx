@@ -32,7 +32,7 @@ from pystack.core.stack cimport (
     core_take_tx,
 )
 from pystack.core.tcp.calls cimport tcp_abort, tcp_close
-from pystack.core.tcp.layer cimport Tcb, TcpConfig
+from pystack.core.tcp.layer cimport Tcb
 from pystack.core.udp.datagram cimport datagram_close
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_any, addr_load16

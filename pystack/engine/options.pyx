@@ -20,6 +20,9 @@ cdef enum:
     AF_INET6 = 10
     SOCK_STREAM = 1
     SOCK_DGRAM = 2
+    SO_SNDLOWAT = 19
+    SO_SNDBUFFORCE = 32
+    SO_RCVBUFFORCE = 33
     LEVEL_IP = 0
     LEVEL_UDP = 17
     LEVEL_IPV6 = 41
@@ -28,6 +31,8 @@ cdef enum:
     IP_MTU_DISCOVER = 10
     IP_RECVERR = 11
     IP_MTU = 14
+    IP_MINTTL = 21
+    IP_BIND_ADDRESS_NO_PORT = 24
     IPV6_UNICAST_HOPS = 16
     IPV6_MTU_DISCOVER = 23
     IPV6_MTU = 24
@@ -37,6 +42,7 @@ cdef enum:
     RECVERR_RFC4884 = 126       # of both, by a number that IPV6_V6ONLY does not have
     IPV6_RECVERR_RFC4884 = 31
     IPV6_TCLASS = 67
+    IPV6_MINHOPCOUNT = 73
     UDP_GRO = 104
     DEFAULT_TTL = 64            # what the IP layer takes for marking.ttl == 0
     LEAST_BUFFER = 2304         # as Linux
@@ -102,6 +108,9 @@ cdef int as_ip(const Endpoint* endpoint, int level, int option) noexcept nogil:
     """
     if level == LEVEL_IP and option in (IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU):
         return option
+    if level == LEVEL_IP and endpoint.kind == ENDPOINT_TCP and option in (
+            IP_MINTTL, IP_BIND_ADDRESS_NO_PORT):
+        return option
     if level == LEVEL_IP and option == IP_RECVERR_RFC4884:
         return RECVERR_RFC4884
     if level != LEVEL_IPV6 or not is_v6(endpoint):
@@ -118,6 +127,8 @@ cdef int as_ip(const Endpoint* endpoint, int level, int option) noexcept nogil:
         return RECVERR_RFC4884
     if option == IPV6_MTU:
         return IP_MTU
+    if option == IPV6_MINHOPCOUNT and endpoint.kind == ENDPOINT_TCP:
+        return IP_MINTTL
     return IPV6_V6ONLY if option == IPV6_V6ONLY else -1
 
 
@@ -131,7 +142,17 @@ cdef int set_ip(Core* core, Endpoint* endpoint, int option, int64_t value) noexc
     if option == IP_RECVERR:
         return set_report_errors(core, endpoint, value)
     if option == RECVERR_RFC4884:
+        if not 0 <= value <= 1:
+            return -EINVAL
         endpoint.report_extensions = value != 0
+        return 0
+    if option == IP_MINTTL:
+        if not 0 <= value <= 255:
+            return -EINVAL
+        (<Tcb*>endpoint).settings.min_ttl = <uint8_t>value
+        return 0
+    if option == IP_BIND_ADDRESS_NO_PORT:
+        (<Tcb*>endpoint).settings.choose_port_late = value != 0
         return 0
     if option == IPV6_V6ONLY:
         return set_v6only(endpoint, value)
@@ -147,11 +168,11 @@ cdef int set_datagram(Datagram* socket, int level, int option, int64_t value) no
         socket.reuse_address = value != 0
     elif option == SO_BROADCAST:
         socket.broadcast = value != 0
-    elif option == SO_RCVBUF:
+    elif option in (SO_RCVBUF, SO_RCVBUFFORCE):
         # Linux doubles what is asked for, since it counts its overhead too; so does the queue.
-        value = min(max(value, <int64_t>0) * 2, <int64_t>MOST_BUFFER)
+        value = min(value * 2, <int64_t>MOST_BUFFER) if value >= 0 else <int64_t>MOST_BUFFER
         socket.queue_limit = <uint32_t>max(value, <int64_t>LEAST_BUFFER)
-    elif option != SO_SNDBUF:
+    elif option not in (SO_SNDBUF, SO_SNDBUFFORCE):
         return -ENOPROTOOPT
     return 0
 
@@ -187,6 +208,10 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
         value[0] = endpoint.v6only
     elif option == IP_MTU:
         return get_path_mtu(core, endpoint, value)
+    elif option == IP_MINTTL:
+        value[0] = (<const Tcb*>endpoint).settings.min_ttl
+    elif option == IP_BIND_ADDRESS_NO_PORT:
+        value[0] = (<const Tcb*>endpoint).settings.choose_port_late
     elif option == RECVERR_RFC4884:
         value[0] = endpoint.report_extensions
     else:
@@ -225,6 +250,8 @@ cdef int get_of_all(Endpoint* endpoint, int option, int64_t* value) noexcept nog
         value[0] = AF_INET6 if is_v6(endpoint) else AF_INET
     elif option == SO_PROTOCOL:
         value[0] = endpoint.key.protocol
+    elif option == SO_SNDLOWAT:
+        value[0] = 1
     else:
         return -ENOPROTOOPT
     return 0

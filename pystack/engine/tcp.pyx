@@ -24,6 +24,7 @@ from libc.errno cimport (
     EPIPE,
 )
 from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdlib cimport free
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.calls cimport (
@@ -37,6 +38,7 @@ from pystack.core.tcp.calls cimport (
     tcp_send,
     tcp_shutdown,
 )
+from pystack.core.tcp.configure cimport config_share, tcp_configure
 from pystack.core.tcp.info cimport TcpInfo, tcp_info
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED,
@@ -45,12 +47,14 @@ from pystack.core.tcp.layer cimport (
     STATE_SYN_RECEIVED,
     STATE_SYN_SENT,
     STATE_TIME_WAIT,
+    SavedSyn,
     Tcb,
+    TcpConfig,
 )
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
-from pystack.engine.engine cimport Engine, addr_from
+from pystack.engine.engine cimport Engine, addr_from, configured
 from pystack.engine.errors cimport RAISED, check
 from pystack.engine.flags cimport MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_WAITALL
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
@@ -83,6 +87,17 @@ cdef class TcpHandle(Handle):
 
     cdef Tcb* tcb(self) noexcept nogil:
         return <Tcb*>self.owner.endpoint
+
+    def configure(self, dict tcp):
+        """Fields of the core's TcpConfig, of this socket and what it accepts; before it begins."""
+        cdef TcpConfig config = configured(self.engine.core.tcp.config, tcp)
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = tcp_configure(&self.engine.core.tcp, self.tcb(), &config)
+                self.leave()
+        check(code)
 
     # Names and listening.
 
@@ -160,7 +175,8 @@ cdef class TcpHandle(Handle):
         """Send the SYN, from the stack's own source if the application has not bound another."""
         cdef Tcb* tcb = self.tcb()
         cdef const Addr* source = &self.engine.source[0 if addr_is_v4(address) else 1]
-        cdef bint unbound = tcb.state == STATE_CLOSED and tcb.endpoint.key.local_port == 0
+        cdef bint unbound = (tcb.state == STATE_CLOSED and tcb.endpoint.key.local_port == 0
+                             and addr_is_any(&tcb.endpoint.key.local))
         cdef int code
         if unbound and not addr_is_any(source):
             tcb.endpoint.key.local = source[0]
@@ -217,6 +233,7 @@ cdef class TcpHandle(Handle):
         cdef Tcb* tcb = tcp_open(&self.engine.core.tcp, before.v6)
         if tcb == NULL:
             return -ENOMEM
+        config_share(&self.engine.core.tcp, tcb, before)
         tcb.settings = before.settings
         tcb.endpoint.marking = before.endpoint.marking
         tcb.endpoint.v6only = before.endpoint.v6only
@@ -267,6 +284,28 @@ cdef class TcpHandle(Handle):
                 self.leave()
         check(code)
         return received, sent, unsent
+
+    def saved_syn(self, Py_ssize_t room):
+        """The headers of the peer's SYN (TCP_SAVED_SYN), once; EINVAL if they do not fit."""
+        cdef Tcb* tcb
+        cdef SavedSyn* saved = NULL
+        cdef bytes found = b""
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                tcb = self.tcb()
+                saved = tcb.saved_syn
+                if saved != NULL and saved.length > <size_t>max(room, <Py_ssize_t>0):
+                    code = -EINVAL
+                else:
+                    tcb.saved_syn = NULL
+                self.leave()
+        check(code)
+        if saved != NULL:
+            found = PyBytes_FromStringAndSize(<const char*>saved.headers, saved.length)
+            free(saved)
+        return found
 
     # Receiving.
 

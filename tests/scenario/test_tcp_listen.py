@@ -232,6 +232,41 @@ def test_a_cookie_that_comes_to_a_full_accept_queue_is_taken_later(family):
     assert late.state == "ESTABLISHED"
 
 
+def test_cookies_can_be_all_that_there_is():
+    """tcp_syncookies = 2: nothing is kept of any SYN, however few there are."""
+    peer = listening(syn_cookies=2)
+    answer = peer.open()
+    assert peer.host.connections == 1
+    peer.advance(10 * SECOND)
+    peer.expect_nothing()  # what nothing is kept of cannot be repeated
+    peer.inject("A", data=b"hello")
+    peer.expect("A", ack=6)
+    assert answer.options.keys() == {"mss"}
+    assert peer.listener.accept().receive() == b"hello"
+
+
+def test_who_returns_from_time_wait_needs_no_cookie():
+    """As Linux with tcp_syncookies = 2: the peer is known."""
+    peer = listening(syn_cookies=2)
+    peer.handshake()
+    peer.socket = peer.listener.accept()
+    peer.socket.shutdown(1)
+    peer.expect("FA")
+    peer.inject("FA")
+    peer.expect("A")
+    assert peer.state == "TIME-WAIT"
+    peer.inject("S", seq=100_000, options=PLAIN)
+    peer.expect("SA")
+    assert peer.state == "SYN-RECEIVED"
+    assert peer.host.counters["tcp_syn_cookies_sent"] == 1
+
+
+def test_a_cookie_announces_what_a_listener_without_cookies_does():
+    """RFC 9293 section 3.7.1."""
+    peer = listening(syn_cookies=2, advertised_mss=900)
+    assert peer.open().options["mss"] == 900
+
+
 # The accept queue
 
 
@@ -262,6 +297,41 @@ def test_a_full_accept_queue_drops_the_last_ack_and_takes_it_later():
     late.expect("SA")
     late.inject("A")
     assert late.state == "ESTABLISHED"
+
+
+def test_a_full_accept_queue_may_reset():
+    """tcp_abort_on_overflow: the peer learns that nobody has time."""
+    peer = listening(backlog=0, abort_on_overflow=True)
+    others = [peer.sibling(port) for port in (1, 2)]
+    for other in others:
+        other.open()
+    for other in others:
+        other.inject("A")
+    others[0].expect_nothing()
+    others[1].expect("R", seq=1)
+    assert [other.state for other in others] == ["ESTABLISHED", "CLOSED"]
+
+
+def test_a_deferred_accept_gives_up_silently():
+    """TCP_DEFER_ACCEPT without an answer to the last SYN-ACKs: as any half-open connection."""
+    peer = listening(synack_retries=1)
+    peer.listener.set_option(6, 9, 1)
+    peer.open()
+    peer.inject("A")
+    assert peer.state == "SYN-RECEIVED"
+    peer.advance(10 * SECOND)
+    assert [segment.flags for segment in peer.drop()] == ["SA"]
+    assert peer.state == "CLOSED"
+
+
+@pytest.mark.parametrize(("least", "smss"), [(48, 60), (500, 500)])
+def test_a_peer_cannot_ask_for_segments_below_a_least(least, smss):
+    """tcp_min_snd_mss: small segments only serve to exhaust us."""
+    peer = listening(min_snd_mss=least, options={"mss": 60})
+    peer.handshake()
+    peer.socket = peer.listener.accept()
+    peer.socket.send(bytes(1000))
+    assert peer.drop()[0].length == smss
 
 
 def test_a_full_accept_queue_drops_syns():

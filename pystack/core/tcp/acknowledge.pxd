@@ -21,9 +21,10 @@ cdef void acknowledge_by_text(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The delay is over.
 cdef void acknowledge_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # TCP_QUICKACK.
+cdef void acknowledge_with_text(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void acknowledge_set_quick(TcpLayer* tcp, Tcb* tcb, bint quick) noexcept nogil
 
 
 cdef inline bint is_interactive(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Text is answered with text: our ACKs will find a ride (Linux's ping-pong mode)."""
-    return tcb.pingpong >= tcp.config.pingpong_threshold
+    return tcb.pingpong >= tcb.config.pingpong_threshold

@@ -43,7 +43,7 @@ cdef void more_quick_acks(Tcb* tcb) noexcept nogil:
 cdef void acknowledge_quickly(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     more_quick_acks(tcb)
     tcb.pingpong = 0
-    tcb.ato_us = <uint32_t>(tcp.config.delayed_ack // MICROSECOND)
+    tcb.ato_us = <uint32_t>(tcb.config.delayed_ack // MICROSECOND)
 
 
 cdef void measure_segment(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -69,7 +69,7 @@ cdef void measure_segment(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexce
 
 cdef void adapt_delay(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """ato follows the time between segments."""
-    cdef int64_t least = tcp.config.delayed_ack
+    cdef int64_t least = tcb.config.delayed_ack
     cdef int64_t ato = tcb.ato_us * MICROSECOND
     cdef int64_t gap = tcp.context.now - tcb.last_text_at
     if ato == 0:
@@ -96,12 +96,12 @@ cdef int64_t delay(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """ato, within what the round trip and the mode allow."""
     cdef int64_t ato = tcb.ato_us * MICROSECOND
     cdef int64_t most = MOST_DELAY
-    if ato > tcp.config.delayed_ack:
+    if ato > tcb.config.delayed_ack:
         if is_interactive(tcp, tcb) or tcb.pushed:
-            most = tcp.config.delayed_ack_max
+            most = tcb.config.delayed_ack_max
         if tcb.rtt.srtt:
-            most = min(most, max(tcb.rtt.srtt, tcp.config.delayed_ack))
-    return min(min(ato, most), tcp.config.delayed_ack_max)
+            most = min(most, max(tcb.rtt.srtt, tcb.config.delayed_ack))
+    return min(min(ato, most), tcb.config.delayed_ack_max)
 
 
 cdef void acknowledge_owe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -170,7 +170,7 @@ cdef void acknowledge_sent(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.quick_acks and (tcb.ack_now or is_owed(tcb)):
         tcb.quick_acks -= 1
         if tcb.quick_acks == 0:
-            tcb.ato_us = <uint32_t>(tcp.config.delayed_ack // MICROSECOND)
+            tcb.ato_us = <uint32_t>(tcb.config.delayed_ack // MICROSECOND)
     tcb.last_ack_sent = tcb.rcv_nxt
     tcb.unacked_bytes = 0
     tcb.ack_now = False
@@ -191,7 +191,7 @@ cdef void acknowledge_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.ack_at = DEADLINE_NEVER
     if is_interactive(tcp, tcb):
         tcb.pingpong = 0
-        ato = tcp.config.delayed_ack
+        ato = tcb.config.delayed_ack
     else:
         ato = min(2 * tcb.ato_us * MICROSECOND, tcb.rtt.rto)
     tcb.ato_us = <uint32_t>(ato // MICROSECOND)
@@ -200,9 +200,17 @@ cdef void acknowledge_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_output_later(tcp, tcb)
 
 
+cdef void acknowledge_with_text(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The ACK of a SYN-ACK, where the application speaks first and soon: it may carry that."""
+    tcb.ato_us = <uint32_t>(tcb.config.delayed_ack // MICROSECOND)
+    tcb.quick_acks = QUICK_ACKS
+    tcb.ack_at = tcp.context.now + tcb.config.delayed_ack_max
+    tcb_rearm(tcp, tcb)
+
+
 cdef void acknowledge_set_quick(TcpLayer* tcp, Tcb* tcb, bint quick) noexcept nogil:
     if not quick:
-        tcb.pingpong = <unsigned char>min(tcp.config.pingpong_threshold, <uint32_t>255)
+        tcb.pingpong = <unsigned char>min(tcb.config.pingpong_threshold, <uint32_t>255)
         return
     tcb.pingpong = 0
     if is_owed(tcb):

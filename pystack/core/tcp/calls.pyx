@@ -84,6 +84,10 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
         return -EAFNOSUPPORT if not tcb.v6 else -EINVAL
     if not addr_is_any(address) and not ip_is_local(tcp.ip, address):
         return -EADDRNOTAVAIL
+    if port == 0 and tcb.settings.choose_port_late:
+        # IP_BIND_ADDRESS_NO_PORT: connect knows the whole 4-tuple, and has more to choose from.
+        tcb.endpoint.key.local = address[0]
+        return 0
     if port == 0:
         port = port_for_bind(tcp, tcb, address)
     if port == 0 or bind_conflict(tcp, tcb, address, port) < 0:
@@ -102,7 +106,8 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
     cdef int result
     if tcb.state == STATE_CLOSED:
         if not tcb.bound:
-            any = addr_any(tcb.v6)
+            any = tcb.endpoint.key.local
+            tcb.settings.choose_port_late = False
             result = tcp_bind(tcp, tcb, &any, 0)
             if result < 0:
                 return result
@@ -113,7 +118,7 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
         tcb_set_state(tcp, tcb, STATE_LISTEN)
     elif tcb.state != STATE_LISTEN:
         return -EINVAL
-    tcb.backlog.limit = <uint32_t>max(0, min(backlog, <int>tcp.config.max_backlog))
+    tcb.backlog.limit = <uint32_t>max(0, min(backlog, <int>tcb.config.max_backlog))
     return 0
 
 
@@ -186,9 +191,9 @@ cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.retransmits = tcb.rtt.backoff = 0
     tcb.rcv_nxt = 0
     tcb.soft_error = 0
-    tcb.timestamps_ok = tcp.config.timestamps
-    tcb.sack_ok = tcp.config.sack
-    tcb.rcv_scale_offered = tcp.config.window_scaling
+    tcb.timestamps_ok = tcb.config.timestamps
+    tcb.sack_ok = tcb.config.sack
+    tcb.rcv_scale_offered = tcb.config.window_scaling
     tcb.rcv_scale = window_scale_for(tcp, tcb)
     tcb.ts_offset = timestamp_offset(tcp, &tcb.endpoint.key)
     tcb.iss = tcb.snd_una = initial_sequence(tcp, &tcb.endpoint.key)
@@ -196,7 +201,7 @@ cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     open_window(tcp, tcb)
     tcb_set_state(tcp, tcb, STATE_SYN_SENT)
     tcb.first_unacked_at = tcp.context.now
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
     tcb_rearm(tcp, tcb)
     send_syn(tcp, tcb)
 

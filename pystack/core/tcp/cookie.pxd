@@ -13,4 +13,4 @@ cdef void cookie_send(
 cdef bint cookie_accept(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
         TcpOptions* syn) noexcept nogil
-cdef bint cookie_ecn(const TcpLayer* tcp, const TcpSegment* seg) noexcept nogil
+cdef bint cookie_ecn(const Tcb* listener, const TcpSegment* seg) noexcept nogil

@@ -12,9 +12,8 @@ from pystack.core.memory.flow cimport FlowKey, siphash
 from pystack.core.tcp.clock cimport timestamp_offset
 from pystack.core.tcp.ecn cimport ecn_is_agreed
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
-from pystack.core.tcp.output cimport segment_send
+from pystack.core.tcp.output cimport announced_mss_to, segment_send
 from pystack.core.tcp.window cimport window_at_first
-from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE,
     TCP_ECE, TCP_SYN, TcpOptions, TcpSegment, tcp_parse_options,
@@ -72,15 +71,15 @@ cdef uint32_t mss_class_of(uint32_t mss) noexcept nogil:
 
 
 cdef uint32_t options_in_timestamp(
-        const TcpLayer* tcp, const FlowKey* key, const TcpOptions* options,
+        const TcpLayer* tcp, const Tcb* listener, const FlowKey* key, const TcpOptions* options,
         bint ecn) noexcept nogil:
     """Our timestamp, lowered to the next value whose low bits say what the SYN offered."""
     cdef uint32_t clock = <uint32_t>(tcp.context.now // 1_000_000) + timestamp_offset(tcp, key)
     cdef uint32_t scale = NO_SCALE
     cdef uint32_t bits
-    if options.present & TCP_OPT_WINDOW_SCALE and tcp.config.window_scaling:
+    if options.present & TCP_OPT_WINDOW_SCALE and listener.config.window_scaling:
         scale = min(options.window_scale, <uint8_t>14)
-    bits = scale | (16 if options.present & TCP_OPT_SACK_PERMITTED and tcp.config.sack else 0)
+    bits = scale | (16 if options.present & TCP_OPT_SACK_PERMITTED and listener.config.sack else 0)
     if ecn:
         bits |= ECN_BIT
     if (clock & ((1 << OPTION_BITS) - 1)) < bits:
@@ -99,26 +98,26 @@ cdef void cookie_send(
     cdef bint told = options.present & TCP_OPT_MSS and options.mss
     cdef uint32_t mss = options.mss if told else MSS_CLASSES[0]
     cdef uint32_t own_mss
-    cdef bint ecn = ecn_is_agreed(tcp, seg)
+    cdef bint ecn = ecn_is_agreed(listener.config, seg)
     memset(&endpoint, 0, sizeof(endpoint))
     memset(&answer, 0, sizeof(answer))
     memset(&offer, 0, sizeof(offer))
     flow_key(&endpoint.key, view, seg)
     endpoint.marking = listener.endpoint.marking
-    own_mss = tcp.context.mtu - (40 if addr_is_v4(&endpoint.key.remote) else 60)
+    own_mss = announced_mss_to(tcp, listener, &endpoint.key.remote)
     answer.seq = cookie_make(tcp, &endpoint.key, period, mss_class_of(mss), seg.seq)
     answer.ack = seg.seq + 1
     answer.flags = TCP_SYN | TCP_ACK
     offer.present = TCP_OPT_MSS
     offer.mss = <uint16_t>min(own_mss, <uint32_t>0xFFFF)
-    if options.present & TCP_OPT_TIMESTAMP and tcp.config.timestamps:
+    if options.present & TCP_OPT_TIMESTAMP and listener.config.timestamps:
         offer.present |= TCP_OPT_TIMESTAMP
-        offer.ts_val = options_in_timestamp(tcp, &endpoint.key, options, ecn)
+        offer.ts_val = options_in_timestamp(tcp, listener, &endpoint.key, options, ecn)
         offer.ts_ecr = options.ts_val
-        if options.present & TCP_OPT_WINDOW_SCALE and tcp.config.window_scaling:
+        if options.present & TCP_OPT_WINDOW_SCALE and listener.config.window_scaling:
             offer.present |= TCP_OPT_WINDOW_SCALE
             offer.window_scale = listener.rcv_scale
-        if options.present & TCP_OPT_SACK_PERMITTED and tcp.config.sack:
+        if options.present & TCP_OPT_SACK_PERMITTED and listener.config.sack:
             offer.present |= TCP_OPT_SACK_PERMITTED
         if ecn:
             answer.flags |= TCP_ECE
@@ -151,7 +150,7 @@ cdef bint cookie_accept(
     syn.present = TCP_OPT_MSS
     syn.mss = MSS_CLASSES[mss_class]
     tcp_parse_options(seg, &options)
-    if options.present & TCP_OPT_TIMESTAMP and tcp.config.timestamps:
+    if options.present & TCP_OPT_TIMESTAMP and listener.config.timestamps:
         bits = options.ts_ecr
         syn.present |= TCP_OPT_TIMESTAMP
         syn.ts_val = options.ts_val
@@ -163,9 +162,9 @@ cdef bint cookie_accept(
     return True
 
 
-cdef bint cookie_ecn(const TcpLayer* tcp, const TcpSegment* seg) noexcept nogil:
+cdef bint cookie_ecn(const Tcb* listener, const TcpSegment* seg) noexcept nogil:
     """Was ECN agreed on in the handshake that this ACK completes?"""
     cdef TcpOptions options
     tcp_parse_options(seg, &options)
-    return (tcp.config.ecn != 0 and tcp.config.timestamps
+    return (listener.config.ecn != 0 and listener.config.timestamps
             and options.present & TCP_OPT_TIMESTAMP and options.ts_ecr & ECN_BIT)

@@ -4,7 +4,7 @@
 # RFCs: 3168 section 6.1, 5562 (not done), 8511 by way of congestion/.
 
 from libc.stdint cimport uint8_t, uint32_t
-from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.layer cimport Tcb, TcpConfig, TcpLayer
 from pystack.core.wire.tcp cimport TcpSegment
 
 cdef enum EcnCodepoint:
@@ -17,7 +17,7 @@ cdef enum EcnCodepoint:
 # ECE and CWR of our SYN, or ECE of our SYN-ACK; 0 without ECN.
 cdef uint8_t ecn_syn_flags(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Does this SYN to a listener ask for ECN, and do we agree?
-cdef bint ecn_is_agreed(const TcpLayer* tcp, const TcpSegment* syn) noexcept nogil
+cdef bint ecn_is_agreed(const TcpConfig* config, const TcpSegment* syn) noexcept nogil
 # The peer's SYN or SYN-ACK arrived at a connection in SYN-SENT.
 cdef void ecn_handshake(Tcb* tcb, const TcpSegment* seg) noexcept nogil
 # This segment echoes a congestion mark.

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.tcp.layer cimport (
-    ECN_OK, ECN_OWE_CWR, ECN_OWE_ECE, ECN_SEEN, STATE_SYN_SENT, Tcb, TcpLayer,
+    ECN_OK, ECN_OWE_CWR, ECN_OWE_ECE, ECN_SEEN, STATE_SYN_SENT, Tcb, TcpConfig, TcpLayer,
 )
 from pystack.core.tcp.tcb cimport tcb_output_later
 from pystack.core.wire.tcp cimport (
@@ -25,15 +25,15 @@ cdef uint8_t ecn_syn_flags(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.state != STATE_SYN_SENT:
         return TCP_ECE if tcb.ecn & ECN_OK else 0
     if tcb.retransmits == 0:
-        tcb.ecn = ECN_OK if tcp.config.ecn == ASK else 0
-    elif tcp.config.ecn_fallback:
+        tcb.ecn = ECN_OK if tcb.config.ecn == ASK else 0
+    elif tcb.config.ecn_fallback:
         return 0
     return TCP_ECE | TCP_CWR if tcb.ecn & ECN_OK else 0
 
 
-cdef bint ecn_is_agreed(const TcpLayer* tcp, const TcpSegment* syn) noexcept nogil:
+cdef bint ecn_is_agreed(const TcpConfig* config, const TcpSegment* syn) noexcept nogil:
     """RFC 3168 section 6.1.1; a SYN that is itself marked comes from something broken."""
-    return (tcp.config.ecn != 0 and syn.flags & (TCP_ECE | TCP_CWR) == TCP_ECE | TCP_CWR
+    return (config.ecn != 0 and syn.flags & (TCP_ECE | TCP_CWR) == TCP_ECE | TCP_CWR
             and syn.ecn == ECN_NOT_ECT)
 
 

@@ -17,7 +17,7 @@ cdef void frto_start(TcpLayer* tcp, Tcb* tcb, bint new_episode) noexcept nogil:
     """RFC 5682 section 3.1 step 1: not when recovery was under way, for its own retransmissions
     would be taken for originals; a repeated timeout may be judged again.
     """
-    tcb.frto = tcp.config.frto != 0 and (new_episode or tcb.retransmits != 0)
+    tcb.frto = tcb.config.frto != 0 and (new_episode or tcb.retransmits != 0)
 
 
 cdef bint new_data_may_go(const Tcb* tcb) noexcept nogil:

@@ -70,7 +70,7 @@ cdef uint8_t options_of(const Tcb* tcb) noexcept nogil:
 cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     # The back-off of probes is none of the RTO.
     info.rto = <uint32_t>(
-        (tcb.rtt.rto if tcb.probing else rtt_timeout(&tcb.rtt, &tcp.config)) // MICROSECOND)
+        (tcb.rtt.rto if tcb.probing else rtt_timeout(&tcb.rtt, tcb.config)) // MICROSECOND)
     info.rtt = <uint32_t>(tcb.rtt.srtt // MICROSECOND)
     info.rttvar = tcb.rtt.mdev // 4
     info.min_rtt = <uint32_t>(rtt_min(&tcb.rtt) // MICROSECOND) if tcb.rtt.min_us[0] else NO_SAMPLE
@@ -130,8 +130,8 @@ cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     memset(info, 0, sizeof(TcpInfo))
     info.state = LINUX_STATE[tcb.state]
     if tcb.state == STATE_LISTEN:
-        info.reordering = tcp.config.reordering
-        info.snd_cwnd = tcp.config.initial_window
+        info.reordering = tcb.config.reordering
+        info.snd_cwnd = tcb.config.initial_window
         info.unacked = tcb.backlog.accept.count
         info.sacked = tcb.backlog.limit
         return

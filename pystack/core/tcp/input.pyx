@@ -14,7 +14,9 @@ from pystack.core.ip.layer cimport (
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
-from pystack.core.tcp.acknowledge cimport acknowledge_owe, acknowledge_set_quick
+from pystack.core.tcp.acknowledge cimport (
+    acknowledge_owe, acknowledge_set_quick, acknowledge_with_text, is_interactive,
+)
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
@@ -25,7 +27,7 @@ from pystack.core.tcp.layer cimport (
     TcpLayer,
 )
 from pystack.core.tcp.listen cimport (
-    connection_start, listen_established, listen_input, take_syn_options,
+    connection_start, listen_defers, listen_established, listen_input, take_syn_options,
 )
 from pystack.core.tcp.lookup cimport connection_find, listener_find
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
@@ -83,6 +85,9 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
     tcb = connection_find(
         tcp, &view.destination, seg.destination_port, &view.source, seg.source_port)
     if tcb != NULL:
+        if view.ttl < tcb.settings.min_ttl:     # RFC 5082, as Linux
+            packet_drop(tcp.context, view.packet, Counter.TCP_DROP_TTL)
+            return
         count_in(tcb, &seg)
     if tcb == NULL:
         if not unknown_input(tcp, view, &seg):
@@ -115,6 +120,9 @@ cdef bint unknown_input(TcpLayer* tcp, IpView* view, const TcpSegment* seg) noex
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         send_reset_for(tcp, view, seg)
         return True
+    if view.ttl < listener.settings.min_ttl:
+        count(tcp.context, Counter.TCP_DROP_TTL)
+        return True
     tcb = listen_input(tcp, listener, view, seg, NULL)
     if tcb != NULL:
         segment_arrives(tcp, tcb, view, seg)
@@ -129,7 +137,7 @@ cdef bint is_reopening(
     if seg.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) != TCP_SYN:
         return False
     tcp_parse_options(seg, &options)
-    timestamps = tcp.config.timestamps and options.present & TCP_OPT_TIMESTAMP
+    timestamps = tcb.config.timestamps and options.present & TCP_OPT_TIMESTAMP
     if timestamps and not tcb.timestamps_ok:
         return True
     if timestamps and options.ts_val != tcb.ts_recent:
@@ -227,8 +235,11 @@ cdef void syn_acknowledged(
     tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
     connection_start(tcp, tcb)
     keepalive_restart(tcp, tcb)
-    tcb.ack_now = True
-    tcb_output_later(tcp, tcb)
+    if tcb.settings.defer_accept or is_interactive(tcp, tcb):
+        acknowledge_with_text(tcp, tcb)
+    else:
+        tcb.ack_now = True
+        tcb_output_later(tcp, tcb)
     endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
     if rest.length or rest.flags & TCP_FIN:
         rest.seq += 1
@@ -240,7 +251,7 @@ cdef void syn_acknowledged(
 cdef void simultaneous_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """SYN meets SYN: answer with SYN-ACK (RFC 9293 figure 8)."""
     tcb_set_state(tcp, tcb, STATE_SYN_RECEIVED)
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
     tcb_rearm(tcp, tcb)
     send_syn(tcp, tcb)
 
@@ -485,10 +496,15 @@ cdef bint become_established(
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         send_reset_for(tcp, view, seg)
         return False
+    if listen_defers(tcb, seg):
+        return False
     if not listen_established(tcp, tcb):
+        if tcb.config.abort_on_overflow:
+            send_reset_for(tcp, view, seg)
+            tcb_finish(tcp, tcb, 0)
         return False
     # As Linux: what strangers have used up of the handshake's limit is not the connection's.
-    tcb.last_challenge_at = tcp.context.now - tcp.config.challenge_period
+    tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
     if tcb.retransmits == 0 and tcb.retransmit_at != DEADLINE_NEVER:
         handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0

@@ -73,11 +73,9 @@ ctypedef struct TcpConfig:
     uint8_t hystart             # HyStart++ (RFC 9406)
     # buffers: bytes of stream, without Linux's overhead
     uint32_t receive_buffer     # at the beginning
-    uint32_t receive_buffer_min
     uint32_t receive_buffer_max  # limit of auto-tuning
     uint32_t receive_buffer_limit       # of SO_RCVBUF, before it is doubled
     uint32_t send_buffer
-    uint32_t send_buffer_min
     uint32_t send_buffer_max
     uint32_t send_buffer_limit
     uint32_t notsent_lowat
@@ -126,6 +124,12 @@ ctypedef struct TcpConfig:
     uint32_t max_sent           # records of transmissions per connection; beyond it new data waits
     uint32_t max_out_of_order   # intervals per connection
 
+# A configuration that is not the stack's: of a socket, and of all that its listener accepts.
+# Written by configure.pyx only.
+ctypedef struct OwnConfig:
+    TcpConfig config            # first: a TCB points to it
+    uint32_t references
+
 # How the application wants this connection; inherited from the listener. Written by calls and
 # settings only.
 ctypedef struct TcpSettings:
@@ -147,6 +151,11 @@ ctypedef struct TcpSettings:
     uint8_t linger              # SO_LINGER
     uint8_t reuse_address
     uint8_t pacing              # it was set
+    uint8_t defer_accept        # TCP_DEFER_ACCEPT, as a number of SYN-ACKs
+    uint8_t save_syn            # TCP_SAVE_SYN
+    uint8_t min_ttl             # IP_MINTTL, IPV6_MINHOPCOUNT (RFC 5082); 0: any
+    uint8_t choose_port_late    # IP_BIND_ADDRESS_NO_PORT
+    uint8_t broadcast           # SO_BROADCAST: kept for whoever asks
     uint8_t receive_locked      # SO_RCVBUF: no auto-tuning
     uint8_t send_locked
     uint8_t congestion          # TCP_CONGESTION: CongestionAlgorithm
@@ -281,6 +290,11 @@ ctypedef struct Rack:
     uint8_t duplicate_seen      # RACK.dsack_round's work: a D-SACK of this round trip
     uint8_t advanced            # since the last look for losses
 
+# TCP_SAVED_SYN: from the IP header to the end of TCP's.
+ctypedef struct SavedSyn:
+    uint32_t length
+    uint8_t headers[1]          # as many as length says
+
 # What only a connection with unacknowledged data or holes needs; allocated on use.
 ctypedef struct TcpBusy:
     SentQueue sent              # oldest first; written by scoreboard.pyx
@@ -326,7 +340,9 @@ cdef struct Tcb:
     Tcb* output_next            # output list, with output_pending
     Tcb* listener               # parent while not yet accepted; NULL afterwards or when it has gone
     Backlog* backlog            # LISTEN only
+    const TcpConfig* config     # the stack's, or that of an OwnConfig
     TcpBusy* busy
+    SavedSyn* saved_syn         # NULL: none, or taken
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
     # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
     Ring receive_ring
@@ -428,6 +444,7 @@ cdef struct Tcb:
     uint8_t frto                # RFC 5682: is this timeout spurious?
     uint8_t reneged             # the peer took back what it had acknowledged selectively
     uint8_t rescued             # the rescue retransmission of this episode is spent (RFC 6675)
+    uint8_t handshake_acked     # SYN-RECEIVED: the last ACK came, but accept has to wait
     uint8_t retransmits         # consecutive timeouts, or unanswered window probes
     uint8_t keepalive_probes    # unanswered
     uint8_t ecn                 # EcnState

@@ -16,6 +16,8 @@ cdef Tcb* listen_input(
 # A half-open connection got its ACK. False: the accept queue is full, drop the ACK (it will come
 # again).
 cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil
+# TCP_DEFER_ACCEPT lets this ACK of a half-open connection wait for text.
+cdef bint listen_defers(Tcb* child, const TcpSegment* seg) noexcept nogil
 # The listener goes: half-open and unaccepted connections are reset.
 cdef void listen_close(TcpLayer* tcp, Tcb* listener) noexcept nogil
 # Offer or take over what a SYN says; sets sizes, scale and windows of a new connection.

@@ -3,18 +3,22 @@
 # RFCs: 9293 sections 3.10.7.2 and 3.10.7.4, 4987 section 3.6, 7323, 6528.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport malloc
+from libc.string cimport memcpy
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport IpView
+from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport flow_insert
 from pystack.core.tcp.acknowledge cimport acknowledge_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
+from pystack.core.tcp.configure cimport config_share
 from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
 from pystack.core.tcp.ecn cimport ecn_is_agreed
-from pystack.core.tcp.layer cimport ECN_OK, STATE_SYN_RECEIVED, Backlog, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport ECN_OK, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer
 from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
@@ -31,8 +35,8 @@ cdef enum:
     DEFAULT_MSS_V4 = 536        # RFC 9293 section 3.7.1
     DEFAULT_MSS_V6 = 1220
     MAX_WINDOW_SCALE = 14       # RFC 7323 section 2.3
-    LEAST_PEER_MSS = 48         # as Linux's tcp_min_snd_mss: smaller ones only serve to exhaust us
     REUSE_GAP = 65537
+    COOKIES_ALWAYS = 2          # of TcpConfig.syn_cookies
 
 cdef int64_t RTO_AFTER_SYN_LOSS = 3_000_000_000     # RFC 6298 section 5.7
 
@@ -44,7 +48,7 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
     cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
     tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
     if options.present & TCP_OPT_MSS and options.mss:       # as Linux: 0 is none
-        tcb.peer_mss = max(<uint32_t>options.mss, <uint32_t>LEAST_PEER_MSS)
+        tcb.peer_mss = max(<uint32_t>options.mss, tcb.config.min_snd_mss)
     tcb.timestamps_ok = tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
     tcb.sack_ok = tcb.sack_ok and options.present & TCP_OPT_SACK_PERMITTED != 0
     tcb.rcv_scale_offered = tcb.rcv_scale_offered and options.present & TCP_OPT_WINDOW_SCALE != 0
@@ -79,6 +83,16 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.last_sent_at = 0
 
 
+cdef void save_syn(Tcb* child, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """TCP_SAVE_SYN; without memory there is none."""
+    cdef uint8_t* start = view.packet.data
+    cdef uint32_t length = <uint32_t>(seg.payload - start)
+    child.saved_syn = <SavedSyn*>malloc(sizeof(SavedSyn) + length)
+    if child.saved_syn != NULL:
+        child.saved_syn.length = length
+        memcpy(child.saved_syn.headers, start, length)
+
+
 cdef Tcb* child_new(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg) noexcept nogil:
     """A TCB for a SYN to a listener, with the listener's settings, in the table; NULL: out of
@@ -98,10 +112,11 @@ cdef Tcb* child_new(
     child.endpoint.report_errors = listener.endpoint.report_errors
     child.endpoint.report_extensions = listener.endpoint.report_extensions
     child.settings = listener.settings
+    config_share(tcp, child, listener)
     child.passive = True
-    child.timestamps_ok = tcp.config.timestamps
-    child.sack_ok = tcp.config.sack
-    child.rcv_scale_offered = tcp.config.window_scaling
+    child.timestamps_ok = child.config.timestamps
+    child.sack_ok = child.config.sack
+    child.rcv_scale_offered = child.config.window_scaling
     child.rcv_scale = listener.rcv_scale
     if flow_insert(&tcp.connections, &child.endpoint.key) < 0:
         tcb_bury(tcp, child)
@@ -112,6 +127,12 @@ cdef Tcb* child_new(
     return child
 
 
+cdef bint is_flooded(const Tcb* listener) noexcept nogil:
+    """As Linux: a listener's SYN queue is no longer than its accept queue, but for a few."""
+    return listener.backlog.half_open.count >= min(
+        listener.config.max_syn_backlog, max(listener.backlog.limit, <uint32_t>8))
+
+
 cdef void syn_input(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
         const Tcb* after) noexcept nogil:
@@ -119,12 +140,16 @@ cdef void syn_input(
     cdef Backlog* backlog = listener.backlog
     cdef TcpOptions options
     cdef Tcb* child
+    cdef bint cookie = is_flooded(listener)
+    # As Linux: who comes out of TIME-WAIT is known, and never gets one without need.
+    if listener.config.syn_cookies == COOKIES_ALWAYS and after == NULL:
+        cookie = True
     tcp_parse_options(seg, &options)
     if backlog.accept.count > backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
         return
-    if backlog.half_open.count >= min(tcp.config.max_syn_backlog, max(backlog.limit, <uint32_t>8)):
-        if tcp.config.syn_cookies:
+    if cookie:
+        if listener.config.syn_cookies:
             cookie_send(tcp, listener, view, seg, &options)
         else:
             count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
@@ -133,6 +158,8 @@ cdef void syn_input(
     if child == NULL:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         return
+    if listener.settings.save_syn:
+        save_syn(child, view, seg)
     child.iss = initial_sequence(tcp, &child.endpoint.key)
     # RFC 1122 section 4.2.2.13: larger than what the previous incarnation used.
     if after != NULL and not seq_gt(child.iss, after.snd_nxt):
@@ -140,7 +167,7 @@ cdef void syn_input(
     child.snd_una = child.iss
     child.snd_nxt = child.snd_small = child.iss + 1
     take_syn_options(tcp, child, &options)
-    child.ecn = ECN_OK if ecn_is_agreed(tcp, seg) else 0
+    child.ecn = ECN_OK if ecn_is_agreed(child.config, seg) else 0
     open_window(tcp, child)
     child.snd_wnd = child.max_snd_wnd = seg.window
     child.snd_wl1 = seg.seq
@@ -148,7 +175,7 @@ cdef void syn_input(
     tcb_list_push(&backlog.half_open, child)
     tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
     child.first_unacked_at = tcp.context.now
-    child.retransmit_at = tcp.context.now + rtt_timeout(&child.rtt, &tcp.config)
+    child.retransmit_at = tcp.context.now + rtt_timeout(&child.rtt, child.config)
     tcb_rearm(tcp, child)
     send_syn(tcp, child)
 
@@ -173,7 +200,7 @@ cdef Tcb* cookie_input(
     child.iss = child.snd_una = seg.ack - 1
     child.snd_nxt = child.snd_small = seg.ack
     take_syn_options(tcp, child, syn)
-    child.ecn = ECN_OK if cookie_ecn(tcp, seg) else 0
+    child.ecn = ECN_OK if cookie_ecn(listener, seg) else 0
     open_window(tcp, child)
     child.snd_wl1 = seg.seq - 1
     child.listener = listener
@@ -205,6 +232,16 @@ cdef Tcb* listen_input(
     return NULL
 
 
+cdef bint listen_defers(Tcb* child, const TcpSegment* seg) noexcept nogil:
+    """TCP_DEFER_ACCEPT: an ACK without text or FIN does not complete the handshake, for a while."""
+    if (child.listener == NULL or child.retransmit_at == DEADLINE_NEVER     # from a cookie
+            or child.retransmits >= child.listener.settings.defer_accept
+            or seg.length or seg.flags & TCP_FIN):
+        return False
+    child.handshake_acked = True
+    return True
+
+
 cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil:
     """Move a child from the half-open to the accept queue, or to the native service that it is for.
     """
@@ -219,6 +256,7 @@ cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil:
         return True
     if listener.backlog.accept.count > listener.backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
+        child.handshake_acked = True
         return False
     tcb_list_remove(child)
     tcb_list_push(&listener.backlog.accept, child)

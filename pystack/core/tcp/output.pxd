@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport IpView
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.wire.address cimport Addr
 from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
 # Everything that is owed: retransmissions, new data, FIN, ACK; with output_forced also a segment
@@ -29,3 +30,4 @@ cdef int segment_send(
 cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The MSS that we announce: what our device can receive (RFC 6691).
 cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil
+cdef uint32_t announced_mss_to(TcpLayer* tcp, const Tcb* tcb, const Addr* remote) noexcept nogil

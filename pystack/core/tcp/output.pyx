@@ -96,10 +96,14 @@ cdef int segment_send(
 
 
 cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    cdef uint32_t mss = tcp.context.mtu - (40 if addr_is_v4(&tcb.endpoint.key.remote) else 60)
+    return announced_mss_to(tcp, tcb, &tcb.endpoint.key.remote)
+
+
+cdef uint32_t announced_mss_to(TcpLayer* tcp, const Tcb* tcb, const Addr* remote) noexcept nogil:
+    cdef uint32_t mss = tcp.context.mtu - (40 if addr_is_v4(remote) else 60)
     mss = min(mss, PACKET_MAX - 60)
-    if tcp.config.advertised_mss:
-        mss = min(mss, tcp.config.advertised_mss)
+    if tcb.config.advertised_mss:
+        mss = min(mss, tcb.config.advertised_mss)
     if tcb.settings.max_segment:
         mss = min(mss, tcb.settings.max_segment)
     return mss
@@ -384,7 +388,7 @@ cdef bint send_new(
     """One train of new data, with the FIN if it is time; True if something went out."""
     cdef uint32_t length
     cdef bint fin
-    if tcb.busy != NULL and tcb.busy.sent.count >= tcp.config.max_sent:
+    if tcb.busy != NULL and tcb.busy.sent.count >= tcb.config.max_sent:
         return False
     # As Linux, half of the window at most: what is acknowledged lets the other half out.
     length = max(tcb.congestion.cwnd // (2 * tcb.smss), <uint32_t>1) * mss
@@ -451,7 +455,7 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.probing = True
     tcb.first_unacked_at = tcp.context.now
     tcb.retransmit_at = tcp.context.now + max(
-        rtt_timeout(&tcb.rtt, &tcp.config), tcp.config.cork)
+        rtt_timeout(&tcb.rtt, tcb.config), tcb.config.cork)
     tcb_rearm(tcp, tcb)
 
 

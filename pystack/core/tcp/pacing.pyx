@@ -24,11 +24,11 @@ cdef uint64_t pacing_rate(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     that the wait never is what limits; at most what the application allows.
     """
     cdef uint64_t window = max(tcb.congestion.cwnd, tcb_flight(tcb))
-    cdef uint64_t percent = tcp.config.pacing_ca_ratio
+    cdef uint64_t percent = tcb.config.pacing_ca_ratio
     if tcb.rtt.srtt == 0:
         return tcb.settings.max_pacing_rate
     if tcb.congestion.cwnd < tcb.congestion.ssthresh // 2:
-        percent = tcp.config.pacing_ss_ratio
+        percent = tcb.config.pacing_ss_ratio
     # cwnd < 2^30 and percent <= 1000: in microseconds it fits 64 bits.
     return min(window * percent * 10_000 // max(<uint64_t>tcb.rtt.srtt // 1000, <uint64_t>1),
                tcb.settings.max_pacing_rate)

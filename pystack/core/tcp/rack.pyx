@@ -25,7 +25,7 @@ cdef enum:
 
 
 cdef bint rack_is_on(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    return tcb.sack_ok and tcp.config.recovery & RECOVERY_RACK
+    return tcb.sack_ok and tcb.config.recovery & RECOVERY_RACK
 
 
 cdef bint sent_after(
@@ -66,7 +66,7 @@ cdef int64_t reordering_window(const TcpLayer* tcp, const Tcb* tcb) noexcept nog
         if tcb.ca_state >= CA_RECOVERY:
             return 0
         if (tcb.sacked_out >= tcb.reordering
-                and not tcp.config.recovery & RECOVERY_NO_DUP_THRESH):
+                and not tcb.config.recovery & RECOVERY_NO_DUP_THRESH):
             return 0
     return min(rtt_min(&tcb.rtt) // 4 * tcb.rack.steps, tcb.rtt.srtt)
 
@@ -125,7 +125,7 @@ cdef void rack_update_window(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexc
     """Section 6.2 step 4: a step more for each round trip with a D-SACK; back to one after 16
     recoveries without.
     """
-    if tcp.config.recovery & RECOVERY_STATIC_WINDOW or news.latest_sent_at == 0:
+    if tcb.config.recovery & RECOVERY_STATIC_WINDOW or news.latest_sent_at == 0:
         return
     # Of the same round trip as the last one: it says nothing about the window that we have now.
     if seq_lt(news.sent_delivered, tcb.rack.adapted_at):

@@ -31,7 +31,7 @@ cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) 
     count(tcp.context, Counter.TCP_DUPLICATE_DATA_IN)
     tcb.duplicate_start = start
     tcb.duplicate_end = end
-    tcb.duplicate_pending = tcb.sack_ok and tcp.config.dsack
+    tcb.duplicate_pending = tcb.sack_ok and tcb.config.dsack
     acknowledge_quickly(tcp, tcb)
 
 
@@ -79,7 +79,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
         return False
     duplicate_beyond_hole(tcp, tcb, seg.seq, seg.seq + seg.length)
     if interval_add(&busy.out_of_order, seg.seq, seg.seq + seg.length,
-                    <uint16_t>tcp.config.max_out_of_order) < 0:
+                    <uint16_t>tcb.config.max_out_of_order) < 0:
         count(tcp.context, Counter.TCP_DROP_OUT_OF_ORDER_FULL)
         return False
     if not tcb.shut_read:

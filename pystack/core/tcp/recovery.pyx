@@ -207,7 +207,7 @@ cdef void recovery_control(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcep
     if in_reduction(tcb):
         prr_acked(tcb, delivered, tcb.lost - news.lost_before, news)
     elif delivered and (news.flags & NEWS_ACKED or (
-            news.flags & NEWS_SACKED and tcb.reordering > tcp.config.reordering)):
+            news.flags & NEWS_SACKED and tcb.reordering > tcb.config.reordering)):
         congestion_acked(tcp, tcb, delivered * tcb.smss)
 
 
@@ -256,8 +256,8 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT_AGAIN)
     tcb.congestion.cwnd = (sent_in_flight(tcb) + 1) * tcb.smss
     # So many duplicates, and a timeout after all: reordering was overestimated.
-    if tcb.ca_state <= CA_DISORDER and tcb.sacked_out >= tcp.config.reordering:
-        tcb.reordering = <uint16_t>min(<uint32_t>tcb.reordering, tcp.config.reordering)
+    if tcb.ca_state <= CA_DISORDER and tcb.sacked_out >= tcb.config.reordering:
+        tcb.reordering = <uint16_t>min(<uint32_t>tcb.reordering, tcb.config.reordering)
     tcb.ca_state = CA_LOSS
     tcb.recover = tcb.snd_nxt
     tcb.tail_probing = False

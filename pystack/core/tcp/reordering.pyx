@@ -20,7 +20,7 @@ cdef void reordering_note(TcpLayer* tcp, Tcb* tcb, uint32_t low) noexcept nogil:
     distance = highest - low
     if distance > tcb.reordering * tcb.smss:
         tcb.reordering = <uint16_t>min(
-            (distance + tcb.smss - 1) // tcb.smss, tcp.config.max_reordering)
+            (distance + tcb.smss - 1) // tcb.smss, tcb.config.max_reordering)
     tcb.reordering_seen += 1
     count(tcp.context, Counter.TCP_REORDERINGS)
 
@@ -39,7 +39,7 @@ cdef void check(TcpLayer* tcp, Tcb* tcb, uint32_t more) noexcept nogil:
     """More duplicates than there are segments to cause them: they were reordered."""
     if not limit(tcb):
         return
-    tcb.reordering = <uint16_t>min(tcb.packets_out + more, tcp.config.max_reordering)
+    tcb.reordering = <uint16_t>min(tcb.packets_out + more, tcb.config.max_reordering)
     tcb.reordering_seen += 1
     count(tcp.context, Counter.TCP_REORDERINGS)
 

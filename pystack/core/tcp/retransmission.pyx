@@ -18,14 +18,14 @@ cdef void retransmit_timer_set(
         TcpLayer* tcp, Tcb* tcb, RetransmitTimer what, int64_t ns) noexcept nogil:
     tcb.probing = False
     tcb.retransmit_timer = <uint8_t>what
-    tcb.retransmit_at = tcp.context.now + min(ns, tcp.config.rto_max)
+    tcb.retransmit_at = tcp.context.now + min(ns, tcb.config.rto_max)
     tcb_rearm(tcp, tcb)
 
 
 cdef int64_t rto_left(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """ns until the RTO of the oldest data, counted from when it was last sent."""
     cdef const Sent* sent = sent_first(tcb)
-    cdef int64_t rto = rtt_timeout(&tcb.rtt, &tcp.config)
+    cdef int64_t rto = rtt_timeout(&tcb.rtt, tcb.config)
     return rto if sent == NULL else sent.sent_at + rto - tcp.context.now
 
 
@@ -36,7 +36,7 @@ cdef void retransmit_timer_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.retransmit_timer = TIMER_RTO
         tcb.retransmit_at = DEADLINE_NEVER
         return
-    rto = rtt_timeout(&tcb.rtt, &tcp.config)
+    rto = rtt_timeout(&tcb.rtt, tcb.config)
     if tcb.retransmit_timer != TIMER_RTO:
         rto = max(rto_left(tcp, tcb), 1)
     retransmit_timer_set(tcp, tcb, TIMER_RTO, rto)
@@ -47,17 +47,17 @@ cdef bint tail_probe_schedule(TcpLayer* tcp, Tcb* tcb, bint from_now) noexcept n
 
     from_now: the RTO, which the probe must not be later than, would count from now.
     """
-    cdef int64_t wait = tcp.config.rto_initial
+    cdef int64_t wait = tcb.config.rto_initial
     cdef int64_t left
-    if ((tcp.config.early_retrans != 3 and tcp.config.early_retrans != 4)
+    if ((tcb.config.early_retrans != 3 and tcb.config.early_retrans != 4)
             or tcb.packets_out == 0 or not tcb.sack_ok
             or (tcb.ca_state != CA_OPEN and tcb.ca_state != CA_CWR)):
         return False
     if tcb.rtt.srtt:
         # A single segment may wait for a delayed ACK (WCDelAckT); Linux assumes its least RTO.
         wait = 2 * tcb.rtt.srtt + (
-            tcp.config.rto_min if tcb.packets_out == 1 else TIMER_LEAST)
-    left = rtt_timeout(&tcb.rtt, &tcp.config) if from_now else rto_left(tcp, tcb)
+            tcb.config.rto_min if tcb.packets_out == 1 else TIMER_LEAST)
+    left = rtt_timeout(&tcb.rtt, tcb.config) if from_now else rto_left(tcp, tcb)
     if left > 0:
         wait = min(wait, left)
     retransmit_timer_set(tcp, tcb, TIMER_TAIL_PROBE, wait)
@@ -85,7 +85,7 @@ cdef void retransmit_timer_sent(TcpLayer* tcp, Tcb* tcb, bint first) noexcept no
 cdef void retransmit_timer_backed_off(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef int64_t limit
     tcb.retransmit_timer = TIMER_RTO
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, &tcp.config)
+    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
     if tcb.settings.user_timeout_ms:
         limit = tcb.first_unacked_at + tcb.settings.user_timeout_ms * MILLISECOND
         if limit > tcp.context.now:

@@ -36,7 +36,7 @@ cdef void rtt_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept nogil:
     and not the sum: a steady path keeps 200 ms above its SRTT.
     """
     cdef Rtt* rtt = &tcb.rtt
-    cdef uint32_t least = <uint32_t>(tcp.config.rto_min // 1000)
+    cdef uint32_t least = <uint32_t>(tcb.config.rto_min // 1000)
     cdef int64_t error
     sample_ns = max(sample_ns, 1)
     if rtt.srtt == 0:
@@ -56,7 +56,7 @@ cdef void rtt_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept nogil:
                 rtt.rttvar -= (rtt.rttvar - rtt.mdev_max) // 4
             rtt.round_end = tcb.snd_nxt
             rtt.mdev_max = least
-    rtt.rto = min(rtt.srtt + <int64_t>rtt.rttvar * 1000, tcp.config.rto_max)
+    rtt.rto = min(rtt.srtt + <int64_t>rtt.rttvar * 1000, tcb.config.rto_max)
     rtt.backoff = 0
 
 
@@ -79,7 +79,7 @@ cdef void rtt_min_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept no
     quarters and of its last half (as Linux's win_minmax).
     """
     cdef Rtt* rtt = &tcb.rtt
-    cdef uint32_t window = <uint32_t>(tcp.config.min_rtt_window // 1_000_000)
+    cdef uint32_t window = <uint32_t>(tcb.config.min_rtt_window // 1_000_000)
     cdef uint32_t now = <uint32_t>(tcp.context.now // 1_000_000)
     cdef uint32_t sample = microseconds(sample_ns)
     if rtt.min_us[0] == 0 or sample <= rtt.min_us[0] or now - rtt.min_at_ms[2] > window:

@@ -44,7 +44,7 @@ cdef void expand(const TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.settings.send_locked or sent_pipe(tcb) >= tcb.congestion.cwnd:
         return
     size = max(<uint64_t>tcb.congestion.cwnd, LEAST_SEGMENTS * <uint64_t>tcb.smss) * 2
-    size = min(size, <uint64_t>tcp.config.send_buffer_max)
+    size = min(size, <uint64_t>tcb.config.send_buffer_max)
     tcb.settings.send_buffer = max(tcb.settings.send_buffer, <uint32_t>size)
 
 

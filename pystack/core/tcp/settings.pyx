@@ -2,15 +2,17 @@
 # Called by: stack's callers (engine).
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
-from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT
+from libc.errno cimport EINVAL, ENOENT, ENOMEM, ENOPROTOOPT, EPERM
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport endpoint_ready
 from pystack.core.endpoint cimport READY_READ
 from pystack.core.tcp.acknowledge cimport (
     acknowledge_read, acknowledge_set_quick, is_interactive,
 )
+from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
-from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpConfig, TcpLayer
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
@@ -22,6 +24,7 @@ cdef enum:
     SOL_SOCKET = 1
     IPPROTO_TCP = 6
     SO_REUSEADDR = 2
+    SO_BROADCAST = 6
     SO_SNDBUF = 7
     SO_RCVBUF = 8
     SO_KEEPALIVE = 9
@@ -32,6 +35,7 @@ cdef enum:
     SO_SNDBUFFORCE = 32
     SO_RCVBUFFORCE = 33
     SO_MAX_PACING_RATE = 47
+    SO_BUF_LOCK = 72
     TCP_NODELAY = 1
     TCP_MAXSEG = 2
     TCP_CORK = 3
@@ -39,20 +43,42 @@ cdef enum:
     TCP_KEEPINTVL = 5
     TCP_KEEPCNT = 6
     TCP_SYNCNT = 7
+    TCP_DEFER_ACCEPT = 9
     TCP_WINDOW_CLAMP = 10
     TCP_QUICKACK = 12
     TCP_CONGESTION = 13
+    TCP_THIN_LINEAR_TIMEOUTS = 16
+    TCP_THIN_DUPACK = 17
     TCP_USER_TIMEOUT = 18
+    TCP_TIMESTAMP = 24
     TCP_NOTSENT_LOWAT = 25
+    TCP_SAVE_SYN = 27
+    TCP_IS_MPTCP = 43
+    TCP_RTO_MAX_MS = 44
+    TCP_RTO_MIN_US = 45
+    TCP_DELACK_MAX_US = 46
 
 cdef enum:
     LEAST_RECEIVE_BUFFER = 2304     # as Linux's SOCK_MIN_RCVBUF
     LEAST_SEND_BUFFER = 4608
     MOST_BUFFER = 1 << 29
     LEAST_MAXSEG = 88       # as Linux
+    MOST_MAXSEG = 32767
+    SEND_LOCK = 1           # of SO_BUF_LOCK
+    RECEIVE_LOCK = 2
+    LEAST_RTO_MAX_MS = 1000
+    MOST_RTO_MAX_MS = 120_000
+    LEAST_TIMER_US = 2000   # two ticks, where Linux has a thousand in a second
+    MOST_TIMER_US = 200_000
+    MOST_DEFERRED = 255     # SYN-ACKs
     MOST_KEEPALIVE_S = 32767
     MOST_KEEPALIVE_COUNT = 127
     MOST_SYNCNT = 127
+
+
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t MILLISECOND = 1_000_000
+cdef int64_t MICROSECOND = 1000
 
 
 cdef bint within(int64_t value, int64_t least, int64_t most) noexcept nogil:
@@ -60,19 +86,21 @@ cdef bint within(int64_t value, int64_t least, int64_t most) noexcept nogil:
 
 
 cdef uint32_t buffer_size(int64_t value, uint32_t limit, int64_t least) noexcept nogil:
-    """As Linux it is doubled (socket(7)): what is said there counts overhead too."""
-    return <uint32_t>max(2 * max(<int64_t>0, min(value, <int64_t>limit)), least)
+    """As Linux it is doubled (socket(7)): what is said there counts overhead too. Below 0: all."""
+    if value < 0 or value > limit:
+        value = limit
+    return <uint32_t>max(2 * value, least)
 
 
-cdef uint32_t window_of(const TcpLayer* tcp, uint32_t buffer) noexcept nogil:
+cdef uint32_t window_of(const Tcb* tcb, uint32_t buffer) noexcept nogil:
     """What of a receive buffer is window; TcpConfig.window_share."""
-    cdef int share = tcp.config.window_share
+    cdef int share = tcb.config.window_share
     return buffer - (buffer >> share) if share > 0 else buffer >> -share
 
 
-cdef int64_t buffer_of(const TcpLayer* tcp, uint32_t window) noexcept nogil:
+cdef int64_t buffer_of(const Tcb* tcb, uint32_t window) noexcept nogil:
     """The buffer that has such a window."""
-    cdef int share = tcp.config.window_share
+    cdef int share = tcb.config.window_share
     if share > 0:
         return (<int64_t>window << share) // ((1 << share) - 1)
     return <int64_t>window << -share
@@ -80,7 +108,7 @@ cdef int64_t buffer_of(const TcpLayer* tcp, uint32_t window) noexcept nogil:
 
 cdef void set_receive_buffer(
         TcpLayer* tcp, Tcb* tcb, int64_t value, uint32_t limit) noexcept nogil:
-    window_resize(tcb, window_of(tcp, buffer_size(value, limit, LEAST_RECEIVE_BUFFER)))
+    window_resize(tcb, window_of(tcb, buffer_size(value, limit, LEAST_RECEIVE_BUFFER)))
     if tcb_is_synchronized(tcb):
         acknowledge_read(tcp, tcb)
 
@@ -94,14 +122,66 @@ cdef void set_send_buffer(TcpLayer* tcp, Tcb* tcb, int64_t value, uint32_t limit
 cdef void set_receive_low(TcpLayer* tcp, Tcb* tcb, int64_t value) noexcept nogil:
     """At most half of the buffer; one that tunes itself becomes large enough at once (as Linux)."""
     cdef uint32_t largest = tcb.settings.receive_buffer if tcb.settings.receive_locked else (
-        tcp.config.receive_buffer_max)
+        tcb.config.receive_buffer_max)
     cdef int64_t low = min(value if value >= 0 else <int64_t>0x7FFFFFFF,
-                           buffer_of(tcp, largest) // 2)
+                           buffer_of(tcb, largest) // 2)
     tcb.settings.receive_low = <uint32_t>max(low, 1)
     if not tcb.settings.receive_locked and low > tcb.settings.receive_buffer:
         window_widen(tcb, <uint32_t>low)
     if tcb_is_synchronized(tcb) and tcb.receive_ring.length and text_is_ready(tcb):
         endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+
+
+cdef uint8_t seconds_to_retries(const Tcb* tcb, int64_t seconds) noexcept nogil:
+    """As Linux: after how many timeouts of a SYN-ACK that begin with a second have so many passed?
+    """
+    cdef int64_t longest = tcb.config.rto_max // SECOND
+    cdef int64_t timeout = 1
+    cdef int64_t passed = 1
+    cdef int count = 1
+    if seconds <= 0:
+        return 0
+    while seconds > passed and count < MOST_DEFERRED:
+        timeout = min(2 * timeout, longest)
+        passed += timeout
+        count += 1
+    return <uint8_t>count
+
+
+cdef int64_t retries_to_seconds(const Tcb* tcb, uint8_t retries) noexcept nogil:
+    cdef int64_t longest = tcb.config.rto_max // SECOND
+    cdef int64_t timeout = 1
+    cdef int64_t passed = 0
+    while retries:
+        passed += timeout
+        timeout = min(2 * timeout, longest)
+        retries -= 1
+    return passed
+
+
+cdef int set_timer(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
+    """What Linux has as options, too, of a socket's configuration."""
+    cdef TcpConfig* config
+    if option == TCP_RTO_MAX_MS:
+        if not within(value, LEAST_RTO_MAX_MS, MOST_RTO_MAX_MS):
+            return -EINVAL
+    elif option == TCP_THIN_LINEAR_TIMEOUTS:
+        if not within(value, 0, 1):
+            return -EINVAL
+    elif not within(value, LEAST_TIMER_US, MOST_TIMER_US):
+        return -EINVAL
+    config = config_own(tcp, tcb)
+    if config == NULL:
+        return -ENOMEM
+    if option == TCP_RTO_MAX_MS:
+        config.rto_max = value * MILLISECOND
+    elif option == TCP_RTO_MIN_US:
+        config.rto_min = value * MICROSECOND
+    elif option == TCP_DELACK_MAX_US:
+        config.delayed_ack_max = value * MICROSECOND
+    else:
+        config.thin_linear_timeouts = value != 0
+    return 0
 
 
 cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
@@ -114,11 +194,11 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
         tcb.settings.linger = value >= 0
         tcb.settings.linger_s = <uint16_t>max(<int64_t>0, min(value, <int64_t>0xFFFF))
     elif option == SO_SNDBUF:
-        set_send_buffer(tcp, tcb, value, tcp.config.send_buffer_limit)
+        set_send_buffer(tcp, tcb, value, tcb.config.send_buffer_limit)
     elif option == SO_SNDBUFFORCE:
         set_send_buffer(tcp, tcb, value, MOST_BUFFER)
     elif option == SO_RCVBUF:
-        set_receive_buffer(tcp, tcb, value, tcp.config.receive_buffer_limit)
+        set_receive_buffer(tcp, tcb, value, tcb.config.receive_buffer_limit)
     elif option == SO_RCVBUFFORCE:
         set_receive_buffer(tcp, tcb, value, MOST_BUFFER)
     elif option == SO_RCVLOWAT:
@@ -128,6 +208,13 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
         tcb.settings.pacing = tcb.settings.pacing or value >= 0
         tcb.settings.max_pacing_rate = <uint64_t>value
         tcb_output_later(tcp, tcb)
+    elif option == SO_BROADCAST:
+        tcb.settings.broadcast = value != 0
+    elif option == SO_BUF_LOCK:
+        if not within(value, 0, SEND_LOCK | RECEIVE_LOCK):
+            return -EINVAL
+        tcb.settings.send_locked = value & SEND_LOCK != 0
+        tcb.settings.receive_locked = value & RECEIVE_LOCK != 0
     elif option == SO_OOBINLINE:
         return 0 if value else -EINVAL      # urgent data is always in line (RFC 6093)
     else:
@@ -145,7 +232,7 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
     elif option == TCP_QUICKACK:
         acknowledge_set_quick(tcp, tcb, value != 0)
     elif option == TCP_MAXSEG:
-        if not within(value, LEAST_MAXSEG, 0xFFFF):
+        if value and not within(value, LEAST_MAXSEG, MOST_MAXSEG):
             return -EINVAL
         tcb.settings.max_segment = <uint16_t>value
     elif option == TCP_KEEPIDLE:
@@ -169,13 +256,26 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         if not within(value, 0, 0x7FFFFFFF):
             return -EINVAL
         tcb.settings.user_timeout_ms = <uint32_t>value
-    elif option == TCP_WINDOW_CLAMP:
-        if value < 0:
+    elif option == TCP_DEFER_ACCEPT:
+        tcb.settings.defer_accept = seconds_to_retries(tcb, value)
+    elif option == TCP_SAVE_SYN:
+        if not within(value, 0, 2):
             return -EINVAL
-        return window_set_clamp(tcb, <uint32_t>min(value, <int64_t>0x7FFFFFFF))
+        tcb.settings.save_syn = <uint8_t>value
+    elif option == TCP_THIN_DUPACK:     # as Linux: known, and nothing more
+        return 0 if within(value, 0, 1) else -EINVAL
+    elif option == TCP_TIMESTAMP:
+        return -EPERM
+    elif option in (
+            TCP_THIN_LINEAR_TIMEOUTS, TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US):
+        return set_timer(tcp, tcb, option, value)
+    elif option == TCP_WINDOW_CLAMP:
+        # As Linux, what is below the least, and be it below 0, is the least; 0 is none.
+        return window_set_clamp(
+            tcb, <uint32_t>min(value if value >= 0 else <int64_t>1, <int64_t>0x7FFFFFFF))
     elif option == TCP_NOTSENT_LOWAT:
         # 0: the stack's
-        tcb.settings.notsent_lowat = <uint32_t>value if value else tcp.config.notsent_lowat
+        tcb.settings.notsent_lowat = <uint32_t>value if value else tcb.config.notsent_lowat
         send_buffer_moved(tcp, tcb)
     elif option == TCP_CONGESTION:
         # By its number; whoever knows strings knows its name too.
@@ -207,15 +307,36 @@ cdef int get_socket_option(
     elif option == SO_SNDBUF:
         value[0] = tcb.settings.send_buffer
     elif option == SO_RCVBUF:
-        value[0] = buffer_of(tcp, tcb.settings.receive_buffer)
+        value[0] = buffer_of(tcb, tcb.settings.receive_buffer)
     elif option == SO_RCVLOWAT:
         value[0] = tcb.settings.receive_low
     elif option == SO_MAX_PACING_RATE:
         value[0] = <int64_t>tcb.settings.max_pacing_rate
+    elif option == SO_BROADCAST:
+        value[0] = tcb.settings.broadcast
+    elif option == SO_BUF_LOCK:
+        value[0] = (SEND_LOCK if tcb.settings.send_locked else 0) | (
+            RECEIVE_LOCK if tcb.settings.receive_locked else 0)
     elif option == SO_OOBINLINE:
         value[0] = 1
     elif option == SO_ACCEPTCONN:
         value[0] = tcb.state == STATE_LISTEN
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int get_timer(const Tcb* tcb, int option, int64_t* value) noexcept nogil:
+    if option == TCP_RTO_MAX_MS:
+        value[0] = tcb.config.rto_max // MILLISECOND
+    elif option == TCP_RTO_MIN_US:
+        value[0] = tcb.config.rto_min // MICROSECOND
+    elif option == TCP_DELACK_MAX_US:
+        value[0] = tcb.config.delayed_ack_max // MICROSECOND
+    elif option == TCP_THIN_LINEAR_TIMEOUTS:
+        value[0] = tcb.config.thin_linear_timeouts
+    elif option in (TCP_THIN_DUPACK, TCP_IS_MPTCP):
+        value[0] = 0
     else:
         return -ENOPROTOOPT
     return 0
@@ -239,19 +360,25 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
         value[0] = tcb.settings.keepalive_count
     elif option == TCP_SYNCNT:
         value[0] = (
-            tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
+            tcb.settings.syn_retries if tcb.settings.syn_retries else tcb.config.syn_retries)
     elif option == TCP_USER_TIMEOUT:
         value[0] = tcb.settings.user_timeout_ms
     elif option == TCP_WINDOW_CLAMP:
         value[0] = (
             tcb.window_clamp if tcb_is_synchronized(tcb) else tcb.settings.window_clamp)
     elif option == TCP_NOTSENT_LOWAT:
-        value[0] = 0 if tcb.settings.notsent_lowat == tcp.config.notsent_lowat else (
+        value[0] = 0 if tcb.settings.notsent_lowat == tcb.config.notsent_lowat else (
             <int32_t>tcb.settings.notsent_lowat)
     elif option == TCP_CONGESTION:
         value[0] = tcb.settings.congestion
+    elif option == TCP_DEFER_ACCEPT:
+        value[0] = retries_to_seconds(tcb, tcb.settings.defer_accept)
+    elif option == TCP_SAVE_SYN:
+        value[0] = tcb.settings.save_syn
+    elif option == TCP_TIMESTAMP:
+        value[0] = <int32_t>timestamp_now(tcp, tcb)
     else:
-        return -ENOPROTOOPT
+        return get_timer(tcb, option, value)
     return 0
 
 

@@ -55,11 +55,9 @@ cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
     config.pacing_ss_ratio = 200
     config.pacing_ca_ratio = 120
     config.congestion = CONGESTION_CUBIC
-    config.receive_buffer_min = 2048
     config.receive_buffer = 1 << 16
     config.receive_buffer_max = 1 << 24
     config.receive_buffer_limit = 1 << 22
-    config.send_buffer_min = 4096
     config.send_buffer = 1 << 18
     config.send_buffer_max = 1 << 22
     config.send_buffer_limit = 1 << 22

@@ -3,10 +3,15 @@
 # RFCs: 9293 sections 3.3.1, 3.3.2 and 3.10.7.
 
 from libc.stdint cimport int64_t, uint32_t
-from pystack.core.tcp.layer cimport Tcb, TcbList, TcpBusy, TcpLayer, TcpState
+from pystack.core.tcp.layer cimport (
+    Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings, TcpState,
+)
 
 # A TCB in CLOSED with the stack's settings; NULL when out of memory.
 cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil
+# The settings that a configuration means, all others off; and what else begins with it.
+cdef void settings_default(TcpSettings* settings, const TcpConfig* config) noexcept nogil
+cdef void tcb_take_config(Tcb* tcb) noexcept nogil
 # The one place where a state changes; asserts in debug builds that the RFC has this arrow.
 cdef void tcb_set_state(TcpLayer* tcp, Tcb* tcb, TcpState state) noexcept nogil
 # The connection is over: error (errno or 0) is left for the holder, or the TCB goes to the dead

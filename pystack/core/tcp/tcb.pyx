@@ -21,11 +21,12 @@ from pystack.core.memory.deadline cimport (
 from pystack.core.memory.flow cimport flow_remove
 from pystack.core.memory.interval cimport interval_release
 from pystack.core.memory.ring cimport ring_release
+from pystack.core.tcp.configure cimport config_release
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
-    STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpLayer, TcpSettings, TcpState,
+    STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings, TcpState,
 )
 
 # For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.
@@ -47,17 +48,25 @@ cdef extern from "assert.h" nogil:
     void c_assert "assert" (bint condition)
 
 
-cdef void settings_default(TcpLayer* tcp, TcpSettings* settings) noexcept nogil:
+cdef void settings_default(TcpSettings* settings, const TcpConfig* config) noexcept nogil:
     memset(settings, 0, sizeof(TcpSettings))
-    settings.receive_buffer = tcp.config.receive_buffer
-    settings.send_buffer = tcp.config.send_buffer
+    settings.receive_buffer = config.receive_buffer
+    settings.send_buffer = config.send_buffer
     settings.receive_low = 1
-    settings.notsent_lowat = tcp.config.notsent_lowat
-    settings.keepalive_idle_s = <uint16_t>(tcp.config.keepalive_time // 1_000_000_000)
-    settings.keepalive_interval_s = <uint16_t>(tcp.config.keepalive_interval // 1_000_000_000)
-    settings.keepalive_count = <unsigned char>tcp.config.keepalive_probes
-    settings.congestion = tcp.config.congestion
+    settings.notsent_lowat = config.notsent_lowat
+    settings.keepalive_idle_s = <uint16_t>(config.keepalive_time // 1_000_000_000)
+    settings.keepalive_interval_s = <uint16_t>(config.keepalive_interval // 1_000_000_000)
+    settings.keepalive_count = <unsigned char>config.keepalive_probes
+    settings.congestion = config.congestion
     settings.max_pacing_rate = ~<uint64_t>0
+
+
+cdef void tcb_take_config(Tcb* tcb) noexcept nogil:
+    """What begins with the configuration and is no setting of the application's."""
+    tcb.rtt.rto = tcb.config.rto_initial
+    tcb.reordering = <uint16_t>tcb.config.reordering
+    tcb.last_challenge_at = -tcb.config.challenge_period
+    tcb.last_text_at = -tcb.config.delayed_ack
 
 
 cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
@@ -75,13 +84,11 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
     tcb.endpoint.marking.mtu_discover = MTU_DISCOVER_WANT
     tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
-    tcb.rtt.rto = tcp.config.rto_initial
     tcb.delivered = 1               # our SYN
-    tcb.reordering = <uint16_t>tcp.config.reordering
     tcb.rack.steps = 1
-    tcb.last_challenge_at = -tcp.config.challenge_period
-    tcb.last_text_at = -tcp.config.delayed_ack
-    settings_default(tcp, &tcb.settings)
+    tcb.config = &tcp.config
+    settings_default(&tcb.settings, tcb.config)
+    tcb_take_config(tcb)
     tcp.connection_count += 1
     return tcb
 
@@ -176,7 +183,9 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         ring_release(&tcb.receive_ring)
         error_queue_release(&tcp.context.slab, &tcb.endpoint.errors)
         free(tcb.backlog)
+        free(tcb.saved_syn)
         free(tcb.congestion.cubic)
+        config_release(tcp, tcb)
         free(tcb)
         tcp.connection_count -= 1
         tcb = tcp.dead.first

@@ -47,12 +47,12 @@ cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """
     # As Linux: a peer that answers but never opens its window does not keep an orphan for ever.
     if not tcb.held and tcb.listener == NULL and tcb.snd_wnd == 0 and (
-            tcb.rtt.backoff >= tcp.config.orphan_retries):
+            tcb.rtt.backoff >= tcb.config.orphan_retries):
         return True
     if tcb.settings.user_timeout_ms and tcb.held:
         return user_timeout_is_over(tcp, tcb)
-    return tcb.retransmits >= (tcp.config.retries2 if tcb.held or tcb.listener != NULL
-                               else tcp.config.orphan_retries)
+    return tcb.retransmits >= (tcb.config.retries2 if tcb.held or tcb.listener != NULL
+                               else tcb.config.orphan_retries)
 
 
 cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -69,14 +69,14 @@ cdef void change_path(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
 
 
-cdef int64_t syn_time(const TcpLayer* tcp, uint32_t repetitions) noexcept nogil:
+cdef int64_t syn_time(const Tcb* tcb, uint32_t repetitions) noexcept nogil:
     """How long so many SYNs after the first take, with back-off, until they are given up."""
-    cdef int64_t rto = tcp.config.rto_initial
+    cdef int64_t rto = tcb.config.rto_initial
     cdef int64_t total = 0
     cdef uint32_t _i
     for _i in range(repetitions + 1):
         total += rto
-        rto = min(2 * rto, tcp.config.rto_max)
+        rto = min(2 * rto, tcb.config.rto_max)
     return total
 
 
@@ -87,13 +87,38 @@ cdef void note_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.totals.timeout_episodes += 1
 
 
+cdef uint32_t syn_limit(const Tcb* tcb) noexcept nogil:
+    """TCP_SYNCNT counts for a listener's SYN-ACKs too, as in Linux."""
+    if tcb.settings.syn_retries:
+        return tcb.settings.syn_retries
+    return tcb.config.synack_retries if tcb.passive else tcb.config.syn_retries
+
+
+cdef bint deferring(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """TCP_DEFER_ACCEPT: the last ACK came and text is waited for; True: not yet in vain.
+
+    As Linux, the last period of the wait repeats the SYN-ACK, to draw an ACK that counts.
+    """
+    cdef uint32_t wait = tcb.settings.defer_accept
+    if not tcb.handshake_acked or tcb.retransmits >= wait:
+        return False
+    tcb.retransmits += 1
+    rtt_back_off(&tcb.rtt)
+    retransmit_timer_backed_off(tcp, tcb)
+    if tcb.retransmits >= wait:
+        count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
+        send_syn(tcp, tcb)
+    return True
+
+
 cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    cdef uint32_t limit = tcp.config.synack_retries if tcb.passive else (
-        tcb.settings.syn_retries if tcb.settings.syn_retries else tcp.config.syn_retries)
-    cdef uint32_t linear = tcp.config.syn_linear_timeouts if tcb.state == STATE_SYN_SENT else 0
+    cdef uint32_t limit = syn_limit(tcb)
+    cdef uint32_t linear = tcb.config.syn_linear_timeouts if tcb.state == STATE_SYN_SENT else 0
+    if tcb.passive and tcb.settings.defer_accept and deferring(tcp, tcb):
+        return
     if tcb.retransmits >= limit + linear or user_timeout_is_over(tcp, tcb) or (
             linear and not tcb.settings.user_timeout_ms
-            and tcp.context.now - tcb.first_unacked_at >= syn_time(tcp, limit)):
+            and tcp.context.now - tcb.first_unacked_at >= syn_time(tcb, limit)):
         time_out(tcp, tcb)
         return
     note_timeout(tcp, tcb)
@@ -112,7 +137,7 @@ cdef bint backs_off(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Not a thin stream, if the stack is so configured: four segments at most cannot bring enough
     duplicates for a fast retransmission, and do no harm (as Linux's tcp_thin_linear_timeouts).
     """
-    return not (tcp.config.thin_linear_timeouts and tcb.state == STATE_ESTABLISHED
+    return not (tcb.config.thin_linear_timeouts and tcb.state == STATE_ESTABLISHED
                 and tcb.packets_out < THIN and tcb.retransmits <= THIN_TIMEOUTS)
 
 
@@ -234,7 +259,7 @@ cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_list_push(&tcp.time_wait, tcb)
     tcb.probing = False
     tcb.retransmit_at = DEADLINE_NEVER
-    tcb.other_at = tcp.context.now + tcp.config.time_wait
+    tcb.other_at = tcp.context.now + tcb.config.time_wait
     tcb_rearm(tcp, tcb)
     if tcp.time_wait.count > tcp.config.max_time_wait:
         count(tcp.context, Counter.TCP_TIME_WAIT_RECYCLED)
@@ -245,7 +270,7 @@ cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """As Linux: an orphan waits a bounded time for the peer's FIN."""
     if tcb.held or tcb.state != STATE_FIN_WAIT_2:
         return
-    tcb.other_at = tcp.context.now + tcp.config.fin_timeout
+    tcb.other_at = tcp.context.now + tcb.config.fin_timeout
     tcb_rearm(tcp, tcb)
 
 

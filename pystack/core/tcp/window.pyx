@@ -40,15 +40,15 @@ cdef uint8_t window_scale_for(const TcpLayer* tcp, const Tcb* tcb) noexcept nogi
     """Enough for what auto-tuning may reach; with SO_RCVBUF or a clamp, for these."""
     cdef uint8_t scale = 0
     cdef uint32_t most = window_limit(tcb)
-    if not tcp.config.window_scaling:
+    if not tcb.config.window_scaling:
         return 0
     if tcb.settings.receive_locked:
         most = min(most, tcb.settings.receive_buffer)
     elif not tcb.settings.window_clamp:
-        return tcp.config.window_scale
+        return tcb.config.window_scale
     while scale < MAX_SCALE and most >> scale > MAX_FIELD:
         scale += 1
-    return min(scale, tcp.config.window_scale) if not tcb.settings.receive_locked else scale
+    return min(scale, tcb.config.window_scale) if not tcb.settings.receive_locked else scale
 
 
 cdef uint32_t window_at_first(const TcpLayer* tcp, const Tcb* tcb, uint32_t mss) noexcept nogil:
@@ -149,11 +149,11 @@ cdef void buffer_grow(TcpLayer* tcp, Tcb* tcb, uint32_t copied) noexcept nogil:
     cdef uint64_t window = <uint64_t>copied * 2
     window += 2 * (window * (copied - tcb.read_target) // tcb.read_target)
     tcb.read_target = copied
-    if tcb.settings.receive_locked or not tcp.config.auto_receive_buffer:
+    if tcb.settings.receive_locked or not tcb.config.auto_receive_buffer:
         return
     if tcb.busy != NULL and tcb.busy.out_of_order.count:
         window += tcb.busy.out_of_order.items[tcb.busy.out_of_order.count - 1].end - tcb.rcv_nxt
-    window = min(window, <uint64_t>tcp.config.receive_buffer_max)
+    window = min(window, <uint64_t>tcb.config.receive_buffer_max)
     if window > tcb.settings.receive_buffer:
         tcb.settings.receive_buffer = <uint32_t>window
         tcb.window_clamp = min(

@@ -131,7 +131,7 @@ cdef void cubic_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
     """Slow start, with HyStart++ if it is the first; then the curve (section 4.10, 4.2)."""
     cdef CubicState* state = state_of(tcb)
     if in_slow_start(tcb):
-        if (state != NULL and tcp.config.hystart
+        if (state != NULL and tcb.config.hystart
                 and tcb.congestion.ssthresh == INFINITE_SSTHRESH):
             acked = hystart_acked(&state.hystart, tcb, acked)
         acked = slow_start(tcb, acked)
@@ -150,7 +150,7 @@ cdef uint32_t cubic_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noe
 
     As Linux, cwnd stands for flight_size: it does not grow while it is not in use.
     """
-    cdef uint32_t beta = BETA_ECN if event == CONGESTION_ECN and tcp.config.abe else BETA
+    cdef uint32_t beta = BETA_ECN if event == CONGESTION_ECN and tcb.config.abe else BETA
     cdef uint32_t cwnd = segments(tcb)
     cdef CubicState* state = state_of(tcb)
     if state != NULL:

@@ -25,6 +25,6 @@ cdef uint32_t reno_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
     As Linux, cwnd stands for the FlightSize of RFC 5681 equation 4: it does not grow while it is
     not in use.
     """
-    if event == CONGESTION_ECN and tcp.config.abe:
+    if event == CONGESTION_ECN and tcb.config.abe:
         return threshold(tcb, segments(tcb) * 4 // 5)
     return threshold(tcb, segments(tcb) // 2)

@@ -23,7 +23,7 @@ cdef void forget_unused(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
     Not if the application waits for room in the send buffer: then it is that which limits.
     """
-    cdef uint32_t used = max(tcb.congestion.used, tcp.config.initial_window * tcb.smss)
+    cdef uint32_t used = max(tcb.congestion.used, tcb.config.initial_window * tcb.smss)
     if tcb.ca_state == CA_OPEN and not tcb.write_blocked:
         if used < tcb.congestion.cwnd:
             tcb.congestion.ssthresh = current_ssthresh(tcb)
@@ -49,7 +49,7 @@ cdef void validate_window(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcep
         tcb.congestion.used_since = tcp.context.now
         return
     tcb.congestion.used = max(tcb.congestion.used, flight)
-    if (tcp.config.slow_start_after_idle
+    if (tcb.config.slow_start_after_idle
             and tcp.context.now - tcb.congestion.used_since >= tcb.rtt.rto):
         forget_unused(tcp, tcb)
 
@@ -59,8 +59,8 @@ cdef void restart_window(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogi
     section 4.1 takes that at once; RFC 2861 section 3.1, as Linux, in steps); ssthresh remembers.
     """
     cdef uint32_t cwnd = tcb.congestion.cwnd
-    cdef uint32_t restart = min(tcp.config.initial_window * tcb.smss, cwnd)
-    if not tcp.config.slow_start_after_idle or idle_ns <= tcb.rtt.rto:
+    cdef uint32_t restart = min(tcb.config.initial_window * tcb.smss, cwnd)
+    if not tcb.config.slow_start_after_idle or idle_ns <= tcb.rtt.rto:
         return
     tcb.congestion.ssthresh = current_ssthresh(tcb)
     idle_ns -= tcb.rtt.rto
