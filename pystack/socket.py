@@ -280,7 +280,7 @@ class Socket(socket.socket):
         """Data, control messages, flags, sender.
 
         Control messages, if setsockopt asked for them: IP_PKTINFO (the address that the datagram
-        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO; of a stream TCP_INQ (how much is left).
+        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO; of a stream TCP_INQ (what is left).
         With MSG_ERRQUEUE, an error of the error queue (IP_RECVERR), which extended_error reads;
         never blocks.
         """
@@ -411,7 +411,7 @@ class Socket(socket.socket):
 
         Before connect and listen; then EISCONN. Options that the configuration has a word on
         (buffers, keepalive, the congestion control) begin anew with it. What is of the whole stack
-        stays so: TcpConfig.STACK_WIDE.
+        stays so: pystack.tcpconfig.STACK_WIDE.
         """
         self._stream().configure(tcp.core())
 

@@ -17,6 +17,17 @@ MILLISECONDS, MICROSECONDS = 1_000, 1_000_000  # in a second
 NANOSECONDS = 1_000_000_000
 UNLIMITED = 0xFFFFFFFF
 
+# Fields that a socket's own configuration cannot change: they bound or choose for the whole stack.
+STACK_WIDE = frozenset((
+    "challenge_limit",
+    "fastopen_key",
+    "max_orphans",
+    "max_time_wait",
+    "metrics",
+    "metrics_ssthresh",
+    "port_range",
+))  # fmt: skip
+
 # Bits of TcpConfig.fastopen (RFC 7413), as Linux's tcp_fastopen.
 TFO_CLIENT = 0x1
 TFO_SERVER = 0x2
@@ -81,12 +92,17 @@ class TcpConfig:
 
     # Retransmission (RFC 6298).
     rto_initial: float = seconds(1.0, 0.001, 120)
+    """The timeout before there is a round trip to go by."""
     rto_min: float = seconds(0.2, 0.001, 120, "tcp_rto_min_us", MICROSECONDS)
+    """The least that a timeout adds to the smoothed round trip."""
     rto_max: float = seconds(120.0, 1, 120, "tcp_rto_max_ms", MILLISECONDS)
+    """The most that a timeout grows to by back-off."""
     syn_retries: int = number(6, 1, 127, "tcp_syn_retries")
+    """How often a SYN is repeated with back-off before connect fails."""
     syn_linear_timeouts: int = number(4, 0, 127, "tcp_syn_linear_timeouts")
     """So many SYNs are repeated without back-off before it begins."""
     synack_retries: int = number(5, 0, 127, "tcp_synack_retries")
+    """How often a SYN-ACK is repeated."""
     retries1: int = number(3, 0, 255, "tcp_retries1")
     """After so many timeouts the path is doubted: cached metrics go, black holes are probed for."""
     retries2: int = number(15, 0, 255, "tcp_retries2")
@@ -98,6 +114,7 @@ class TcpConfig:
     delayed_ack: float = seconds(0.04, 0, 0.5)
     """The least delay; it grows with the distance of segments."""
     delayed_ack_max: float = seconds(0.2, 0, 0.5)
+    """The most delay of an ACK."""
     pingpong_threshold: int = number(1, 1, 255, "tcp_pingpong_thresh")
     """So many answers to text make a connection interactive: no more quick ACKs."""
     cork: float = seconds(0.2, 0, 60)
@@ -110,25 +127,35 @@ class TcpConfig:
     early_retrans: int = number(3, 0, 4, "tcp_early_retrans")
     """3, 4: tail loss probes; 0: none."""
     frto: int = number(2, 0, 2, "tcp_frto")
+    """0: a timeout is never found out to have been spurious by what is acknowledged after it."""
     reordering: int = number(3, 1, 300, "tcp_reordering")
+    """Segments that may overtake another before that is believed lost: DupThresh at first."""
     max_reordering: int = number(300, 1, 1000, "tcp_max_reordering")
+    """As far as it grows where reordering has been seen."""
     thin_linear_timeouts: bool = switch(False, "tcp_thin_linear_timeouts")
+    """Streams with fewer than four segments outstanding repeat timeouts without back-off."""
     min_rtt_window: float = seconds(300.0, 0, 86400, "tcp_min_rtt_wlen")
+    """How long the least round trip is remembered."""
 
     # Options (RFC 7323, 2018, 2883).
     timestamps: int = number(1, 0, 2, "tcp_timestamps")
     """1: with a random offset for each pair of addresses; 2: without; 0: none."""
     sack: bool = switch(True, "tcp_sack")
+    """Selective acknowledgments are offered and agreed to."""
     dsack: bool = switch(True, "tcp_dsack")
+    """Duplicates are reported to the peer."""
     window_scaling: bool = switch(True, "tcp_window_scaling")
+    """Windows above 65,535 bytes are offered and agreed to."""
 
     # Congestion control (RFC 5681, 6928, 9438, 3168).
     congestion_control: str = field(
         default="cubic", metadata={"kind": "name", "sysctl": "tcp_congestion_control"}
     )
+    """By name, of new sockets."""
     initial_window: int = number(10, 1, 1000)
     """Segments."""
     slow_start_after_idle: bool = switch(True, "tcp_slow_start_after_idle")
+    """A window that was not used for a timeout is forgotten (RFC 5681 section 4.1)."""
     ecn: int = number(2, 0, 2, "tcp_ecn")
     """0: never; 1: asked for and agreed to; 2: agreed to."""
     ecn_fallback: bool = switch(True, "tcp_ecn_fallback")
@@ -140,15 +167,20 @@ class TcpConfig:
     pacing_ss_ratio: int = number(200, 1, 1000, "tcp_pacing_ss_ratio")
     """Percent of cwnd / srtt in slow start."""
     pacing_ca_ratio: int = number(120, 1, 1000, "tcp_pacing_ca_ratio")
+    """The same in congestion avoidance."""
 
     # Buffers. As in Linux half of each receive buffer is window, with window_share 1.
     receive_buffer: Triple = sizes((4096, 131072, 33554432), "tcp_rmem")  # noqa: RUF009
-    """Least, at the beginning, and as far as auto-tuning goes."""
+    """Least, at the beginning, and as far as auto-tuning goes. The least is Linux's, for hosts that
+    are short of memory; here it has no effect."""
     send_buffer: Triple = sizes((4096, 262144, 4194304), "tcp_wmem")  # noqa: RUF009
+    """The same of what is written and not acknowledged."""
     receive_buffer_limit: int = number(4194304, 4096, 1 << 30, "net.core.rmem_max")
     """What SO_RCVBUF may ask for."""
     send_buffer_limit: int = number(4194304, 4096, 1 << 30, "net.core.wmem_max")
+    """What SO_SNDBUF may ask for."""
     auto_receive_buffer: bool = switch(True, "tcp_moderate_rcvbuf")
+    """Receive buffers grow with what is read in a round trip."""
     window_share: int = number(1, -31, 31, "tcp_adv_win_scale")
     """N > 0: a receive buffer less its N-th power of two's share is window; N <= 0: that share."""
     notsent_lowat: int = number(UNLIMITED, 0, UNLIMITED, "tcp_notsent_lowat")
@@ -160,7 +192,9 @@ class TcpConfig:
     base_mss: int = number(1024, 48, 65495, "tcp_base_mss")
     """Where probing begins."""
     mtu_probe_floor: int = number(48, 48, 65495, "tcp_mtu_probe_floor")
+    """As small as probing gets."""
     probe_interval: float = seconds(600.0, 0, 86400, "tcp_probe_interval")
+    """How long until a larger size is tried again."""
     probe_threshold: int = number(8, 0, 65535, "tcp_probe_threshold")
     """The search ends when its bounds are that close."""
     advertised_mss: int = number(0, 0, 65495)
@@ -185,13 +219,17 @@ class TcpConfig:
     max_syn_backlog: int = number(1024, 1, 1 << 20, "tcp_max_syn_backlog")
     """Half-open connections of a listener."""
     max_backlog: int = number(4096, 1, 1 << 20, "net.core.somaxconn")
+    """What listen() may ask for."""
     abort_on_overflow: bool = switch(False, "tcp_abort_on_overflow")
     """A handshake that finds no place in the backlog is reset, not left to be repeated."""
 
     # Keepalive, endings (RFC 1122 section 4.2.3.6, 9293 section 3.6, 1337, 6191).
     keepalive_time: float = seconds(7200.0, 1, 32767, "tcp_keepalive_time")
+    """Silence before the first keepalive probe."""
     keepalive_interval: float = seconds(75.0, 1, 32767, "tcp_keepalive_intvl")
+    """Between probes."""
     keepalive_probes: int = number(9, 1, 127, "tcp_keepalive_probes")
+    """So many without an answer end the connection."""
     fin_timeout: float = seconds(60.0, 0, 120, "tcp_fin_timeout")
     """How long a connection that nobody holds waits for the peer's FIN."""
     time_wait: float = seconds(60.0, 0.001, 240)
@@ -214,10 +252,13 @@ class TcpConfig:
 
     # What is remembered of destinations (RFC 9040), and ports (RFC 6056).
     metrics: bool = switch(True, "tcp_no_metrics_save", inverted=True)
+    """What was learnt of a destination is used by later connections."""
     metrics_ssthresh: bool = switch(False, "tcp_no_ssthresh_metrics_save", inverted=True)
+    """Its slow start threshold too."""
     port_range: tuple[int, int] = field(
         default=(32768, 60999), metadata={"kind": "ports", "sysctl": "ip_local_port_range"}
     )
+    """Ports that connect, and bind to port 0, choose from."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
