@@ -118,9 +118,7 @@ def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Any) -
     return 1 if losses or run.faults else 0
 
 
-def dropped(
-    kept: dict[str, dict[str, float]], now: dict[str, dict[str, float]]
-) -> list[str]:
+def dropped(kept: dict[str, dict[str, float]], now: dict[str, dict[str, float]]) -> list[str]:
     """Which ratios are more than DROP below those that are kept."""
     return [
         f"{row} of {reference}: {now[row][reference]:.2f}, was {before:.2f}"

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench import place
 from bench.figures import Figure, Figures
@@ -20,7 +21,7 @@ from bench.rows import GBIT, Row
 from bench.systems import System, Systems
 
 GRACE = 20  # seconds that a measurement may take beyond its time
-# Rows in which a lost packet is retransmitted, or is a fault; echoes may be dropped by a full queue.
+# Of the operations: a packet now and then may meet a full queue.
 TOLERATED_LOSS = 0.001
 
 
@@ -85,9 +86,7 @@ def attempt(
     return cell(binary, row, system, times.stretched(9), cpus)
 
 
-def cell(
-    binary: str, row: Row, system: System, times: Times, cpus: list[int]
-) -> dict[str, float]:
+def cell(binary: str, row: Row, system: System, times: Times, cpus: list[int]) -> dict[str, float]:
     """One measurement: the fields of a Figure. Fault."""
     there = cpus[0] if row.one_core or len(cpus) == 1 else cpus[1]
     place.pin(system.pid, there)
@@ -112,7 +111,7 @@ def cell(
     return judged(row, json.loads(done.stdout), used)
 
 
-def judged(row: Row, report: dict[str, float], system_cpu: float) -> dict[str, float]:
+def judged(row: Row, report: dict[str, Any], system_cpu: float) -> dict[str, float]:
     """A report of the load generator as the fields of a Figure. Fault if data was lost."""
     if report["wrong"]:
         raise Fault(f"{report['wrong']} answers were wrong")

@@ -64,8 +64,8 @@ def cells(row: Row, system: str, run: Run) -> list[str]:
         number(values.median),
         number(values.least),
         number(values.most),
-        f"{spread(figure.load_cpu for figure in figures).median:.3f}/{per}",
-        f"{spread(figure.system_cpu for figure in figures).median:.3f}/{per}",
+        f"{spread(figure.load_cpu for figure in figures).median:.3g}/{per}",
+        f"{spread(figure.system_cpu for figure in figures).median:.3g}/{per}",
         "\n".join(verdicts(row, run)) if system == row.subject else "",
     ]
 

@@ -25,7 +25,7 @@ cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const ui
                      uint32_t* lengths) noexcept nogil
 # Hold, from now on, the bytes of a pattern that repeats after `period` bytes and outlives the ring,
 # which is empty: `capacity` bytes of it are there, so that a span of capacity - period is whole
-# wherever it begins. head: where the stream is in the pattern. ring_extend takes the place of ring_put.
+# wherever it begins. head: where the stream is in the pattern. Only ring_extend appends.
 cdef void ring_lend(Ring* ring, uint8_t* data, uint32_t capacity, uint32_t period,
                     uint32_t head) noexcept nogil
 # Drop `count` bytes (<= length) from the head. Memory stays until ring_release.

@@ -24,7 +24,8 @@ cdef int64_t tcp_send(
         bint urgent) noexcept nogil
 # Fill the send buffer with a pattern that outlives the connection and is not copied (ring_lend).
 cdef void tcp_send_pattern(
-        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity, uint32_t period) noexcept nogil
+        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity,
+        uint32_t period) noexcept nogil
 # 1..length; 0: end of stream; -EAGAIN: nothing yet (READY_READ follows); -ENOTCONN; the pending
 # error.
 cdef int64_t tcp_receive(

@@ -213,9 +213,9 @@ cdef int64_t room_to_send(Tcb* tcb, size_t length) noexcept nogil:
     return <int64_t>min(<size_t>send_buffer_room(tcb), length)
 
 
-cdef void queued_to_send(TcpLayer* tcp, Tcb* tcb, uint32_t count) noexcept nogil:
-    """`count` bytes more are in the send ring."""
-    ring_extend(&tcb.send_ring, count)
+cdef void queued_to_send(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
+    """`size` bytes more are in the send ring."""
+    ring_extend(&tcb.send_ring, size)
     chrono_start(tcp, tcb, CHRONO_BUSY)
     tcb_output_later(tcp, tcb)
 
@@ -246,7 +246,8 @@ cdef int64_t tcp_send(
 
 
 cdef void tcp_send_pattern(
-        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity, uint32_t period) noexcept nogil:
+        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity,
+        uint32_t period) noexcept nogil:
     """Fill the send buffer with bytes that repeat, which are not copied: see ring_lend.
 
     All that the connection, which was opened passively, ever sends is the pattern.
