@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,8 +134,7 @@ def pytcp(systems: Systems, name: str) -> System:
         )
     prefix = systems.prefix(name)
     process = systems.begin([python, str(HERE / "pytcp_system.py"), name, prefix])
-    with suppress(Unavailable):
-        place.configure(name, prefix)
+    place.route_with_cubic(name, prefix)
     return System(name, f"{prefix}.2", process)
 
 
