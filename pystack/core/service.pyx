@@ -10,7 +10,7 @@ from pystack.core.endpoint cimport (
 from pystack.core.memory.packet cimport Packet, packet_free
 from pystack.core.memory.random cimport random_below
 from pystack.core.memory.ring cimport ring_spans
-from pystack.core.tcp.calls cimport tcp_close, tcp_consume, tcp_send
+from pystack.core.tcp.calls cimport tcp_close, tcp_consume, tcp_send, tcp_send_pattern
 from pystack.core.tcp.layer cimport STATE_CLOSED, STATE_LISTEN, Tcb, TcpLayer
 from pystack.core.udp.datagram cimport datagram_send, datagram_take
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
@@ -20,15 +20,17 @@ cdef enum:
     PRINTABLE = 95
     LINE = 74                   # with CR LF
     PATTERN = PRINTABLE * LINE
+    # So much that the text of a train lies in one stretch wherever it begins.
+    PATTERN_MEMORY = PATTERN + (1 << 16)
     MAX_DATAGRAM = 512          # RFC 864 section on UDP
     LEAST_CLIENT_PORT = 1024    # an "answer" to a service would be answered for ever
 
-cdef uint8_t[2 * PATTERN] pattern
+cdef uint8_t[PATTERN_MEMORY] pattern
 
 
 cdef void pattern_fill() noexcept:
     cdef int i, line, column
-    for i in range(2 * PATTERN):
+    for i in range(PATTERN_MEMORY):
         line = i // LINE
         column = i % LINE
         if column < LINE - 2:
@@ -56,12 +58,8 @@ cdef void tcp_echo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void tcp_chargen(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    cdef uint32_t position
     tcp_consume(tcp, tcb, tcb.receive_ring.length)
-    while True:
-        position = (tcb.snd_una - tcb.iss - 1 + tcb.send_ring.length) % PATTERN
-        if tcp_send(tcp, tcb, pattern + position, PATTERN, False, False) <= 0:
-            return
+    tcp_send_pattern(tcp, tcb, pattern, PATTERN_MEMORY, PATTERN)
 
 
 cdef void tcp_service(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -80,11 +78,24 @@ cdef void tcp_service(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcp_close(tcp, tcb)
 
 
+cdef void answer_pieces(
+        UdpLayer* udp, Datagram* socket, const DatagramInfo* info, const uint8_t* data,
+        uint32_t length) noexcept nogil:
+    """Send a train's pieces one by one: on a path so narrow that each has to be fragmented."""
+    cdef uint32_t size
+    while length:
+        size = min(length, <uint32_t>info.gso_size)
+        datagram_send(udp, socket, &info.source, info.source_port, &info.destination, data, size, 0)
+        data += size
+        length -= size
+
+
 cdef void udp_service(UdpLayer* udp, Datagram* socket) noexcept nogil:
     cdef DatagramInfo info
     cdef Packet* packet = datagram_take(socket, &info)
     cdef const uint8_t* data
     cdef uint32_t length
+    cdef int64_t sent
     while packet != NULL:
         data = packet.data
         length = packet.length
@@ -93,8 +104,10 @@ cdef void udp_service(UdpLayer* udp, Datagram* socket) noexcept nogil:
             data = pattern
         if info.source_port >= LEAST_CLIENT_PORT and (
                 socket.endpoint.service in (SERVICE_ECHO, SERVICE_CHARGEN)):
-            datagram_send(udp, socket, &info.source, info.source_port, &info.destination,
-                          data, length, info.gso_size)
+            sent = datagram_send(udp, socket, &info.source, info.source_port, &info.destination,
+                                 data, length, info.gso_size)
+            if sent < 0 and info.gso_size:
+                answer_pieces(udp, socket, &info, data, length)
         packet_free(&udp.ip.context.slab, packet)
         packet = datagram_take(socket, &info)
 

@@ -12,7 +12,7 @@ from pystack.core.context cimport (
     DEADLINE_CONNECTION, DEADLINE_MEMBERSHIP, count, count_many, ready_pop,
 )
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport Endpoint
+from pystack.core.endpoint cimport SERVICE_CHARGEN, Endpoint
 from pystack.core.ip.fragments cimport ip_fragments_expire
 from pystack.core.ip.input cimport ip_input
 from pystack.core.ip.layer cimport (
@@ -228,6 +228,7 @@ cdef int serve_udp(Core* core, int service, int port, bint v6) noexcept nogil:
     socket.reuse_address = True
     socket.queue_limit = SERVICE_QUEUE
     socket.endpoint.service = <unsigned char>service
+    socket.gro = service != SERVICE_CHARGEN     # which answers each datagram with another one
     result = datagram_bind(&core.udp, socket, &any, <uint16_t>port)
     if result < 0:
         datagram_close(&core.udp, socket)

@@ -14,5 +14,5 @@ cdef class TunDevice(Device):
     cdef tuple host_addresses
 
     cdef int read_one(self, Packet* packet) noexcept nogil
-    cdef int write_one(self, const Packet* packet) noexcept nogil
+    cdef int write_one(self, Packet* packet) noexcept nogil
     cdef bint takes(self, const Packet* packet) noexcept nogil

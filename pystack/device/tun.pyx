@@ -8,6 +8,7 @@ from libc.string cimport memset
 from posix.uio cimport iovec, writev
 from posix.unistd cimport close as os_close
 from posix.unistd cimport read as os_read
+from posix.unistd cimport write as os_write
 from pystack.core.context cimport (
     FEATURE_CSUM,
     FEATURE_TSO4,
@@ -15,6 +16,7 @@ from pystack.core.context cimport (
     FEATURE_USO4,
     FEATURE_USO6,
 )
+from pystack.core.memory.check cimport check
 from pystack.core.memory.packet cimport (
     CSUM_FULL,
     CSUM_PARTIAL,
@@ -27,12 +29,12 @@ from pystack.core.memory.packet cimport (
     PacketQueue,
     PacketSlab,
     packet_free,
+    packet_headroom,
     packet_pop,
 )
 from pystack.device.base cimport Device, device_gone
 from pystack.device.segmentation cimport packet_segment
 from pystack.device.tun_open cimport (
-    HEADER_SIZE_MAX,
     tun_attach,
     tun_inspect,
     tun_open,
@@ -232,32 +234,35 @@ cdef class TunDevice(Device):
             return self.features & feature_of(packet.gso) != 0
         return packet.csum != CSUM_PARTIAL or self.features & FEATURE_CSUM
 
-    cdef int write_one(self, const Packet* packet) noexcept nogil:
-        """Write a packet by one gathering call; 0, or the errno if the device is gone.
+    cdef int write_one(self, Packet* packet) noexcept nogil:
+        """Write a packet by one call; 0, or the errno if the device is gone.
 
         What the kernel does not take otherwise (the interface is down, no memory) is lost, as on
-        any link.
+        any link. The virtio-net header goes into the packet's headroom: write(2) of one stretch
+        costs less than writev(2) of two, and most packets borrow nothing.
         """
-        cdef uint8_t[HEADER_SIZE_MAX] header
-        cdef iovec[4] parts
-        cdef int count = 0, part
+        cdef uint8_t* start = packet.data - self.header_size
+        cdef iovec[3] parts
+        cdef ssize_t wrote
+        cdef int count = 1, part
+        check(packet_headroom(packet) >= self.header_size)  # HEADER_SIZE_MAX says so
         if self.header_size:
-            memset(header, 0, self.header_size)
-            if virtio_write(<VirtioHeader*>header, packet) < 0:
+            memset(start, 0, self.header_size)
+            if virtio_write(<VirtioHeader*>start, packet) < 0:
                 self.lost += 1
                 return 0
-            parts[0].iov_base = header
-            parts[0].iov_len = self.header_size
-            count = 1
-        parts[count].iov_base = packet.data
-        parts[count].iov_len = packet.length
-        count += 1
+        parts[0].iov_base = start
+        parts[0].iov_len = self.header_size + packet.length
         for part in range(2):
             if packet.borrowed_length[part]:
                 parts[count].iov_base = <void*>packet.borrowed[part]
                 parts[count].iov_len = packet.borrowed_length[part]
                 count += 1
-        if writev(self.fd, parts, count) >= 0:
+        if count == 1:
+            wrote = os_write(self.fd, start, parts[0].iov_len)
+        else:
+            wrote = writev(self.fd, parts, count)
+        if wrote >= 0:
             return 0
         self.lost += 1
         return errno if is_gone(errno) else 0

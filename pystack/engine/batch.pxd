@@ -8,10 +8,15 @@ from pystack.engine.engine cimport Engine
 
 cdef enum:
     BATCH = 64
+    # Of trains a batch takes fewer packets: when the core reads their bytes, these should still be
+    # in the cache, where the device's call has left them.
+    BATCH_BYTES = 256 << 10
+    BATCH_LEAST = 4
 
 ctypedef struct Batch:          # all zero: empty
     Packet* packets[BATCH]
     int ready                   # how many there are, from the front
+    int share                   # how many to read at once, as sizes have been; 0: not known yet
 
 # All with the stack's lock held, but batch_read and batch_end, which must not have it.
 # Have packets of full size, BATCH of them or as many as there is memory for.
@@ -20,6 +25,8 @@ cdef void batch_refill(Batch* batch, Engine engine) noexcept nogil
 cdef void batch_give_back(Batch* batch, Engine engine, PacketSlab* slab) noexcept nogil
 # Free them all, also if the stack was closed meanwhile.
 cdef void batch_end(Batch* batch, Engine engine) noexcept nogil
+# How many the next batch_read fills at most.
+cdef int batch_room(const Batch* batch) noexcept nogil
 # How many packets are now filled, or a negative errno: the device is gone.
 cdef int batch_read(Batch* batch, Engine engine) noexcept nogil
 # Give the filled ones to the core.

@@ -3,9 +3,10 @@
 # RFCs: none.
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memmove, memset
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
+    Packet,
     PacketSlab,
     packet_free,
     packet_new,
@@ -15,13 +16,23 @@ from pystack.engine.engine cimport Engine
 
 
 cdef void batch_refill(Batch* batch, Engine engine) noexcept nogil:
-    """Have a packet of full size in every place, as far as there is memory."""
-    while batch.ready < BATCH:
-        batch.packets[batch.ready] = packet_new(&engine.core.context.slab, PACKET_MAX)
-        if batch.packets[batch.ready] == NULL:
-            return
-        batch.ready += 1
-        engine.lent += 1
+    """Have a packet of full size in every place, as far as there is memory.
+
+    New ones come first: they were freed last, and their memory is in the cache.
+    """
+    cdef Packet* fresh[BATCH]
+    cdef int count = 0
+    while batch.ready + count < BATCH:
+        fresh[count] = packet_new(&engine.core.context.slab, PACKET_MAX)
+        if fresh[count] == NULL:
+            break
+        count += 1
+    if count == 0:
+        return
+    memmove(batch.packets + count, batch.packets, batch.ready * sizeof(Packet*))
+    memcpy(batch.packets, fresh, count * sizeof(Packet*))
+    batch.ready += count
+    engine.lent += count
 
 
 cdef void batch_give_back(Batch* batch, Engine engine, PacketSlab* slab) noexcept nogil:
@@ -45,19 +56,29 @@ cdef void batch_end(Batch* batch, Engine engine) noexcept nogil:
     packet_slab_release(&slab)
 
 
+cdef int batch_room(const Batch* batch) noexcept nogil:
+    return min(batch.ready, batch.share) if batch.share else batch.ready
+
+
 cdef int batch_read(Batch* batch, Engine engine) noexcept nogil:
-    """Read as much as there are packets; how many were filled, or a negative errno."""
+    """Read as much as there is room; how many were filled, or a negative errno."""
     if engine.device is None or batch.ready == 0:
         return 0
-    return engine.device.read(batch.packets, batch.ready)
+    return engine.device.read(batch.packets, batch_room(batch))
 
 
 cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noexcept nogil:
     """Give the first `filled` packets to the core; the others move up."""
+    cdef int64_t total = 1
     cdef int i
     for i in range(filled):
+        total += batch.packets[i].length
+    for i in range(filled):
         engine.input(batch.packets[i], now)
-    for i in range(filled, batch.ready):
-        batch.packets[i - filled] = batch.packets[i]
+    if filled == 0:
+        return
+    batch.share = <int>max(
+        <int64_t>BATCH_LEAST, min(<int64_t>BATCH, <int64_t>BATCH_BYTES * filled // total))
     batch.ready -= filled
     engine.lent -= filled
+    memmove(batch.packets, batch.packets + filled, batch.ready * sizeof(Packet*))

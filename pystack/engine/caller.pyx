@@ -21,6 +21,7 @@ from pystack.engine.batch cimport (
     batch_input,
     batch_read,
     batch_refill,
+    batch_room,
 )
 from pystack.engine.clock cimport NEVER
 from pystack.engine.engine cimport Engine
@@ -124,14 +125,14 @@ def poll(Engine engine, now):
     cdef Told told = told_from(now)
     cdef Batch batch
     cdef int filled = 0, wanted, code
-    batch.ready = 0
+    batch.ready = batch.share = 0
     with engine.closing, nogil:     # the device must not go while it is read
         code = turn(engine, &told, &batch, 0)
-        wanted = batch.ready
+        wanted = batch_room(&batch)
         while code == 0 and wanted > 0:
             filled = batch_read(&batch, engine)
             code = turn(engine, &told, &batch, filled)
-            wanted = batch.ready if filled == wanted else 0
+            wanted = batch_room(&batch) if filled == wanted else 0
         batch_end(&batch, engine)
     engine.log_gone()
     check(code)

@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int64_t
 from libc.string cimport memset
-from pystack.engine.batch cimport batch_end, batch_read
+from pystack.engine.batch cimport batch_end, batch_read, batch_room
 from pystack.engine.clock cimport NEVER
 from pystack.engine.engine cimport Engine
 from pystack.engine.sleeper cimport Sleeper, sleeper_sleep, sleeper_use_fds, sleeper_wake
@@ -60,7 +60,7 @@ cdef class LoopDriver:
                 sleeper_sleep(&self.engine.sleeper, -1, 0)
             with nogil:
                 self.watcher.attend()
-                room = self.turning.batch.ready
+                room = batch_room(&self.turning.batch)
                 filled = batch_read(&self.turning.batch, self.engine)
                 delay = turn(self.engine, &self.turning, filled, filled == room and room > 0)
         return None if delay == NEVER else delay

@@ -5,7 +5,7 @@
 from libc.errno cimport EBADF
 from libc.stdint cimport int64_t
 from libc.string cimport memset
-from pystack.engine.batch cimport batch_read
+from pystack.engine.batch cimport batch_read, batch_room
 from pystack.engine.engine cimport Engine
 from pystack.engine.sleeper cimport sleeper_sleep, sleeper_use_fds
 from pystack.engine.turn cimport Turning, turn
@@ -20,7 +20,7 @@ cdef void loop(Engine engine, Turning* driver, int fd) noexcept nogil:
     cdef int filled = 0
     cdef int room
     while duration >= 0:
-        room = driver.batch.ready
+        room = batch_room(&driver.batch)
         if filled >= 0:
             filled = batch_read(&driver.batch, engine)
         duration = turn(engine, driver, filled, filled == room and room > 0)

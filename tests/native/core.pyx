@@ -8,13 +8,13 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.error_queue cimport ErrorReport, error_queue_take
-from pystack.core.ip.layer cimport PolicyAction
+from pystack.core.ip.layer cimport PROTOCOL_UDP, PolicyAction
 from pystack.core.ip.networks cimport ip_add_network
 from pystack.core.ip.policy cimport policy_set
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport (
-    GSO_NONE, GSO_TCP4, GSO_TCP6, Packet, PacketQueue, packet_buffer, packet_free, packet_new,
-    packet_pop,
+    GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, Packet, PacketQueue, packet_buffer,
+    packet_free, packet_new, packet_pop,
 )
 from pystack.core.stack cimport (
     Core, CoreConfig, core_abort_all, core_advance, core_deadline, core_default_config,
@@ -117,7 +117,8 @@ cdef class Host:
             self.core = NULL
 
     def input(self, bytes packet, int gso_size=0):
-        """Hand in one packet; with gso_size, a train of TCP segments."""
+        """Hand in one packet; with gso_size, a train of TCP segments or of datagrams."""
+        cdef bint v6 = packet[0] >> 4 == 6
         cdef Packet* p = packet_new(&self.core.context.slab, len(packet))
         # At the end of its memory, so that a sanitizer sees who reads on.
         p.data = packet_buffer(p) + p.capacity - len(packet)
@@ -125,7 +126,10 @@ cdef class Host:
         p.length = len(packet)
         if gso_size:
             p.gso_size = gso_size
-            p.gso = GSO_TCP4 if packet[0] >> 4 == 4 else GSO_TCP6
+            if packet[6 if v6 else 9] == PROTOCOL_UDP:
+                p.gso = GSO_UDP6 if v6 else GSO_UDP4
+            else:
+                p.gso = GSO_TCP6 if v6 else GSO_TCP4
         core_input(self.core, p, self.now)
 
     def advance(self, int64_t ns):

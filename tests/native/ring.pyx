@@ -4,12 +4,14 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.memory.ring cimport (
-    Ring, ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve, ring_spans,
+    Ring, ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
+    ring_spans,
 )
 
 
 cdef class ByteRing:
     cdef Ring ring
+    cdef bytearray lent
 
     def __dealloc__(self):
         ring_release(&self.ring)
@@ -44,6 +46,11 @@ cdef class ByteRing:
 
     def consume(self, uint32_t count):
         ring_consume(&self.ring, count)
+
+    def lend(self, bytes pattern, uint32_t span, uint32_t head):
+        """The pattern for ever, so much of it in memory that `span` bytes are always whole."""
+        self.lent = bytearray((pattern * (span // len(pattern) + 2))[:len(pattern) + span])
+        ring_lend(&self.ring, self.lent, <uint32_t>len(self.lent), <uint32_t>len(pattern), head)
 
     def release(self):
         ring_release(&self.ring)

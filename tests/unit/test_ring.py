@@ -142,3 +142,23 @@ def test_a_released_ring_has_no_memory_and_works_again():
     ring.reserve(1)
     ring.put(0, b"again")
     assert ring.get(0, 5) == b"again"
+
+
+@pytest.mark.parametrize("head", [0, 3, 6, 7, 2**32 - 1])
+def test_a_lent_pattern_repeats_for_ever(head):
+    ring = ByteRing()
+    pattern = b"abcdefg"
+    ring.lend(pattern, 20, head)
+    position = head % 7
+    for _ in range(30):
+        ring.extend(40)
+        for offset in (0, 6, 20, 39):
+            start = (position + offset) % 7
+            assert ring.spans(offset, 20) == [(pattern * 5)[start : start + 20], None]
+        ring.consume(40)
+        position += 40
+    ring.release()
+    assert (ring.length, ring.capacity) == (0, 0)
+    ring.reserve(10)
+    ring.put(0, b"its own")
+    assert ring.get(0, 7) == b"its own"

@@ -6,9 +6,10 @@ from libc.stdint cimport uint8_t, uint32_t
 
 ctypedef struct Ring:
     uint8_t* data
-    uint32_t capacity       # power of two; 0 while there is no memory
+    uint32_t capacity       # power of two, unless lent; 0 while there is no memory
     uint32_t head           # index of the first stored byte
     uint32_t length         # bytes stored without a gap from head
+    uint32_t period         # of lent bytes, which repeat; 0: the memory is the ring's own
 
 # Make room for `size` bytes counted from head (what is there stays). 0, or -1 when out of memory.
 cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil
@@ -22,6 +23,11 @@ cdef void ring_get(const Ring* ring, uint32_t offset, uint8_t* target,
 # The up to two stretches of memory that hold [offset, offset + count).
 cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const uint8_t** spans,
                      uint32_t* lengths) noexcept nogil
+# Hold, from now on, the bytes of a pattern that repeats after `period` bytes and outlives the ring,
+# which is empty: `capacity` bytes of it are there, so that a span of capacity - period is whole
+# wherever it begins. head: where the stream is in the pattern. Only ring_extend appends.
+cdef void ring_lend(Ring* ring, uint8_t* data, uint32_t capacity, uint32_t period,
+                    uint32_t head) noexcept nogil
 # Drop `count` bytes (<= length) from the head. Memory stays until ring_release.
 cdef void ring_consume(Ring* ring, uint32_t count) noexcept nogil
 cdef void ring_release(Ring* ring) noexcept nogil

@@ -13,6 +13,8 @@ cdef enum:
 
 
 cdef inline uint32_t ring_index(const Ring* ring, uint32_t offset) noexcept nogil:
+    if ring.period:
+        return (ring.head + offset) % ring.period
     return (ring.head + offset) & (ring.capacity - 1)
 
 
@@ -58,7 +60,7 @@ cdef void ring_put(Ring* ring, uint32_t offset, const uint8_t* source,
     cdef uint32_t index, first
     if count == 0:
         return
-    check(offset <= ring.capacity and count <= ring.capacity - offset)
+    check(offset <= ring.capacity and count <= ring.capacity - offset and ring.period == 0)
     index = ring_index(ring, offset)
     first = stretch_at(ring, index, count)
     memcpy(ring.data + index, source, first)
@@ -86,6 +88,11 @@ cdef void ring_spans(const Ring* ring, uint32_t offset, uint32_t count, const ui
     lengths[0] = lengths[1] = 0
     if count == 0:
         return
+    if ring.period:
+        check(count <= ring.capacity - ring.period)
+        spans[0] = ring.data + ring_index(ring, offset)
+        lengths[0] = count
+        return
     check(offset <= ring.capacity and count <= ring.capacity - offset)
     index = ring_index(ring, offset)
     first = stretch_at(ring, index, count)
@@ -103,8 +110,19 @@ cdef void ring_consume(Ring* ring, uint32_t count) noexcept nogil:
     ring.length -= count
 
 
+cdef void ring_lend(Ring* ring, uint8_t* data, uint32_t capacity, uint32_t period,
+                    uint32_t head) noexcept nogil:
+    """Begin to hold a pattern's bytes; what the ring held is freed."""
+    ring_release(ring)
+    ring.data = data
+    ring.capacity = capacity
+    ring.period = period
+    ring.head = head % period
+
+
 cdef void ring_release(Ring* ring) noexcept nogil:
-    """Free the memory; the ring is empty and usable again."""
-    free(ring.data)
+    """Free the memory, or give back what was lent; the ring is empty and usable again."""
+    if ring.period == 0:
+        free(ring.data)
     ring.data = NULL
-    ring.capacity = ring.head = ring.length = 0
+    ring.capacity = ring.head = ring.length = ring.period = 0

@@ -22,6 +22,10 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
 cdef int64_t tcp_send(
         TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
         bint urgent) noexcept nogil
+# Fill the send buffer with a pattern that outlives the connection and is not copied (ring_lend).
+cdef void tcp_send_pattern(
+        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity,
+        uint32_t period) noexcept nogil
 # 1..length; 0: end of stream; -EAGAIN: nothing yet (READY_READ follows); -ENOTCONN; the pending
 # error.
 cdef int64_t tcp_receive(

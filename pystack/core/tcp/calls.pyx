@@ -18,7 +18,7 @@ from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
 from pystack.core.memory.ring cimport (
-    ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve,
+    ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
 )
 from pystack.core.tcp.acknowledge cimport acknowledge_read
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
@@ -206,11 +206,8 @@ cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     send_syn(tcp, tcb)
 
 
-cdef int64_t tcp_send(
-        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
-        bint urgent) noexcept nogil:
-    """SEND: copy into the send ring what fits; 1..length or a negative errno."""
-    cdef uint32_t room
+cdef int64_t room_to_send(Tcb* tcb, size_t length) noexcept nogil:
+    """How much of `length` bytes SEND may take now; 0: none; or a negative errno."""
     if tcb.endpoint.error:
         return take_error(tcb)
     if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
@@ -218,24 +215,58 @@ cdef int64_t tcp_send(
         return -EAGAIN
     if tcb.fin_queued or tcb.state not in (STATE_ESTABLISHED, STATE_CLOSE_WAIT):
         return -EPIPE if tcb.iss or tcb.snd_nxt else -ENOTCONN
-    if length == 0:
-        return 0
-    room = <uint32_t>min(<size_t>send_buffer_room(tcb), length)
+    return <int64_t>min(<size_t>send_buffer_room(tcb), length)
+
+
+cdef void queued_to_send(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
+    """`size` bytes more are in the send ring."""
+    ring_extend(&tcb.send_ring, size)
+    chrono_start(tcp, tcb, CHRONO_BUSY)
+    tcb_output_later(tcp, tcb)
+
+
+cdef int64_t tcp_send(
+        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
+        bint urgent) noexcept nogil:
+    """SEND: copy into the send ring what fits; 1..length or a negative errno."""
+    cdef int64_t taken
+    cdef uint32_t room
+    taken = room_to_send(tcb, length)
+    if taken < 0 or length == 0:
+        return taken
+    room = <uint32_t>taken
     if room == 0 or ring_reserve(&tcb.send_ring, tcb.send_ring.length + room) < 0:
         # Without memory the ACK of what is queued brings the next chance; with nothing queued there
         # is none.
         tcb.write_blocked = True
         return -EAGAIN if tcb.send_ring.length else -ENOMEM
     ring_put(&tcb.send_ring, tcb.send_ring.length, data, room)
-    ring_extend(&tcb.send_ring, room)
-    chrono_start(tcp, tcb, CHRONO_BUSY)
     tcb.write_blocked = room < length
     tcb.more = more
+    queued_to_send(tcp, tcb, room)
     if urgent and room == length:
         tcb.urgent_out = True
         tcb.snd_up = tcb.snd_una + tcb.send_ring.length
-    tcb_output_later(tcp, tcb)
     return room
+
+
+cdef void tcp_send_pattern(
+        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity,
+        uint32_t period) noexcept nogil:
+    """Fill the send buffer with bytes that repeat, which are not copied: see ring_lend.
+
+    All that the connection, which was opened passively, ever sends is the pattern.
+    """
+    cdef int64_t room = room_to_send(tcb, tcb.settings.send_buffer)
+    if room <= 0:
+        tcb.write_blocked = True
+        return
+    if tcb.send_ring.period == 0:
+        # After a passive open bytes_acked does not count the SYN.
+        ring_lend(&tcb.send_ring, pattern, capacity, period,
+                  <uint32_t>(tcb.totals.bytes_acked % period))
+    tcb.write_blocked = True
+    queued_to_send(tcp, tcb, <uint32_t>room)
 
 
 cdef int64_t tcp_receive(

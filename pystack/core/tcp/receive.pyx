@@ -5,7 +5,7 @@
 from libc.stdint cimport uint16_t, uint32_t
 from pystack.core.context cimport count, count_many, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_READ
+from pystack.core.endpoint cimport READY_READ, SERVICE_DISCARD
 from pystack.core.memory.interval cimport (
     Interval, IntervalSet, interval_add, interval_find, interval_remove_below,
 )
@@ -24,6 +24,13 @@ cdef enum:
 
 cdef bint holes_exist(const Tcb* tcb) noexcept nogil:
     return tcb.busy != NULL and tcb.busy.out_of_order.count != 0
+
+
+cdef inline bint text_is_kept(const Tcb* tcb) noexcept nogil:
+    """Not after SHUT_RD; and a discard service (RFC 863) counts its text in the ring, whose bytes
+    nobody will look at.
+    """
+    return not tcb.shut_read and tcb.endpoint.service != SERVICE_DISCARD
 
 
 cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil:
@@ -74,7 +81,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     tcb.ack_now = True
     acknowledge_quickly(tcp, tcb)
     if busy == NULL or (
-            not tcb.shut_read and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
+            text_is_kept(tcb) and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
         return False
     duplicate_beyond_hole(tcp, tcb, seg.seq, seg.seq + seg.length)
@@ -82,7 +89,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
                     <uint16_t>tcb.config.max_out_of_order) < 0:
         count(tcp.context, Counter.TCP_DROP_OUT_OF_ORDER_FULL)
         return False
-    if not tcb.shut_read:
+    if text_is_kept(tcb):
         ring_put(&tcb.receive_ring, offset, seg.payload, seg.length)
     remember_recent(busy, seg.seq)
     tcb.totals.out_of_order += 1
@@ -120,11 +127,12 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     tcb_output_later(tcp, tcb)
     if seg.seq != tcb.rcv_nxt:
         return out_of_order_input(tcp, tcb, seg)
-    if not tcb.shut_read:
+    if text_is_kept(tcb):
         if ring_reserve(&tcb.receive_ring, tcb.receive_ring.length + seg.length) < 0:
             count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
             return False
         ring_put(&tcb.receive_ring, tcb.receive_ring.length, seg.payload, seg.length)
+    if not tcb.shut_read:
         ring_extend(&tcb.receive_ring, seg.length)
     tcb.rcv_nxt += seg.length
     tcb.totals.bytes_received += seg.length

@@ -1,0 +1,151 @@
+"""The statistics of tools/bench, and that the bench works: tiny sizes, in namespaces of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _tools_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+def figures(run="r", **systems):
+    """Figures of one row, a value for each round."""
+    from bench.figures import Figure, Figures
+
+    all_figures = Figures(run)
+    for system, values in systems.items():
+        for number, value in enumerate(values):
+            all_figures.add(Figure(run, number, "row", system, value))
+    return all_figures
+
+
+def test_a_ratio_is_taken_round_by_round():
+    """The machine may be slower in one round: the ratio is not that of the medians."""
+    found = figures(pystack=[90, 10, 40], limit=[100, 5, 100]).ratios("row", "pystack", "limit")
+    assert (found.median, found.least, found.most) == (0.9, 0.4, 2.0)
+
+
+def test_rounds_that_only_one_side_has_do_not_count():
+    found = figures(pystack=[90, 10], limit=[100]).ratios("row", "pystack", "limit")
+    assert (found.median, found.least, found.most) == (0.9, 0.9, 0.9)
+    assert figures(pystack=[90]).ratios("row", "pystack", "limit") is None
+
+
+def test_figures_of_different_runs_rounds_and_rows_have_no_ratio():
+    from bench.figures import DifferentRuns, Figure, ratio
+
+    ours = Figure("one", 0, "row", "pystack", 1.0)
+    for other in (
+        Figure("two", 0, "row", "limit", 1.0),
+        Figure("one", 1, "row", "limit", 1.0),
+        Figure("one", 0, "another", "limit", 1.0),
+    ):
+        with pytest.raises(DifferentRuns, match="not measured side by side"):
+            ratio(ours, other)
+    with pytest.raises(DifferentRuns):
+        figures("one").add(Figure("two", 0, "row", "pystack", 1.0))
+
+
+def test_the_median_of_an_even_number_lies_between():
+    from bench.figures import spread
+
+    assert spread([4, 1, 3, 2]).median == 2.5
+    with pytest.raises(ValueError, match="no figures"):
+        spread([])
+
+
+@pytest.mark.parametrize(
+    ("report", "fault"),
+    [
+        ({"wrong": 1}, "wrong"),
+        ({"lost": 11}, "never answered"),
+        ({"operations": 0}, "nothing came through"),
+    ],
+)
+def test_lost_and_wrong_data_is_no_figure(report, fault):
+    from bench.measure import Fault, judged
+    from bench.rows import chosen
+
+    good = {
+        "operations": 1000, "bytes": 1000, "seconds": 1.0, "total_operations": 10_000,
+        "total_bytes": 10_000, "lost": 0, "wrong": 0, "cpu": 0.5, "note": "", "p50": 1, "p99": 2,
+        "p999": 3,
+    }  # fmt: skip
+    (row,) = chosen(["icmp"], False)
+    assert judged(row, good, 1.0)["value"] == 1000
+    assert judged(row, good, 1.0)["system_cpu"] == 0.1  # seconds for 1000 operations
+    with pytest.raises(Fault, match=fault):
+        judged(row, good | report, 1.0)
+
+
+def test_a_sender_that_paces_is_no_measure():
+    from bench.measure import Fault, judged
+    from bench.rows import chosen
+
+    (row,) = chosen(["tcp-in-plain"], False)
+    report = {
+        "operations": 0, "bytes": 10**9, "seconds": 1.0, "total_operations": 0,
+        "total_bytes": 2 * 10**9, "lost": 0, "wrong": 0, "cpu": 1.0, "p50": 0, "p99": 0, "p999": 0,
+    }  # fmt: skip
+    assert judged(row, report | {"note": "cubic"}, 1.0)["value"] == 8.0
+    with pytest.raises(Fault, match="bbr, not cubic"):
+        judged(row, report | {"note": "bbr"}, 1.0)
+
+
+def test_only_a_drop_of_more_than_15_percent_fails_a_check():
+    from bench.command import dropped
+
+    kept = {"a": {"limit": 1.0, "kernel": 2.0}, "gone": {"limit": 1.0}}
+    assert dropped(kept, {"a": {"limit": 0.86, "kernel": 1.5}}) == ["a of kernel: 1.50, was 2.00"]
+
+
+def test_rows_are_chosen_by_the_beginning_of_their_names():
+    from bench.rows import ROWS, chosen
+
+    assert chosen([], False) == list(ROWS)
+    assert [row.name for row in chosen(["udp-1", "icmp"], True)] == ["icmp", "udp-1400"]
+    with pytest.raises(ValueError, match="no row 'token-ring'"):
+        chosen(["token-ring"], False)
+
+
+def test_every_target_is_about_systems_that_take_part():
+    from bench.rows import ROWS
+    from bench.systems import STARTERS
+
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    for row in ROWS:
+        assert {row.subject, *row.targets} <= set(row.systems) <= set(STARTERS), row.name
+
+
+@pytest.mark.interop
+def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
+    for tool in ("cc", "ip", "nsenter", "unshare"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("no /dev/net/tun for us")
+    file = tmp_path / "figures.json"
+    rows = [f"--only={row}" for row in ("tcp-in", "request-16", "connect-close-32", "udp-64")]
+    systems = "--systems=limit,kernel,pystack,kernel-plain,pystack-plain"
+    command = [sys.executable, "tools/bench", "--smoke", *rows, systems, f"--json={file}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(file.read_text())
+    assert found["missing"] == {}
+    assert found["faults"] == []
+    assert set(found["ratios"]) == {
+        "tcp-in", "tcp-in-plain", "request-16", "connect-close-32", "udp-64",
+    }  # fmt: skip
+    assert all(figure["value"] > 0 for figure in found["figures"])
+    assert not Path("/sys/class/net/limit").exists()

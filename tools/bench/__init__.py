@@ -1,0 +1,1 @@
+"""The bench of pystack: systems side by side in one run. `python tools/bench --help`."""

@@ -1,0 +1,137 @@
+"""The run: round after round, row after row, one system after the other.
+
+Called by: command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import place
+from bench.figures import Figure, Figures
+from bench.programs import program
+from bench.rows import GBIT, Row
+from bench.systems import System, Systems
+
+GRACE = 20  # seconds that a measurement may take beyond its time
+# Of the operations: a packet now and then may meet a full queue.
+TOLERATED_LOSS = 0.001
+
+
+@dataclass(frozen=True)
+class Times:
+    rounds: int
+    warmup: float  # seconds
+    duration: float
+
+    def stretched(self, factor: int) -> Times:
+        return Times(self.rounds, self.warmup, self.duration * factor)
+
+
+NORMAL = Times(5, 0.3, 1.0)
+QUICK = Times(5, 0.04, 0.11)
+SMOKE = Times(2, 0.01, 0.03)
+
+
+@dataclass
+class Run:
+    """What a run has found."""
+
+    figures: Figures = field(default_factory=lambda: Figures(uuid.uuid4().hex[:12]))
+    faults: dict[tuple[str, str], str] = field(default_factory=dict)  # (row, system) -> what
+
+
+class Fault(Exception):
+    """A measurement failed, or lost data."""
+
+
+class Starved(Fault):
+    """Nothing came through: on a busy machine, perhaps one side never ran."""
+
+
+def measure(
+    rows: list[Row], systems: Systems, times: Times, run: Run, progress: Callable[[str], object]
+) -> None:
+    """Fill a run; what fails is noted, and not tried again."""
+    cpus = sorted(os.sched_getaffinity(0))
+    binary = str(program("load"))
+    for number in range(times.rounds):
+        for row in rows:
+            for name in row.systems:
+                progress(f"{row.title}: {name}")
+                if name in systems.missing or (row.name, name) in run.faults:
+                    continue
+                try:
+                    figure = attempt(binary, row, systems.running[name], times, cpus)
+                except Fault as fault:
+                    run.faults[row.name, name] = str(fault)
+                    continue
+                run.figures.add(Figure(run.figures.run, number, row.name, name, **figure))
+
+
+def attempt(
+    binary: str, row: Row, system: System, times: Times, cpus: list[int]
+) -> dict[str, float]:
+    """A measurement that is repeated, and for longer, if one side was not even scheduled."""
+    for longer in (1, 3):
+        with suppress(Starved):
+            return cell(binary, row, system, times.stretched(longer), cpus)
+    return cell(binary, row, system, times.stretched(9), cpus)
+
+
+def cell(binary: str, row: Row, system: System, times: Times, cpus: list[int]) -> dict[str, float]:
+    """One measurement: the fields of a Figure. Fault."""
+    there = cpus[0] if row.one_core or len(cpus) == 1 else cpus[1]
+    place.pin(system.pid, there)
+    before = place.cpu_seconds(system.pid)
+    command = [binary, row.mode, system.address, str(row.port), str(row.number), str(row.size)]
+    command += [str(times.warmup), str(times.duration)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=times.warmup + times.duration + GRACE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpus[0]}),
+        )
+    except subprocess.TimeoutExpired:
+        raise Fault("took too long") from None
+    used = place.cpu_seconds(system.pid) - before
+    if system.process.poll() is not None:
+        raise Fault(f"it ended with status {system.process.returncode}")
+    if done.returncode:
+        raise Fault(done.stderr.strip() or f"the load ended with status {done.returncode}")
+    return judged(row, json.loads(done.stdout), used)
+
+
+def judged(row: Row, report: dict[str, Any], system_cpu: float) -> dict[str, float]:
+    """A report of the load generator as the fields of a Figure. Fault if data was lost."""
+    if report["wrong"]:
+        raise Fault(f"{report['wrong']} answers were wrong")
+    if report["lost"] > TOLERATED_LOSS * report["total_operations"]:
+        raise Fault(f"{report['lost']} were never answered")
+    if row.unit == GBIT:
+        if row.mode.startswith("stream") and report["note"] != "cubic":
+            raise Fault(f"the sender's congestion control was {report['note']}, not cubic")
+        value = report["bytes"] * 8 / report["seconds"] / 1e9 if report["seconds"] else 0
+        amount = report["total_bytes"] / 1e9
+    else:
+        value = report["operations"] / report["seconds"] if report["seconds"] else 0
+        amount = report["total_operations"] / 1e3
+    if not value:
+        raise Starved("nothing came through")
+    return {
+        "value": value,
+        "load_cpu": report["cpu"] / amount,
+        "system_cpu": system_cpu / amount,
+        "p50": report["p50"],
+        "p99": report["p99"],
+        "p999": report["p999"],
+    }

@@ -1,0 +1,225 @@
+"""The rows of the table: traffic, who takes part, and what pystack is to reach.
+
+Called by: command, measure, report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ECHO, DISCARD, CHARGEN = 7, 9, 19
+# The services of the Python programs (program.py) stand beside the native ones.
+PROGRAM = 1000
+
+GBIT = "Gbit/s"
+PER_SECOND = "/s"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of traffic, and the systems that take it."""
+
+    name: str
+    title: str
+    mode: str  # of the load generator
+    port: int
+    subject: str  # the system that the targets are about
+    systems: tuple[str, ...]  # in the order of measurement
+    number: int = 1  # connections, or packets in flight
+    size: int = 1
+    unit: str = PER_SECOND
+    one_core: bool = False
+    quick: bool = False  # part of --quick
+    targets: dict[str, float] = field(default_factory=dict)  # reference -> least ratio
+
+
+BULK = ("limit", "kernel", "loopback", "pystack")
+PLAIN = ("limit-plain", "kernel-plain", "lwip", "pytcp", "pystack-plain")
+RATE = ("limit", "kernel", "lwip", "pytcp", "pystack")
+PROGRAMS = ("kernel-program", "pystack-program")
+MIRRORS = ("limit-mirror", "pystack-mirror")
+
+
+def bulk(name: str, title: str, out: bool, **more: object) -> Row:
+    port = CHARGEN if out else DISCARD
+    return Row(name, title, "stream-out" if out else "stream-in", port, unit=GBIT, **more)  # type: ignore[arg-type]
+
+
+def request(number: int, **more: object) -> Row:
+    given = {
+        "name": f"request-{number}",
+        "title": f"request-response 1 B, {number} connection{'s' * (number > 1)}",
+        "subject": "pystack",
+        "systems": RATE,
+        "targets": {"limit": 0.9, "kernel": 1.0, "lwip": 1.0, "pytcp": 20},
+        **more,
+    }
+    return Row(mode="request", port=ECHO, number=number, **given)  # type: ignore[arg-type]
+
+
+def visits(number: int, with_request: bool) -> Row:
+    targets = {"limit": 0.8, "lwip": 1.0, "pytcp": 20}
+    if number > 1:
+        targets["kernel"] = 1.5
+    return Row(
+        f"connect-{'request-' * with_request}close-{number}",
+        f"connect-{'request-' * with_request}close, {number} at once",
+        "connect-request" if with_request else "connect",
+        ECHO if with_request else DISCARD,
+        "pystack",
+        RATE,
+        number,
+        quick=number > 1,
+        targets=targets,
+    )
+
+
+def echo(name: str, title: str, mode: str, size: int, quick: bool) -> Row:
+    targets = {"limit": 0.95, "lwip": 1.0, "pytcp": 20}
+    return Row(name, title, mode, ECHO, "pystack", RATE, 256, size, quick=quick, targets=targets)
+
+
+ROWS = (
+    bulk(
+        "tcp-in",
+        "TCP in, offloads",
+        False,
+        subject="pystack",
+        systems=BULK,
+        quick=True,
+        targets={"limit": 0.85, "kernel": 1.0},
+    ),
+    bulk(
+        "tcp-out",
+        "TCP out, offloads",
+        True,
+        subject="pystack",
+        systems=BULK,
+        quick=True,
+        targets={"limit": 0.8, "kernel": 0.9},
+    ),
+    bulk(
+        "tcp-in-plain",
+        "TCP in, no offloads",
+        False,
+        subject="pystack-plain",
+        systems=PLAIN,
+        quick=True,
+        targets={"lwip": 2.5, "kernel-plain": 1.2, "pytcp": 300},
+    ),
+    bulk(
+        "tcp-out-plain",
+        "TCP out, no offloads",
+        True,
+        subject="pystack-plain",
+        systems=PLAIN,
+        quick=True,
+        targets={"limit-plain": 0.95, "pytcp": 300},
+    ),
+    Row(
+        "program-in",
+        "TCP in, Python program, recv_into",
+        "stream-in",
+        PROGRAM + DISCARD,
+        "pystack-program",
+        PROGRAMS,
+        unit=GBIT,
+        quick=True,
+        targets={"kernel-program": 0.7},
+    ),
+    Row(
+        "program-out",
+        "TCP out, Python program, sendall",
+        "stream-out",
+        PROGRAM + CHARGEN,
+        "pystack-program",
+        PROGRAMS,
+        unit=GBIT,
+        quick=True,
+        targets={"kernel-program": 0.7},
+    ),
+    request(1, name="request-1-one-core", title="request-response 1 B, one core", one_core=True),
+    request(1, quick=True),
+    request(16, quick=True),
+    request(256),
+    visits(1, False),
+    visits(32, False),
+    visits(1, True),
+    visits(32, True),
+    echo("icmp", "ICMP echo, 256 in flight", "icmp", 56, True),
+    echo("udp-64", "UDP echo 64 B, 256 in flight", "udp", 64, True),
+    echo("udp-1400", "UDP echo 1400 B, 256 in flight", "udp", 1400, False),
+    Row(
+        "mirror-icmp",
+        "ICMP echo, mirrored",
+        "icmp",
+        ECHO,
+        "pystack-mirror",
+        MIRRORS,
+        256,
+        56,
+        targets={"limit-mirror": 0.95},
+    ),
+    Row(
+        "mirror-tcp",
+        "TCP in, mirrored",
+        "stream-in",
+        DISCARD,
+        "pystack-mirror",
+        MIRRORS,
+        unit=GBIT,
+        targets={"limit-mirror": 0.95},
+    ),
+    Row(
+        "udp-in",
+        "UDP in, USO, 44 x 1472 B",
+        "udp-in",
+        DISCARD,
+        "pystack",
+        ("limit", "kernel", "pystack"),
+        unit=GBIT,
+        quick=True,
+        targets={"limit": 0.8},
+    ),
+    Row(
+        "udp-in-out",
+        "UDP echo, USO, 44 x 1472 B",
+        "udp-train",
+        ECHO,
+        "pystack",
+        ("limit", "kernel", "pystack"),
+        8,
+        unit=GBIT,
+        targets={"limit": 0.8},
+    ),
+    Row(
+        "program-request-1",
+        "request-response 1 B, Python program",
+        "request",
+        PROGRAM + ECHO,
+        "pystack-program",
+        PROGRAMS,
+        quick=True,
+        targets={"kernel-program": 1.0},
+    ),
+    Row(
+        "program-request-64",
+        "the same, 64 connections, a thread for each",
+        "request",
+        PROGRAM + ECHO,
+        "pystack-program",
+        PROGRAMS,
+        64,
+        targets={"kernel-program": 1.0},
+    ),
+)
+
+
+def chosen(only: list[str], quick: bool) -> list[Row]:
+    """The rows whose names begin with one of `only`; ValueError if one of these fits none."""
+    for prefix in only:
+        if not any(row.name.startswith(prefix) for row in ROWS):
+            raise ValueError(f"no row {prefix!r}; there are {', '.join(row.name for row in ROWS)}")
+    if only:
+        return [row for row in ROWS if row.name.startswith(tuple(only))]
+    return [row for row in ROWS if row.quick or not quick]

@@ -1,0 +1,164 @@
+"""The systems that are compared: how each is started, and where its traffic goes.
+
+Called by: measure.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import place
+from bench.place import Unavailable
+from bench.programs import HERE, program
+
+ACK_EVERY = 32  # packets, of the limit without offloads
+PYTCP = "PYSTACK_BENCH_PYTCP"  # the Python of a virtual environment that has PyTCP
+
+
+@dataclass
+class System:
+    """A system that runs: whom to send to, and whose CPU time to count."""
+
+    name: str
+    address: str
+    process: subprocess.Popen[str]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Systems:
+    """Those of one run, started when first asked for; each has a /24 of its own."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, System] = {}
+        self.missing: dict[str, str] = {}  # name -> why
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Systems:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        place.stop(self.processes)
+
+    def start(self, names: Iterable[str]) -> None:
+        """Start those that can run here; the others are missing."""
+        for name in names:
+            if name in self.running or name in self.missing:
+                continue
+            try:
+                self.running[name] = STARTERS[name](self, name)
+            except (Unavailable, OSError) as problem:
+                self.missing[name] = str(problem)
+
+    def begin(self, command: list[str], **how: object) -> subprocess.Popen[str]:
+        process = place.start(command, **how)
+        self.processes.append(process)
+        return process
+
+    def prefix(self, name: str) -> str:
+        return f"10.{100 + list(STARTERS).index(name)}.0"
+
+
+def limit(systems: Systems, name: str) -> System:
+    kind = "mirror" if "mirror" in name else "answer"
+    offloads = "plain" if "plain" in name else "offloads"
+    binary = str(program("limit"))
+    process = systems.begin([binary, name, kind, offloads, str(ACK_EVERY)])
+    place.configure(name, systems.prefix(name))
+    if kind == "mirror":
+        systems.start(["loopback"])
+    return System(name, f"{systems.prefix(name)}.2", process)
+
+
+def loopback(systems: Systems, name: str) -> System:
+    """It is also what answers behind a mirror."""
+    return System(name, "127.0.0.1", systems.begin([str(program("kernel"))]))
+
+
+def kernel(systems: Systems, name: str) -> System:
+    """In a namespace of its own, over a veth pair."""
+    process = systems.begin(["unshare", "--net", "--", str(program("kernel"))])
+    place.connect(name, systems.prefix(name), process.pid, offloads="plain" not in name)
+    return System(name, f"{systems.prefix(name)}.2", process)
+
+
+def python_environment() -> dict[str, str]:
+    tools = HERE.parent
+    return {**os.environ, "PYTHONPATH": f"{tools}:{tools.parent}"}
+
+
+def kernel_program(systems: Systems, name: str) -> System:
+    """Python on the kernel's sockets, in a namespace of its own."""
+    command = ["unshare", "--net", "--", sys.executable, "-m", "bench.program", "kernel"]
+    process = systems.begin(command, env=python_environment())
+    interface = "kernelprog"
+    place.connect(interface, systems.prefix(name), process.pid, offloads=True)
+    return System(name, f"{systems.prefix(name)}.2", process)
+
+
+def pystack(systems: Systems, name: str) -> System:
+    kind = "mirror" if "mirror" in name else "pystack"
+    offloads = "plain" if "plain" in name else "offloads"
+    prefix = systems.prefix(name)
+    command = [sys.executable, "-m", "bench.program", kind, name, f"{prefix}.0/24", offloads]
+    process = systems.begin(command, env=python_environment())
+    place.route_with_cubic(name, prefix)
+    if kind == "mirror":
+        systems.start(["loopback"])
+    return System(name, f"{prefix}.2", process)
+
+
+def lwip(systems: Systems, name: str) -> System:
+    if not Path("/usr/include/lwip/lwip/tcp.h").exists():
+        raise Unavailable("liblwip-dev is not installed (Debian: apt install liblwip-dev)")
+    binary = program("lwip", "-I/usr/include/lwip", "-llwip", "-lpthread")
+    prefix = systems.prefix(name)
+    process = systems.begin([str(binary), name, f"{prefix}.2"])
+    place.configure(name, prefix)
+    return System(name, f"{prefix}.2", process)
+
+
+def pytcp(systems: Systems, name: str) -> System:
+    python = os.environ.get(PYTCP)
+    if not python:
+        raise Unavailable(
+            f"no virtual environment with PyTCP: python3 -m venv DIRECTORY; "
+            f"DIRECTORY/bin/pip install PyTCP; {PYTCP}=DIRECTORY/bin/python"
+        )
+    prefix = systems.prefix(name)
+    process = systems.begin([python, str(HERE / "pytcp_system.py"), name, prefix])
+    place.route_with_cubic(name, prefix)
+    return System(name, f"{prefix}.2", process)
+
+
+def pystack_program(systems: Systems, name: str) -> System:
+    """The programs run in the process of the native services."""
+    systems.start(["pystack"])
+    if "pystack" not in systems.running:
+        raise Unavailable(systems.missing["pystack"])
+    native = systems.running["pystack"]
+    return System(name, native.address, native.process)
+
+
+STARTERS: dict[str, Callable[[Systems, str], System]] = {
+    "limit": limit,
+    "limit-plain": limit,
+    "limit-mirror": limit,
+    "loopback": loopback,
+    "kernel": kernel,
+    "kernel-plain": kernel,
+    "kernel-program": kernel_program,
+    "lwip": lwip,
+    "pytcp": pytcp,
+    "pystack": pystack,
+    "pystack-plain": pystack,
+    "pystack-mirror": pystack,
+    "pystack-program": pystack_program,
+}
