@@ -44,9 +44,12 @@ class Stack(blocking.Stack):
         problem: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
+        known = list(self.attachments.values())
         self.close()
-        await asyncio.sleep(0)  # connections hear of it
-        await asyncio.sleep(0)
+        for _ in range(4):  # connections hear of it, also those that were just being made
+            await asyncio.sleep(0)
+            for attachment in known:
+                attachment.deliver()
 
     async def create_connection(  # type: ignore[override]
         self, protocol_factory: Callable[[], P], host: Any = None, port: Any = None, **options: Any
