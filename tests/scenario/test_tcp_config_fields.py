@@ -118,7 +118,7 @@ def test_min_rtt_window_forgets(window):
     peer = accepted(rtt=20 * MS, options=TIMESTAMPS, min_rtt_window=window * SECOND)
     for _ in range(20):
         peer.advance(SECOND)
-        peer.socket.send(b"x")
+        peer.socket.send(bytes(4000))  # an ACK of one segment may be delayed
         peer.drop()
         peer.advance(50 * MS)
         peer.inject("A")
