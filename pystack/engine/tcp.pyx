@@ -90,12 +90,16 @@ cdef class TcpHandle(Handle):
 
     def configure(self, dict tcp):
         """Fields of the core's TcpConfig, of this socket and what it accepts; before it begins."""
-        cdef TcpConfig config = configured(self.engine.core.tcp.config, tcp)
+        cdef TcpConfig config
         cdef int code
         with nogil:
             code = self.enter()
-            if code == 0:
-                code = tcp_configure(&self.engine.core.tcp, self.tcb(), &config)
+        check(code)
+        try:
+            config = configured(self.engine.core.tcp.config, tcp)
+            code = tcp_configure(&self.engine.core.tcp, self.tcb(), &config)
+        finally:
+            with nogil:
                 self.leave()
         check(code)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from scenario.peer import FULL, MS, PLAIN, SECOND, TIMESTAMPS
 from scenario.tcp_states import accepted, alone, listening
@@ -16,7 +18,7 @@ def timeouts(peer) -> list[int]:
     while peer.host.deadline is not None and len(times) < 40:
         peer.step()
         times += [segment.at for segment in peer.drop() if "R" not in segment.flags]
-    return [(after - before) // MS for before, after in zip(times, times[1:], strict=False)]
+    return [(after - before) // MS for before, after in pairwise(times)]
 
 
 @pytest.mark.parametrize("retries", [2, 4])
@@ -116,7 +118,7 @@ def test_min_rtt_window_forgets(window):
     peer = accepted(rtt=20 * MS, options=TIMESTAMPS, min_rtt_window=window * SECOND)
     for _ in range(20):
         peer.advance(SECOND)
-        peer.socket.send(b"x")
+        peer.socket.send(bytes(4000))  # an ACK of one segment may be delayed
         peer.drop()
         peer.advance(50 * MS)
         peer.inject("A")
@@ -202,6 +204,36 @@ def test_ports_are_of_the_range():
         one.connect(peer.remote, 40000)
         ports.add(peer.expect_syn() and peer.local_port)
     assert ports == {5000, 5001, 5002}
+
+
+@pytest.mark.parametrize(("share", "window"), [(1, 20_000), (2, 30_000), (-2, 10_000)])
+def test_window_share_is_what_of_a_receive_buffer_is_window(share, window):
+    peer = alone(window_share=share)
+    one = peer.host.tcp()
+    one.set_option(1, 8, 20_000)  # SO_RCVBUF, doubled
+    one.connect(peer.remote, 40000)
+    assert 0 <= window - peer.expect_syn().window < 1460
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_auto_receive_buffer_lets_windows_grow(grows):
+    peer = accepted(
+        options=FULL,
+        receive_buffer=65536,
+        receive_buffer_max=1 << 24,
+        window_scale=10,
+        auto_receive_buffer=grows,
+    )
+    for _ in range(6):
+        left = peer.tcb.rcv_edge - peer.tcb.rcv_nxt
+        while left >= 988:
+            peer.inject("A", data=bytes(988))
+            left -= 988
+            peer.socket.receive()
+        peer.ts_val += 20
+        peer.advance(20 * MS)
+        peer.drop()
+    assert (peer.tcb.rcv_edge - peer.tcb.rcv_nxt > 100_000) is grows
 
 
 def test_a_shift_above_14_is_taken_as_14():

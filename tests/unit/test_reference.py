@@ -33,3 +33,31 @@ def test_the_page_on_socket_options_has_all_of_them():
     }
     for (level, _), options in sockopt.LINUX.items():
         assert sorted(told[level]) == sorted(options), level
+
+
+# Fields that tests know by other names: the core's, or Python's of what is tested.
+ALSO = {
+    "congestion_control": "congestion",
+    "port_range": "port_count",
+    "pacing_ca_ratio": "tcp_pacing_ca_ratio",
+}
+
+
+def test_every_field_that_the_core_reads_has_a_test():
+    """By its name or its sysctl's, in a scenario or a packet script."""
+    core = "".join(
+        path.read_text()
+        for path in (ROOT / "pystack" / "core").rglob("*.pyx")
+        if path.name != "setup.pyx"
+    )
+    tests = "".join(
+        path.read_text()
+        for pattern in ("scenario/**/*.py", "scripts/**/*.pkt")
+        for path in (ROOT / "tests").glob(pattern)
+    )
+    for one in fields(TcpConfig):
+        names = [one.name, ALSO.get(one.name, one.name)]
+        if not any(re.search(rf"config\.{name}\b", core) for name in names):
+            continue
+        names.append(one.metadata["sysctl"] or one.name)
+        assert any(re.search(rf"\b{re.escape(name)}\b", tests) for name in names), one.name
