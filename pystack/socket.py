@@ -468,11 +468,10 @@ class Socket(socket.socket):
             raise fault(errno.EOPNOTSUPP if v4 else errno.ENOPROTOOPT)  # as Linux
         if linux == sockopt.TCP_INFO:
             return self._stream().info()[:buflen]
-        if linux in (sockopt.TCP_SAVED_SYN, sockopt.TCP_CC_INFO) and isinstance(
-            self._handle, TcpHandle
-        ):
-            # None of the algorithms has more to say than TCP_INFO does.
-            return b"" if linux == sockopt.TCP_CC_INFO else self._handle.saved_syn(buflen)
+        if linux == sockopt.TCP_CC_INFO and isinstance(self._handle, TcpHandle):
+            return self._handle.congestion_info()[:buflen]
+        if linux == sockopt.TCP_SAVED_SYN and isinstance(self._handle, TcpHandle):
+            return self._handle.saved_syn(buflen)
         if linux == sockopt.TCP_INQ and isinstance(self._handle, TcpHandle):
             value = int(linux in self._asked)
         elif linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):

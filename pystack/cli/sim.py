@@ -219,22 +219,29 @@ def check_matplotlib() -> None:
 
 
 def draw(trace: Trace, path: Path) -> None:
-    """Bytes acknowledged, congestion window and round-trip time over time."""
+    """Bytes acknowledged (the time-sequence diagram), congestion window and round-trip time."""
     import matplotlib  # type: ignore[import-not-found,unused-ignore]
 
     matplotlib.use("Agg")
     from matplotlib import pyplot  # type: ignore[import-not-found,unused-ignore]
 
     figure, panels = pyplot.subplots(3, sharex=True, figsize=(9, 8))
-    times = [row[0] for row in trace.rows]
-    for panel, label, values in (
-        (panels[0], "acknowledged (bytes)", [row[1] for row in trace.rows]),
-        (panels[1], "cwnd (bytes)", [row[2] for row in trace.rows]),
-        (panels[2], "SRTT (ms)", [row[3] * 1000 for row in trace.rows]),
+    # Before the first round trip there is nothing to tell of it, nor of cwnd.
+    known = [row for row in trace.rows if row[3]]
+    for panel, label, rows, column, scale in (
+        (panels[0], "acknowledged (kB)", trace.rows, 1, 1e-3),
+        (panels[1], "cwnd (kB)", known, 2, 1e-3),
+        (panels[2], "SRTT (ms)", known, 3, 1e3),
     ):
-        panel.plot(times, values, linewidth=1)
+        panel.plot([row[0] for row in rows], [row[column] * scale for row in rows], linewidth=1)
         panel.set_ylabel(label)
+        panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
     panels[2].set_xlabel("virtual time (s)")
     figure.tight_layout()
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as problem:  # no such directory; no format of that name
+        raise Failure(f"cannot write {path}: {problem}", USAGE) from None
+    finally:
+        pyplot.close(figure)

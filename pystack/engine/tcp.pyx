@@ -23,7 +23,7 @@ from libc.errno cimport (
     ENOTCONN,
     EPIPE,
 )
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
@@ -39,7 +39,8 @@ from pystack.core.tcp.calls cimport (
     tcp_shutdown,
 )
 from pystack.core.tcp.configure cimport config_share, tcp_configure
-from pystack.core.tcp.info cimport TcpInfo, tcp_info
+from pystack.core.tcp.congestion.bbr cimport BbrInfo
+from pystack.core.tcp.info cimport TcpInfo, tcp_congestion_info, tcp_info
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED,
     STATE_FIN_WAIT_2,
@@ -269,6 +270,19 @@ cdef class TcpHandle(Handle):
                 self.leave()
         check(code)
         return PyBytes_FromStringAndSize(<const char*>&info, sizeof(TcpInfo))
+
+    def congestion_info(self):
+        """What its congestion control tells of itself, in Linux's structs; most say nothing."""
+        cdef BbrInfo info
+        cdef uint32_t length = 0
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                length = tcp_congestion_info(self.tcb(), &info)
+                self.leave()
+        check(code)
+        return PyBytes_FromStringAndSize(<const char*>&info, length)
 
     def queues(self):
         """Bytes: received and not read; not acknowledged; not sent for the first time."""

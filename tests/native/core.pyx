@@ -3,6 +3,7 @@
 # Called by: tests/scenario, tests/property.
 
 import ipaddress
+from types import SimpleNamespace
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
@@ -25,9 +26,11 @@ from pystack.core.tcp.calls cimport (
     tcp_receive, tcp_send, tcp_shutdown,
 )
 from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
+from pystack.core.tcp.congestion.bbr_state cimport BBR_UNIT, BbrState
 from pystack.core.tcp.congestion.interface cimport congestion_reduce, congestion_undo
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.lookup cimport connection_find
+from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
 from pystack.core.udp.datagram cimport (
     datagram_bind, datagram_close, datagram_connect, datagram_open, datagram_send, datagram_take,
@@ -327,6 +330,20 @@ cdef class Tcp:
                 "cubic_k": self.tcb.congestion.cubic.curve.k / 1024.0,
                 "in_epoch": bool(self.tcb.congestion.cubic.curve.in_epoch)}[name]
 
+    @property
+    def bbr(self):
+        """What BBR knows and does; None for a connection that does not use it."""
+        cdef const BbrState* bbr = self.tcb.congestion.bbr
+        if bbr == NULL:
+            return None
+        return SimpleNamespace(
+            mode=("STARTUP", "DRAIN", "PROBE_BW", "PROBE_RTT")[bbr.mode], cycle=bbr.cycle,
+            bandwidth=bbr.bandwidth.value[0], min_rtt=bbr.min_rtt, rounds=bbr.rounds,
+            pacing_rate=bbr.pacing_rate, pacing_gain=<double>bbr.pacing_gain / BBR_UNIT,
+            cwnd_gain=<double>bbr.cwnd_gain / BBR_UNIT, conserving=bool(bbr.conserving),
+            policed=bbr.policed if bbr.policed_in_use else None,
+            extra_acked=max(bbr.extra_acked[0], bbr.extra_acked[1]))
+
     def __getattr__(self, name):
         if self.tcb == NULL:
             raise AttributeError(f"{name}: the socket is closed")
@@ -342,6 +359,8 @@ cdef class Tcp:
             return self.tcb.congestion.cwnd
         if name == "ssthresh":
             return self.tcb.congestion.ssthresh
+        if name == "delivery_rate":
+            return rate_of(self.tcb)
         if name in ("w_max", "cubic_k", "in_epoch"):
             return self.cubic(name)
         if name == "srtt":
@@ -363,6 +382,8 @@ cdef class Tcp:
             "packets_out": self.tcb.packets_out, "sacked_out": self.tcb.sacked_out,
             "lost_out": self.tcb.lost_out, "retrans_out": self.tcb.retrans_out,
             "ca_state": self.tcb.ca_state, "recover": self.tcb.recover,
+            "app_limited": self.tcb.app_limited,
+            "rate_app_limited": bool(self.tcb.rate_app_limited),
             "reordering": self.tcb.reordering, "reordering_seen": self.tcb.reordering_seen,
             "reo_wnd_steps": self.tcb.rack.steps, "reo_wnd_persist": self.tcb.rack.persist,
             "delivered": self.tcb.delivered, "lost": self.tcb.lost,

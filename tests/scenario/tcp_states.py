@@ -25,7 +25,7 @@ SYNCHRONIZED = STATES[4:]
 
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 
-RENO, CUBIC = (NAMES.index(name) for name in ("reno", "cubic"))
+RENO, CUBIC, BBR = (NAMES.index(name) for name in ("reno", "cubic", "bbr"))
 
 hosts: list[Host] = []  # made by the running test; conftest looks after them
 

@@ -40,7 +40,7 @@ def test_a_configuration_cannot_be_changed():
         ({"send_buffer": (4096, 2.5, 8192)}, "send_buffer"),
         ({"fastopen_key": b"short"}, "16 or 32 bytes"),
         ({"port_range": (5000, 4000)}, "port_range"),
-        ({"congestion_control": "vegas"}, "congestion_control: reno or cubic"),
+        ({"congestion_control": "vegas"}, "congestion_control: reno or cubic or bbr"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(changes, says):

@@ -27,7 +27,7 @@ from pystack.core.tcp.retransmission cimport (
     retransmit_timer_backed_off, retransmit_timer_restart,
 )
 from pystack.core.tcp.rtt cimport rtt_min, rtt_min_sample, rtt_sample
-from pystack.core.tcp.scoreboard cimport sent_first, sent_highest_sacked
+from pystack.core.tcp.scoreboard cimport sent_first, sent_highest_sacked, sent_in_flight
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_acked
@@ -72,7 +72,7 @@ cdef bint is_lone_and_short(const Tcb* tcb, const AckNews* news, uint32_t acked)
 
 
 cdef bint measure(
-        TcpLayer* tcp, Tcb* tcb, uint32_t acked, const AckNews* news) noexcept nogil:
+        TcpLayer* tcp, Tcb* tcb, uint32_t acked, AckNews* news) noexcept nogil:
     """One RTT sample per ACK: of the oldest segment that it acknowledges, if none of them was
     retransmitted (Karn); or of a selective acknowledgment; or of the echoed timestamp.
     """
@@ -93,7 +93,9 @@ cdef bint measure(
         sample = latest = max(sample, 1_000_000)
     if sample < 0:
         return False
-    if latest <= rtt_min(&tcb.rtt) or not is_lone_and_short(tcb, news, acked):
+    news.rtt = max(latest, 1)
+    news.rtt_delayed = is_lone_and_short(tcb, news, acked)
+    if latest <= rtt_min(&tcb.rtt) or not news.rtt_delayed:
         rtt_min_sample(tcp, tcb, latest)
     rtt_sample(tcp, tcb, sample)
     congestion_sample(tcp, tcb, latest)
@@ -244,6 +246,7 @@ cdef bint ack_input(
             tcb_output_later(tcp, tcb)
         return True
     if outstanding:
+        news.in_flight_before = sent_in_flight(tcb)
         news.prior_highest = sent_highest_sacked(tcb)
     if window_input(tcb, seg):
         news.flags |= NEWS_WINDOW

@@ -32,6 +32,9 @@ cdef void note_latest(AckNews* news, const Sent* sent) noexcept nogil:
     if sent.sent_at >= news.latest_sent_at:
         news.latest_sent_at = sent.sent_at
         news.sent_delivered = sent.delivered
+        news.sent_first_at = sent.first_sent_at
+        news.sent_delivered_at = sent.delivered_at
+        news.sent_flags = sent.flags
 
 
 # --- twice

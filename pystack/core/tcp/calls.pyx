@@ -31,6 +31,7 @@ from pystack.core.tcp.layer cimport (
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect
 from pystack.core.tcp.output cimport send_reset, send_syn
+from pystack.core.tcp.rate cimport rate_check_app_limited
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.send_buffer cimport send_buffer_has_room, send_buffer_room
@@ -240,6 +241,7 @@ cdef int64_t tcp_send(
         # is none.
         tcb.write_blocked = True
         return -EAGAIN if tcb.send_ring.length else -ENOMEM
+    rate_check_app_limited(tcb)
     ring_put(&tcb.send_ring, tcb.send_ring.length, data, room)
     tcb.write_blocked = room < length
     tcb.more = more

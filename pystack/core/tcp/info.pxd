@@ -3,6 +3,7 @@
 # RFCs: none; tcp(7), Linux's include/uapi/linux/tcp.h.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from pystack.core.tcp.congestion.bbr cimport BbrInfo
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
 # Linux's struct tcp_info, member by member. Times in microseconds (rto, ato, rtt, busy_time ...) or
@@ -68,4 +69,6 @@ ctypedef struct TcpInfo:
     uint16_t total_rto_recoveries
     uint32_t total_rto_time
 
+# TCP_CC_INFO: the bytes that were written, 0 if the algorithm tells nothing.
+cdef uint32_t tcp_congestion_info(const Tcb* tcb, BbrInfo* info) noexcept nogil
 cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil

@@ -6,13 +6,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, chrono_time
+from pystack.core.tcp.congestion.bbr cimport BbrInfo, bbr_info
 from pystack.core.tcp.layer cimport (
-    ECN_OK, ECN_SEEN, STATE_CLOSE_WAIT, STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED,
-    STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED,
-    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
+    CONGESTION_BBR, ECN_OK, ECN_SEEN, STATE_CLOSE_WAIT, STATE_CLOSED, STATE_CLOSING,
+    STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN,
+    STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.output cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate
+from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.rtt cimport rtt_min, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_is_synchronized
 from pystack.core.tcp.window cimport window_now
@@ -90,6 +92,8 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.delivered_ce = tcb.totals.delivered_marked
     info.dsack_dups = tcb.duplicates_reported
     info.pacing_rate = pacing_rate(tcp, tcb)
+    info.delivery_rate = rate_of(tcb)
+    info.rate_flags = tcb.rate_app_limited
     info.max_pacing_rate = tcb.settings.max_pacing_rate
     info.notsent_bytes = tcb.send_ring.length - min(tcb.send_ring.length, tcb_flight(tcb))
     info.snd_wnd = tcb.snd_wnd
@@ -146,3 +150,12 @@ cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     tell_sending(tcp, tcb, info)
     tell_receiving(tcp, tcb, info)
     tell_totals(tcp, tcb, info)
+
+
+cdef uint32_t tcp_congestion_info(const Tcb* tcb, BbrInfo* info) noexcept nogil:
+    if tcb.settings.congestion != CONGESTION_BBR:
+        return 0
+    memset(info, 0, sizeof(BbrInfo))
+    if tcb.congestion.bbr != NULL:
+        bbr_info(tcb, info)
+    return sizeof(BbrInfo)

@@ -11,6 +11,7 @@ from pystack.core.memory.deadline cimport DeadlineNode
 from pystack.core.memory.flow cimport FlowTable
 from pystack.core.memory.interval cimport IntervalSet
 from pystack.core.memory.ring cimport Ring
+from pystack.core.tcp.congestion.bbr_state cimport BbrState
 
 cdef enum TcpState:
     STATE_CLOSED = 0
@@ -171,11 +172,14 @@ cdef enum SentFlag:
     SENT_FIN = 0x10             # the last sequence number is that of our FIN
     SENT_PUSHED = 0x20          # its last segment had PSH, and has it when it is sent again
     SENT_JUDGED = 0x40          # RACK has found it lost, and judges it again when it is sent again
+    SENT_APP_LIMITED = 0x80     # when it was last sent the application had nothing more (rate.pyx)
 
 ctypedef struct Sent:
     uint32_t seq
     uint32_t end
     int64_t sent_at             # of the last transmission
+    int64_t first_sent_at       # busy.first_sent_at and busy.delivered_at at that time
+    int64_t delivered_at
     uint32_t delivered          # tcb.delivered at that time
     uint16_t mss                # payload of each of its segments but the last
     uint8_t flags
@@ -205,6 +209,7 @@ ctypedef struct Rtt:
 cdef enum CongestionAlgorithm:
     CONGESTION_RENO = 0
     CONGESTION_CUBIC = 1
+    CONGESTION_BBR = 2
 
 # RFC 9438; written by cubic.pyx. Windows in segments, times in ms, as Linux.
 ctypedef struct CubicCurve:
@@ -248,6 +253,7 @@ ctypedef struct Congestion:
     uint32_t used               # most that was outstanding since the window was last full
     int64_t used_since          # when it was last full, grew or shrank
     CubicState* cubic           # NULL until needed; cubic.pyx
+    BbrState* bbr               # NULL with any other algorithm; bbr.pyx
     uint8_t limited             # it was full in this round
 
 # Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR by
@@ -302,6 +308,10 @@ ctypedef struct TcpBusy:
     # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
     uint32_t recent[4]
     uint8_t recent_count
+    # the delivery rate: when that was sent which the last sample is of, and when something last
+    # arrived; or when sending began after a pause; written by rate.pyx
+    int64_t first_sent_at
+    int64_t delivered_at
 
 # For TCP_INFO. Segments of trains are counted one by one.
 ctypedef struct TcpTotals:
@@ -411,6 +421,12 @@ cdef struct Tcb:
     uint32_t prr_out
     uint32_t prr_start          # RecoverFS: cwnd when the reduction began
     uint16_t reordering         # segments
+
+    # delivery rate; written by rate.pyx
+    uint32_t app_limited        # until `delivered` is beyond it the application limits; 0: no
+    uint32_t rate_delivered     # segments and time of the last sample that counts
+    uint32_t rate_interval_us
+    uint8_t rate_app_limited
 
     # timers: absolute, DEADLINE_NEVER when off; `deadline` holds a time no later than the first of
     # them

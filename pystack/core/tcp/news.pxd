@@ -31,8 +31,14 @@ ctypedef struct AckNews:
     uint32_t acked_segments     # cumulatively
     uint32_t delivered_before   # tcb.delivered and tcb.lost before this ACK
     uint32_t lost_before
+    uint32_t in_flight_before   # segments
     uint32_t sent_delivered     # tcb.delivered when the latest that has arrived was sent
     int64_t latest_sent_at      # when that was; 0: nothing has arrived
+    int64_t sent_first_at       # the rest of its record, for the delivery rate
+    int64_t sent_delivered_at
+    uint32_t sent_flags
+    int64_t rtt                 # ns, of the latest; 0: not measured
+    bint rtt_delayed            # its ACK may have been held back
     # when the first and the last were sent that arrived and had been sent once; 0: none
     int64_t first_acked_at
     int64_t last_acked_at

@@ -17,5 +17,5 @@ cdef void pacing_sent(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length) no
 
 
 cdef inline bint pacing_is_on(const Tcb* tcb) noexcept nogil:
-    """As in Linux without a pacing queue below: only for those that asked for it."""
-    return tcb.settings.pacing
+    """As in Linux without a pacing queue below: only for those that asked for it, and for BBR."""
+    return tcb.settings.pacing or tcb.congestion.bbr != NULL

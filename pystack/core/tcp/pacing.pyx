@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.tcp.congestion.bbr cimport bbr_least_train, bbr_pacing_rate
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.rtt cimport rtt_min
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
@@ -21,10 +22,13 @@ cdef int64_t SECOND = 1_000_000_000
 
 cdef uint64_t pacing_rate(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Twice cwnd in a round trip as long as cwnd doubles, afterwards a fifth more than cwnd, so
-    that the wait never is what limits; at most what the application allows.
+    that the wait never is what limits; BBR has a rate of its own. At most what the application
+    allows.
     """
     cdef uint64_t window = max(tcb.congestion.cwnd, tcb_flight(tcb))
     cdef uint64_t percent = tcb.config.pacing_ca_ratio
+    if tcb.congestion.bbr != NULL:
+        return min(bbr_pacing_rate(tcb), tcb.settings.max_pacing_rate)
     if tcb.rtt.srtt == 0:
         return tcb.settings.max_pacing_rate
     if tcb.congestion.cwnd < tcb.congestion.ssthresh // 2:
@@ -50,9 +54,12 @@ cdef uint32_t pacing_train(
     """
     cdef uint64_t size = pacing_rate(tcp, tcb) // TRAINS_PER_SECOND
     cdef uint64_t halvings = <uint64_t>rtt_min(&tcb.rtt) // SHORT_PATH
+    cdef uint64_t least = LEAST_TRAIN
+    if tcb.congestion.bbr != NULL:
+        least = bbr_least_train(tcb)
     if halvings < 32:
         size += train >> halvings
-    size = max(size - size % mss, <uint64_t>LEAST_TRAIN * mss)
+    size = max(size - size % mss, least * mss)
     return <uint32_t>min(size, <uint64_t>train)
 
 

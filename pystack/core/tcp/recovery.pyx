@@ -9,7 +9,9 @@ from pystack.core.counters cimport Counter
 from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_ECN, CONGESTION_LOSS, CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN,
 )
-from pystack.core.tcp.congestion.interface cimport congestion_acked, congestion_reduce
+from pystack.core.tcp.congestion.interface cimport (
+    congestion_acked, congestion_control, congestion_controls, congestion_reduce,
+)
 from pystack.core.tcp.frto cimport frto_start, loss_acked
 from pystack.core.tcp.layer cimport (
     CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_LOST,
@@ -24,6 +26,7 @@ from pystack.core.tcp.prr cimport (
     in_reduction, prr_acked, prr_sent, reduction_end, reduction_start,
 )
 from pystack.core.tcp.rack cimport rack_detect_loss, rack_is_on, rack_mark_lost, rack_overdue
+from pystack.core.tcp.rate cimport RateSample, rate_sample
 from pystack.core.tcp.reordering cimport duplicate_add, duplicates_forget
 from pystack.core.tcp.retransmission cimport (
     retransmit_timer_backed_off, retransmit_timer_rearm, retransmit_timer_set,
@@ -204,6 +207,10 @@ cdef void recovery_control(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcep
     """Reduce as the state demands, or grow; with much reordering also by what arrives out of order.
     """
     cdef uint32_t delivered = tcb.delivered - news.delivered_before
+    cdef RateSample sample
+    rate_sample(tcp, tcb, news, &sample)
+    if congestion_control(tcp, tcb, &sample):
+        return
     if in_reduction(tcb):
         prr_acked(tcb, delivered, tcb.lost - news.lost_before, news)
     elif delivered and (news.flags & NEWS_ACKED or (
@@ -275,7 +282,8 @@ cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         if tcb.ca_state != CA_RECOVERY:
             enter_recovery(tcp, tcb, False)
             none.flags = 0
-            prr_acked(tcb, 1, tcb.lost - lost, &none)
+            if not congestion_controls(tcb):
+                prr_acked(tcb, 1, tcb.lost - lost, &none)
         tcb.retransmit = RETRANSMIT_LOST
         tcb_output_later(tcp, tcb)
     tcb.retransmit_timer = TIMER_REORDERING

@@ -9,6 +9,7 @@ from pystack.core.tcp.layer cimport (
     SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_JUDGED, SENT_LOST, SENT_PUSHED, SENT_RETRANSMITTED,
     SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy,
 )
+from pystack.core.tcp.rate cimport rate_sent
 from pystack.core.tcp.tcb cimport tcb_busy
 from pystack.core.wire.tcp cimport seq_ge
 
@@ -47,10 +48,9 @@ cdef int sent_push(
     busy.sent.count += 1
     sent.seq = seq
     sent.end = end
-    sent.sent_at = now
-    sent.delivered = tcb.delivered
     sent.mss = <uint16_t>mss
     sent.flags = flags
+    rate_sent(tcb, sent, now)
     tcb.packets_out += sent_segments(sent)
     return 0
 
@@ -271,8 +271,7 @@ cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
 
 cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
     sent.flags = (sent.flags | SENT_EVER_RETRANSMITTED) & ~SENT_JUDGED
-    sent.sent_at = now
-    sent.delivered = tcb.delivered
+    rate_sent(tcb, sent, now)
     tcb.total_retransmitted += sent_segments(sent)
 
 

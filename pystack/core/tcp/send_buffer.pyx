@@ -5,6 +5,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from pystack.core.context cimport endpoint_ready
 from pystack.core.endpoint cimport READY_WRITE
+from pystack.core.tcp.congestion.interface cimport congestion_windows
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.scoreboard cimport sent_pipe
 from pystack.core.tcp.tcb cimport tcb_unsent
@@ -39,11 +40,14 @@ cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:
 
 
 cdef void expand(const TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Room for two windows of cwnd: one in the network, one for the application to fill."""
+    """Room for two windows of cwnd: one in the network, one for the application to fill; for BBR,
+    which goes on sending while it recovers, for a third.
+    """
     cdef uint64_t size
     if tcb.settings.send_locked or sent_pipe(tcb) >= tcb.congestion.cwnd:
         return
-    size = max(<uint64_t>tcb.congestion.cwnd, LEAST_SEGMENTS * <uint64_t>tcb.smss) * 2
+    size = max(<uint64_t>tcb.congestion.cwnd, LEAST_SEGMENTS * <uint64_t>tcb.smss) * (
+        congestion_windows(tcb))
     size = min(size, <uint64_t>tcb.config.send_buffer_max)
     tcb.settings.send_buffer = max(tcb.settings.send_buffer, <uint32_t>size)
 

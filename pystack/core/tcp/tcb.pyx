@@ -185,6 +185,7 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         free(tcb.backlog)
         free(tcb.saved_syn)
         free(tcb.congestion.cubic)
+        free(tcb.congestion.bbr)
         config_release(tcp, tcb)
         free(tcb)
         tcp.connection_count -= 1

@@ -108,6 +108,35 @@ def test_sim_refuses_what_means_nothing(sim, arguments, text):
     assert text in printed
 
 
+def test_a_plot_has_bytes_window_and_round_trip(sim, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot
+
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    status, _ = sim("--bytes", "300KB", "--rate", "10Mbit/s", "--plot", str(tmp_path / "x.png"))
+    assert status == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    panels = drawn[0].axes
+    assert [panel.get_ylabel() for panel in panels] == [
+        "acknowledged (kB)", "cwnd (kB)", "SRTT (ms)",
+    ]  # fmt: skip
+    times, acknowledged = panels[0].lines[0].get_data()
+    assert list(acknowledged) == sorted(acknowledged)
+    assert 250 < acknowledged[-1] <= 300
+    assert 0.25 < times[-1] < 0.5
+    assert min(panels[1].lines[0].get_ydata()) > 14
+    assert 40 <= min(panels[2].lines[0].get_ydata()) < 60
+
+
+@pytest.mark.parametrize("name", ["nowhere/x.png", "x.strange"])
+def test_a_plot_that_cannot_be_written_is_told(sim, tmp_path, name):
+    pytest.importorskip("matplotlib")
+    status, printed = sim("--bytes", "1KB", "--plot", str(tmp_path / name))
+    assert status == 2
+    assert "cannot write" in printed
+
+
 def test_without_matplotlib_a_plot_says_what_to_install(sim, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,9 +1,10 @@
 # What a congestion control algorithm is: a name and a few functions, each of which may be NULL.
 # Called by: interface (the table of algorithms), each algorithm.
-# RFCs: 5681, 9438.
+# RFCs: 5681, 9438; draft-cardwell-iccrg-bbr-congestion-control-00.
 
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.rate cimport RateSample
 
 cdef enum CongestionEvent:
     CONGESTION_LOSS = 0         # fast recovery begins
@@ -12,6 +13,9 @@ cdef enum CongestionEvent:
     CONGESTION_ECN = 3          # the peer has echoed a congestion mark
 
 # The functions that an algorithm must have: ssthresh and acked. cwnd and ssthresh are bytes.
+#
+# One with `control` looks after cwnd itself, whatever the state of loss recovery; PRR, growth,
+# validation of the window and what idleness does to it are for the others.
 ctypedef struct Algorithm:
     const char* name
     # A connection begins to use it.
@@ -30,3 +34,9 @@ ctypedef struct Algorithm:
     void (*undo)(TcpLayer* tcp, Tcb* tcb) noexcept nogil
     # Something is sent after `idle_ns` in which nothing was outstanding.
     void (*idle)(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogil
+    # An ACK, with what it says of the delivery rate: set cwnd. False: it does not, this time.
+    bint (*control)(TcpLayer* tcp, Tcb* tcb, const RateSample* sample) noexcept nogil
+    # The retransmission timer has fired; cwnd is reduced already.
+    void (*timeout)(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+    # How many times cwnd the send buffer should hold; 0: twice.
+    uint32_t windows

@@ -6,9 +6,10 @@
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.congestion.algorithm cimport CongestionEvent
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.rate cimport RateSample
 
 cdef enum:
-    ALGORITHMS = 2
+    ALGORITHMS = 3
 
 # The handshake is done, SMSS is known: the initial window, by tcb.retransmits of the SYN.
 cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil
@@ -16,6 +17,14 @@ cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil
 # A round trip was measured.
 cdef void congestion_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil
+# An ACK: True if the algorithm has set cwnd itself; otherwise it is reduced or grows as the state
+# of loss recovery demands.
+cdef bint congestion_control(
+        TcpLayer* tcp, Tcb* tcb, const RateSample* sample) noexcept nogil
+# Does the algorithm set cwnd itself, whatever the state of loss recovery?
+cdef bint congestion_controls(const Tcb* tcb) noexcept nogil
+# How much the send buffer should hold, in windows of cwnd.
+cdef uint32_t congestion_windows(const Tcb* tcb) noexcept nogil
 # Congestion: remembers cwnd and ssthresh for congestion_undo, sets ssthresh; a timeout sets cwnd to
 # one SMSS. Once per episode. CONGESTION_TIMEOUT_AGAIN remembers nothing and leaves ssthresh.
 cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noexcept nogil

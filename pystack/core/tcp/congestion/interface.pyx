@@ -8,6 +8,9 @@ from libc.string cimport memset
 from pystack.core.tcp.congestion.algorithm cimport (
     CONGESTION_TIMEOUT, CONGESTION_TIMEOUT_AGAIN, Algorithm, CongestionEvent,
 )
+from pystack.core.tcp.congestion.bbr cimport (
+    bbr_control, bbr_idle, bbr_ssthresh, bbr_start, bbr_stop, bbr_timeout, bbr_undo,
+)
 from pystack.core.tcp.congestion.cubic cimport (
     cubic_acked, cubic_idle, cubic_sample, cubic_sent, cubic_ssthresh, cubic_stop,
     cubic_undo,
@@ -18,8 +21,9 @@ from pystack.core.tcp.congestion.validation cimport (
 )
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.layer cimport (
-    CONGESTION_CUBIC, CONGESTION_RENO, ECN_OWE_CWR, Congestion, Tcb, TcpLayer,
+    CONGESTION_BBR, CONGESTION_CUBIC, CONGESTION_RENO, ECN_OWE_CWR, Congestion, Tcb, TcpLayer,
 )
+from pystack.core.tcp.rate cimport RateSample
 
 # By the numbers of layer.pxd.
 cdef Algorithm[ALGORITHMS] TABLE
@@ -35,6 +39,16 @@ TABLE[<int>CONGESTION_CUBIC].sent = cubic_sent
 TABLE[<int>CONGESTION_CUBIC].undo = cubic_undo
 TABLE[<int>CONGESTION_CUBIC].idle = cubic_idle
 TABLE[<int>CONGESTION_CUBIC].stop = cubic_stop
+TABLE[<int>CONGESTION_BBR].name = "bbr"
+TABLE[<int>CONGESTION_BBR].start = bbr_start
+TABLE[<int>CONGESTION_BBR].stop = bbr_stop
+TABLE[<int>CONGESTION_BBR].ssthresh = bbr_ssthresh
+TABLE[<int>CONGESTION_BBR].acked = reno_acked   # without memory for its state it is Reno
+TABLE[<int>CONGESTION_BBR].control = bbr_control
+TABLE[<int>CONGESTION_BBR].undo = bbr_undo
+TABLE[<int>CONGESTION_BBR].idle = bbr_idle
+TABLE[<int>CONGESTION_BBR].timeout = bbr_timeout
+TABLE[<int>CONGESTION_BBR].windows = 3
 
 # For whoever chooses one by name: the position is the number.
 NAMES = tuple(TABLE[i].name.decode() for i in range(<int>ALGORITHMS))
@@ -79,6 +93,19 @@ cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nog
     tcb.congestion.used_since = tcp.context.now
 
 
+cdef bint congestion_control(
+        TcpLayer* tcp, Tcb* tcb, const RateSample* sample) noexcept nogil:
+    return algorithm_of(tcb).control != NULL and algorithm_of(tcb).control(tcp, tcb, sample)
+
+
+cdef bint congestion_controls(const Tcb* tcb) noexcept nogil:
+    return algorithm_of(tcb).control != NULL
+
+
+cdef uint32_t congestion_windows(const Tcb* tcb) noexcept nogil:
+    return algorithm_of(tcb).windows or 2
+
+
 cdef void congestion_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil:
     if algorithm_of(tcb).sample != NULL:
         algorithm_of(tcb).sample(tcp, tcb, rtt_ns)
@@ -97,6 +124,8 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
         congestion.ssthresh = algorithm_of(tcb).ssthresh(tcp, tcb, event)
     if event == CONGESTION_TIMEOUT or event == CONGESTION_TIMEOUT_AGAIN:
         congestion.cwnd = tcb.smss
+        if algorithm_of(tcb).timeout != NULL:
+            algorithm_of(tcb).timeout(tcp, tcb)
     else:
         congestion.cwnd = congestion.ssthresh
     congestion.used_since = tcp.context.now
@@ -114,6 +143,8 @@ cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void congestion_recovered(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 9937 section 6.2: PRR has brought the flight close to it, so that there is no burst."""
+    if congestion_controls(tcb):
+        return
     tcb.congestion.cwnd = tcb.congestion.ssthresh
     tcb.congestion.used_since = tcp.context.now
 
@@ -123,12 +154,14 @@ cdef void congestion_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef int64_t idle_ns = tcp.context.now - max(tcb.last_sent_at, tcb.congestion.used_since)
     if tcb.last_sent_at == 0:
         return
-    restart_window(tcp, tcb, tcp.context.now - tcb.last_sent_at)
+    if not congestion_controls(tcb):
+        restart_window(tcp, tcb, tcp.context.now - tcb.last_sent_at)
     if algorithm_of(tcb).idle != NULL:
         algorithm_of(tcb).idle(tcp, tcb, idle_ns)
 
 
 cdef void congestion_sent(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcept nogil:
-    validate_window(tcp, tcb, sent, full)
+    if not congestion_controls(tcb):
+        validate_window(tcp, tcb, sent, full)
     if algorithm_of(tcb).sent != NULL:
         algorithm_of(tcb).sent(tcp, tcb)
