@@ -348,6 +348,8 @@ cdef class Tcp:
             return self.tcb.rtt.rto
         if name == "backoff":
             return self.tcb.rtt.backoff
+        if name == "searching":
+            return self.tcb.search != NULL
         if name == "busy":
             return self.tcb.busy != NULL
         if name == "ring_memory":

@@ -17,7 +17,8 @@ from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.lookup cimport connection_find
-from pystack.core.tcp.output cimport sync_mss
+from pystack.core.tcp.mss cimport sync_mss
+from pystack.core.tcp.mtu_search cimport mtu_search_too_big
 from pystack.core.tcp.recovery cimport recovery_too_big
 from pystack.core.tcp.tcb cimport tcb_finish
 from pystack.core.wire.bytes cimport load16, load32
@@ -32,12 +33,14 @@ cdef bint is_outstanding(const Tcb* tcb, uint32_t seq) noexcept nogil:
 cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
     """Lower the path MTU, and send again at once what was too large (RFC 1191 section 6.4)."""
     cdef uint32_t before = tcb.smss
+    cdef bint probe
     if not ip_path_mtu_lower(tcp.ip, &error.local, &error.remote, error.mtu):
         return
     if tcb.state < STATE_ESTABLISHED:
         return
+    probe = mtu_search_too_big(tcp, tcb, error.mtu)
     sync_mss(tcp, tcb)
-    if tcb.smss < before:
+    if probe or tcb.smss < before:
         recovery_too_big(tcp, tcb)
 
 

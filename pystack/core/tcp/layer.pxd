@@ -303,6 +303,18 @@ ctypedef struct TcpBusy:
     uint32_t recent[4]
     uint8_t recent_count
 
+# RFC 4821: the search for the largest packet; sizes are of IP packets. Written by mtu_search.pyx
+# (high, path and in_force also by mss.pyx).
+ctypedef struct MtuSearch:
+    uint32_t low                # search_low: such packets arrive
+    uint32_t high               # search_high: larger ones do not
+    uint32_t size               # of the probe that is out; 0: none
+    uint32_t probe_start        # its text
+    uint32_t probe_end
+    uint32_t path               # what IP last said of the path
+    int64_t since               # when the search began
+    uint8_t in_force            # segments are no larger than low
+
 # For TCP_INFO. Segments of trains are counted one by one.
 ctypedef struct TcpTotals:
     uint64_t bytes_acked        # with SYN and FIN, as Linux
@@ -343,6 +355,7 @@ cdef struct Tcb:
     const TcpConfig* config     # the stack's, or that of an OwnConfig
     TcpBusy* busy
     SavedSyn* saved_syn         # NULL: none, or taken
+    MtuSearch* search           # NULL: path MTU by ICMP only
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
     # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
     Ring receive_ring

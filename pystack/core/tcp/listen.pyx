@@ -19,7 +19,9 @@ from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
 from pystack.core.tcp.ecn cimport ecn_is_agreed
 from pystack.core.tcp.layer cimport ECN_OK, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer
-from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
+from pystack.core.tcp.mss cimport announced_mss, sync_mss
+from pystack.core.tcp.mtu_search cimport mtu_search_start
+from pystack.core.tcp.output cimport send_reset, send_reset_for, send_syn
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
@@ -48,6 +50,7 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
     cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
     tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
     if options.present & TCP_OPT_MSS and options.mss:       # as Linux: 0 is none
+        # Smaller ones than tcp_min_snd_mss would only serve to exhaust us.
         tcb.peer_mss = max(<uint32_t>options.mss, tcb.config.min_snd_mss)
     tcb.timestamps_ok = tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
     tcb.sack_ok = tcb.sack_ok and options.present & TCP_OPT_SACK_PERMITTED != 0
@@ -72,6 +75,7 @@ cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
+    mtu_search_start(tcp, tcb)
     sync_mss(tcp, tcb)
     congestion_start(tcp, tcb)
     if tcb.rtt.srtt == 0 and tcb.retransmits:

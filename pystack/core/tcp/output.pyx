@@ -9,10 +9,9 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport PROTOCOL_TCP, IpSend, IpView
 from pystack.core.ip.output cimport ip_output, ip_packet_new
-from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport (
-    CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
+    CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, Packet,
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.acknowledge cimport acknowledge_by_text, acknowledge_sent
@@ -24,6 +23,8 @@ from pystack.core.tcp.layer cimport (
     CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, SENT_FIN, SENT_PUSHED, STATE_ESTABLISHED,
     STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
+from pystack.core.tcp.mss cimport announced_mss, sync_mss
+from pystack.core.tcp.mtu_search cimport mtu_search_next, mtu_search_sent
 from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_sent, pacing_train
 from pystack.core.tcp.receive cimport sack_blocks
 from pystack.core.tcp.prr cimport prr_sent
@@ -49,9 +50,7 @@ from pystack.core.wire.tcp cimport (
 
 cdef enum:
     WINDOW_DIVISOR = 3          # as Linux's tcp_tso_win_divisor
-    TIMESTAMP_LENGTH = 12       # with its padding
     CHECKSUM_OFFSET = 16
-    LEAST_MSS = 36              # IPv4's smallest MTU, 68, less headers and timestamps, rounded up
 
 cdef int64_t MILLISECOND = 1_000_000
 
@@ -93,34 +92,6 @@ cdef int segment_send(
     send.marking.tos = (endpoint.marking.tos & ~ECN_MASK) | seg.ecn
     count(tcp.context, Counter.TCP_SEGMENTS_OUT)
     return ip_output(tcp.ip, packet, &send)
-
-
-cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    return announced_mss_to(tcp, tcb, &tcb.endpoint.key.remote)
-
-
-cdef uint32_t announced_mss_to(TcpLayer* tcp, const Tcb* tcb, const Addr* remote) noexcept nogil:
-    cdef uint32_t mss = tcp.context.mtu - (40 if addr_is_v4(remote) else 60)
-    mss = min(mss, PACKET_MAX - 60)
-    if tcb.config.advertised_mss:
-        mss = min(mss, tcb.config.advertised_mss)
-    if tcb.settings.max_segment:
-        mss = min(mss, tcb.settings.max_segment)
-    return mss
-
-
-cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """SMSS without the fixed headers and without the options of every segment (RFC 6691 section
-    3.2).
-    """
-    cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
-    cdef uint32_t mtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
-    cdef uint32_t mss = min(mtu - (40 if v4 else 60), tcb.peer_mss)
-    if tcb.settings.max_segment:
-        mss = min(mss, tcb.settings.max_segment)
-    if tcb.timestamps_ok:
-        mss -= min(mss, <uint32_t>TIMESTAMP_LENGTH)
-    tcb.smss = max(mss, <uint32_t>LEAST_MSS)
 
 
 cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
@@ -302,6 +273,8 @@ cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept
     cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
     cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
     tcb.totals.bytes_retransmitted += length
+    if tcb.search != NULL:
+        tcb.search.size = 0     # whatever is acknowledged now says nothing of the probe
     send_data(tcp, tcb, sent.seq, length, sent.flags, False, mss)
 
 
@@ -445,6 +418,17 @@ cdef void send_tail_probe(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
         tail_probe_sent(tcp, tcb, True)
 
 
+cdef bint send_mtu_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """New data in a segment that may be too large (RFC 4821 section 7.5); False: nothing else goes
+    before there is room for one.
+    """
+    cdef uint32_t start = tcb.snd_nxt
+    cdef int32_t size = mtu_search_next(tcp, tcb)
+    if size > 0 and send_fresh(tcp, tcb, size, False, size):
+        mtu_search_sent(tcp, tcb, start, size)
+    return size >= 0
+
+
 cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section
     3.8.6.1).
@@ -497,6 +481,10 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
     if tcb.tail_probe_due:
         send_tail_probe(tcp, tcb, mss)
+    # Not with SACK blocks, which differ from segment to segment.
+    if tcb.search != NULL and not options.sack_count and not (
+            pacing_is_on(tcb) and pacing_holds(tcp, tcb)):
+        more = send_mtu_probe(tcp, tcb)
     while more:
         if pacing_is_on(tcb) and pacing_holds(tcp, tcb):
             break

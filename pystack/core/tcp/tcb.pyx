@@ -186,6 +186,7 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         free(tcb.saved_syn)
         free(tcb.congestion.cubic)
         config_release(tcp, tcb)
+        free(tcb.search)
         free(tcb)
         tcp.connection_count -= 1
         tcb = tcp.dead.first
