@@ -369,6 +369,7 @@ cdef class Tcp:
             "tail_probing": bool(self.tcb.tail_probing), "frto": bool(self.tcb.frto),
             "undo": bool(self.tcb.undo), "undo_retransmitted": self.tcb.undo_retransmitted,
             "prr_delivered": self.tcb.prr_delivered, "prr_out": self.tcb.prr_out,
+            "user_timeout_ms": self.tcb.settings.user_timeout_ms,
             "retransmits": self.tcb.retransmits, "snd_scale": self.tcb.snd_scale,
             "rcv_scale": self.tcb.rcv_scale, "sack_ok": bool(self.tcb.sack_ok),
             "timestamps_ok": bool(self.tcb.timestamps_ok), "ts_recent": self.tcb.ts_recent,

@@ -55,6 +55,13 @@ cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept n
         tcb.settings.receive_buffer)
 
 
+cdef bint ends_an_open(const Tcb* tcb, const IcmpError* error) noexcept nogil:
+    """As Linux, which lets Time Exceeded pass only where an IPv6 peer has opened."""
+    if error.kind == ICMP_ERROR_TIME_EXCEEDED:
+        return not (tcb.passive and error.v6)
+    return error.kind != ICMP_ERROR_UNKNOWN
+
+
 cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     """Find the connection that really sent the quoted segment, and tell it."""
     cdef Tcb* tcb = connection_find(
@@ -66,8 +73,7 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     count(tcp.context, Counter.TCP_ERRORS_DELIVERED)
     if error.kind == ICMP_ERROR_TOO_BIG:
         too_big(tcp, tcb, error)
-    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and (
-            error.kind not in (ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_UNKNOWN)):
+    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and ends_an_open(tcb, error):
         # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC
         # 5927 section 5.2.
         if error.kind == ICMP_ERROR_PORT_UNREACHABLE:

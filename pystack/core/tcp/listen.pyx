@@ -26,11 +26,13 @@ from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
 )
+from pystack.core.tcp.user_timeout cimport user_timeout_adopt
 from pystack.core.tcp.window cimport window_at_first, window_start
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
-    TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt, tcp_parse_options,
+    TCP_OPT_USER_TIMEOUT, TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt,
+    tcp_parse_options,
 )
 
 cdef enum:
@@ -59,6 +61,8 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
         tcb.snd_scale = min(options.window_scale, <uint8_t>MAX_WINDOW_SCALE)
     else:
         tcb.snd_scale = tcb.rcv_scale = 0
+    if options.present & TCP_OPT_USER_TIMEOUT:
+        user_timeout_adopt(tcp, tcb, options.user_timeout)
     if tcb.timestamps_ok:
         tcb.ts_recent = options.ts_val
         tcb.ts_recent_at = tcp.context.now
@@ -75,6 +79,8 @@ cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
+    # RFC 5482 section 3.2: the SYN's may have been lost with a cookie.
+    tcb.user_timeout_owed = tcb.config.user_timeout_option
     mtu_search_start(tcp, tcb)
     sync_mss(tcp, tcb)
     congestion_start(tcp, tcb)

@@ -83,7 +83,9 @@ cdef int32_t mtu_search_next(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             or search.high < search.low + tcb.config.probe_threshold):
         search_again(tcp, tcb)
         return 0
-    needed = size + (tcb.reordering + 1) * tcb.smss
+    # Not tcb.reordering, as Linux: the parts of a lost probe are acknowledged one by one, which may
+    # look like reordering and would end the search; and RACK needs no such number of arrivals.
+    needed = size + (tcp.config.reordering + 1) * tcb.smss
     if tcb_unsent(tcb) < needed or tcb.snd_wnd < needed:
         return 0
     if tcb.snd_wnd - min(tcb.snd_wnd, tcb.snd_nxt - tcb.snd_una) < needed:

@@ -37,6 +37,7 @@ from pystack.core.tcp.scoreboard cimport (
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_sent
+from pystack.core.tcp.user_timeout cimport user_timeout_offer
 from pystack.core.tcp.window cimport window_field
 from pystack.core.wire.address cimport Addr, addr_is_v4
 from pystack.core.wire.bytes cimport store16
@@ -51,6 +52,7 @@ from pystack.core.wire.tcp cimport (
 cdef enum:
     WINDOW_DIVISOR = 3          # as Linux's tcp_tso_win_divisor
     CHECKSUM_OFFSET = 16
+    USER_TIMEOUT_LENGTH = 4
 
 cdef int64_t MILLISECOND = 1_000_000
 
@@ -108,6 +110,8 @@ cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexc
     options.sack_count = 0
     if tcb.timestamps_ok:
         add_timestamp(tcp, tcb, options)
+    if tcb.user_timeout_owed:
+        user_timeout_offer(tcp, tcb, options)
     if tcb.sack_ok and (tcb.duplicate_pending or tcb.busy != NULL):
         options.sack_count = <uint8_t>sack_blocks(tcb, options.sack, 3 if tcb.timestamps_ok else 4)
         if options.sack_count:
@@ -120,6 +124,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     cdef TcpOptions options
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
+    tcb.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
@@ -181,6 +186,8 @@ cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         options.present |= TCP_OPT_SACK_PERMITTED
     if tcb.timestamps_ok:
         add_timestamp(tcp, tcb, &options)
+    if tcb.config.user_timeout_option:
+        user_timeout_offer(tcp, tcb, &options)
     tcb.totals.segments_out += 1
     segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
     if answer:
@@ -242,6 +249,7 @@ cdef int send_data(
     cdef uint32_t offset = seq - tcb.snd_una
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
+    tcb.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = TCP_ACK
@@ -478,11 +486,13 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     mss = tcb.smss
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)
+    if tcb.user_timeout_owed:
+        mss -= min(<uint32_t>USER_TIMEOUT_LENGTH, mss - 1)
     train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
     if tcb.tail_probe_due:
         send_tail_probe(tcp, tcb, mss)
-    # Not with SACK blocks, which differ from segment to segment.
-    if tcb.search != NULL and not options.sack_count and not (
+    # Not with options that differ from segment to segment.
+    if tcb.search != NULL and mss == tcb.smss and not (
             pacing_is_on(tcb) and pacing_holds(tcp, tcb)):
         more = send_mtu_probe(tcp, tcb)
     while more:

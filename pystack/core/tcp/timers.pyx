@@ -22,7 +22,7 @@ from pystack.core.tcp.recovery cimport recovery_reordering_timeout, recovery_tim
 from pystack.core.tcp.retransmission cimport (
     retransmit_timer_backed_off, retransmit_timer_rearm,
 )
-from pystack.core.tcp.rtt cimport rtt_back_off
+from pystack.core.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pystack.core.tcp.tcb cimport (
     tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_output_later, tcb_rearm,
 )
@@ -286,9 +286,14 @@ cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """As Linux: an orphan waits a bounded time for the peer's FIN."""
+    cdef int64_t wait = tcb.config.fin_timeout
     if tcb.held or tcb.state != STATE_FIN_WAIT_2:
         return
-    tcb.other_at = tcp.context.now + tcb.config.fin_timeout
+    if tcb.settings.linger2_s > 0:
+        wait = tcb.settings.linger2_s * SECOND
+    # As Linux: time enough for the FIN to be lost and to come again.
+    wait = max(wait, rtt_timeout(&tcb.rtt, tcb.config) * 7 // 2)
+    tcb.other_at = tcp.context.now + wait
     tcb_rearm(tcp, tcb)
 
 
