@@ -349,7 +349,7 @@ IPPROTO_TCP, TCP_LINGER2 = 6, 8
     ids=["fin_timeout", "TCP_LINGER2", "at most", "at least"],
 )
 def test_how_long_an_orphan_waits_in_fin_wait_2(linger2, config, seconds):
-    """tcp(7): tcp_fin_timeout, TCP_LINGER2; as Linux at least three and a half RTOs, here of 1 s."""
+    """tcp(7): tcp_fin_timeout, TCP_LINGER2; as Linux at least three and a half RTOs."""
     peer = in_state("FIN-WAIT-1", **config)
     peer.socket.set_option(IPPROTO_TCP, TCP_LINGER2, linger2)
     peer.inject("A")
