@@ -54,6 +54,7 @@ LINUX = {
         "TCP_KEEPINTVL": 5,
         "TCP_KEEPCNT": 6,
         "TCP_SYNCNT": 7,
+        "TCP_LINGER2": 8,
         "TCP_DEFER_ACCEPT": 9,
         "TCP_WINDOW_CLAMP": 10,
         "TCP_QUICKACK": 12,

@@ -238,11 +238,22 @@ class TcpConfig:
     """Beyond it the oldest goes."""
     max_orphans: int = number(65536, 1, 1 << 24, "tcp_max_orphans")
     """Connections that nobody holds; beyond it a close resets."""
-    rfc1337: bool = switch(False, "tcp_rfc1337")
-    """Linux's meaning: a RST does not end TIME-WAIT."""
+    rfc1337: bool = switch(True, "tcp_rfc1337")
+    """A RST does not end TIME-WAIT (RFC 1337 section 3). Linux's default is that it does."""
     time_wait_reuse: int = number(2, 0, 2, "tcp_tw_reuse")
     """May connect() take the port of a connection in TIME-WAIT: 0 no, 1 yes, 2 yes, of the
     loopback device (as which packets between two addresses of one stack count)."""
+    time_wait_reuse_delay: float = seconds(1.0, 0, 60, "tcp_tw_reuse_delay", MILLISECONDS)
+    """But not before so long in TIME-WAIT."""
+
+    # The user timeout option (RFC 5482), which Linux has not.
+    user_timeout_option: bool = switch(False)
+    """Tell the peer our user timeout, and take over its, where the application has not set one."""
+    user_timeout_advertised: float = seconds(300.0, 1, 1_966_020)
+    """What is told where the application has not set TCP_USER_TIMEOUT."""
+    user_timeout_least: float = seconds(100.0, 1, 1_966_020)
+    """What is taken over is at least that long, and at most user_timeout_most."""
+    user_timeout_most: float = seconds(3600.0, 1, 1_966_020)
 
     # Challenge ACKs (RFC 5961).
     challenge_period: float = seconds(0.5, 0, 60, "tcp_invalid_ratelimit", MILLISECONDS)
@@ -265,6 +276,11 @@ class TcpConfig:
             CHECKS[one.metadata["kind"]](one.name, getattr(self, one.name), one.metadata)
         if self.rto_min > self.rto_max:
             raise ValueError(f"rto_min {self.rto_min} is above rto_max {self.rto_max}")
+        if self.user_timeout_least > self.user_timeout_most:
+            raise ValueError(
+                f"user_timeout_least {self.user_timeout_least} is above user_timeout_most"
+                f" {self.user_timeout_most}"
+            )
         if self.delayed_ack > self.delayed_ack_max:
             raise ValueError(
                 f"delayed_ack {self.delayed_ack} is above delayed_ack_max {self.delayed_ack_max}"
@@ -482,7 +498,6 @@ HARMLESS = frozenset((
     "tcp_retrans_collapse",
     "tcp_tso_rtt_log",
     "tcp_tso_win_divisor",
-    "tcp_tw_reuse_delay",
     "tcp_allowed_congestion_control",
     "net.core.default_qdisc",
     "net.core.netdev_budget",

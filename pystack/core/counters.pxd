@@ -132,4 +132,7 @@ cpdef enum Counter:
     TCP_SPURIOUS_TIMEOUTS               # found by F-RTO
     TCP_TAIL_PROBES
     TCP_TAIL_PROBE_RECOVERIES           # losses that a probe has repaired
+    TCP_BLACK_HOLES                     # timeouts after which smaller packets are tried (RFC 4821)
+    TCP_MTU_PROBES                      # packets to see whether the path takes them
+    TCP_MTU_PROBES_FAILED
     COUNTER_COUNT

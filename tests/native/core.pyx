@@ -371,6 +371,8 @@ cdef class Tcp:
             return self.tcb.rtt.rto
         if name == "backoff":
             return self.tcb.rtt.backoff
+        if name == "searching":
+            return self.tcb.search != NULL
         if name == "busy":
             return self.tcb.busy != NULL
         if name == "ring_memory":
@@ -392,6 +394,7 @@ cdef class Tcp:
             "tail_probing": bool(self.tcb.tail_probing), "frto": bool(self.tcb.frto),
             "undo": bool(self.tcb.undo), "undo_retransmitted": self.tcb.undo_retransmitted,
             "prr_delivered": self.tcb.prr_delivered, "prr_out": self.tcb.prr_out,
+            "user_timeout_ms": self.tcb.settings.user_timeout_ms,
             "retransmits": self.tcb.retransmits, "snd_scale": self.tcb.snd_scale,
             "rcv_scale": self.tcb.rcv_scale, "sack_ok": bool(self.tcb.sack_ok),
             "timestamps_ok": bool(self.tcb.timestamps_ok), "ts_recent": self.tcb.ts_recent,

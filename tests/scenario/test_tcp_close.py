@@ -340,6 +340,70 @@ def test_an_orphan_in_fin_wait_2_does_not_wait_for_ever():
     peer.expect("R")
 
 
+IPPROTO_TCP, TCP_LINGER2 = 6, 8
+
+
+@pytest.mark.parametrize(
+    ("linger2", "config", "seconds"),
+    [
+        (0, {"fin_timeout": 5 * SECOND}, 5),
+        (7, {}, 7),
+        (500, {}, 120),
+        (0, {"fin_timeout": 0}, None),
+    ],
+    ids=["fin_timeout", "TCP_LINGER2", "at most", "at least"],
+)
+def test_how_long_an_orphan_waits_in_fin_wait_2(linger2, config, seconds):
+    """tcp(7): tcp_fin_timeout, TCP_LINGER2; as Linux at least three and a half RTOs."""
+    peer = in_state("FIN-WAIT-1", **config)
+    peer.socket.set_option(IPPROTO_TCP, TCP_LINGER2, linger2)
+    peer.inject("A")
+    peer.socket.close()
+    wait = peer.tcb.rto * 7 // 2 if seconds is None else seconds * SECOND
+    peer.advance(wait - 1)
+    assert peer.state == "FIN-WAIT-2"
+    peer.advance(1)
+    assert peer.state == "CLOSED"
+
+
+@pytest.mark.parametrize("first", ["FIN-WAIT-1", "FIN-WAIT-2"])
+def test_a_negative_linger2_waits_for_no_fin(first):
+    """tcp(7)."""
+    peer = in_state(first)
+    peer.socket.set_option(IPPROTO_TCP, TCP_LINGER2, -1)
+    assert peer.socket.get_option(IPPROTO_TCP, TCP_LINGER2) == -1
+    peer.socket.close()
+    if first == "FIN-WAIT-1":
+        peer.expect_nothing()
+        peer.inject("A")
+    assert "R" in peer.drop()[0].flags
+    assert peer.state == "CLOSED"
+
+
+def test_there_are_at_most_so_many_orphans():
+    """As Linux's tcp_max_orphans; design.md, idea 5."""
+    peer = accepted(max_orphans=2)
+    others = [peer.sibling(port) for port in range(1, 5)]
+    for other in others:
+        other.handshake()
+        other.socket = peer.listener.accept()
+        other.socket.close()
+    assert [other.drop()[0].flags.replace("P", "") for other in others[:2]] == ["FA", "FA"]
+    assert ["R" in other.drop()[0].flags for other in others[2:]] == [True, True]
+    assert peer.host.counters["tcp_orphans_aborted"] == 2
+    # Room again: one has gone, another is in TIME-WAIT, which has a bound of its own.
+    others[0].inject("R", seq=1)
+    others[1].inject("FA")
+    others[1].drop()
+    assert [other.state for other in others] == ["CLOSED", "TIME-WAIT", "CLOSED", "CLOSED"]
+    for port in (5, 6):
+        other = peer.sibling(port)
+        other.handshake()
+        other.socket = peer.listener.accept()
+        other.socket.close()
+        other.expect("FA")
+
+
 def test_a_held_connection_in_fin_wait_2_waits_as_long_as_the_peer_likes():
     """RFC 9293 section 3.6: a half-closed connection is no error."""
     peer = in_state("FIN-WAIT-2")
@@ -356,6 +420,16 @@ def test_a_connection_that_is_closed_after_shutdown_becomes_an_orphan():
     peer.inject("A")
     assert peer.state == "FIN-WAIT-2"
     peer.advance(60 * SECOND)
+    assert peer.state == "CLOSED"
+
+
+@pytest.mark.parametrize("retries", [1, 3])
+def test_how_soon_an_orphan_gives_up(retries):
+    """As Linux's tcp_orphan_retries."""
+    peer = in_state("FIN-WAIT-1", orphan_retries=retries)
+    peer.socket.close()
+    peer.advance(3600 * SECOND)
+    assert len(peer.drop()) == retries
     assert peer.state == "CLOSED"
 
 

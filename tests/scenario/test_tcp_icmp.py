@@ -42,13 +42,20 @@ def test_an_error_about_the_syn_ends_the_attempt(family, name):
     assert peer.state == "CLOSED"
 
 
-@pytest.mark.parametrize(
-    ("family", "name"), [(IPV4, "time exceeded"), (IPV6, "time exceeded"), (IPV4, "quench")]
-)
-def test_some_errors_do_not_end_it(family, name):
-    """RFC 1122 section 4.2.3.9: time exceeded is soft; RFC 6633: source quench is nothing."""
+@pytest.mark.parametrize(("family", "name"), [(IPV4, "time exceeded"), (IPV6, "time exceeded")])
+def test_time_exceeded_ends_it_too(family, name):
+    """RFC 5461 section 4.1, as Linux."""
     peer = connecting(family)
     peer.error(name, peer.expect_syn())
+    with pytest.raises(CallError) as failed:
+        peer.socket.send(b"x")
+    assert failed.value.errno == errno.EHOSTUNREACH
+
+
+def test_source_quench_does_nothing():
+    """RFC 6633 section 3."""
+    peer = connecting()
+    peer.error("quench", peer.expect_syn())
     peer.inject("SA", seq=0, ack=1)
     assert peer.state == "ESTABLISHED"
 

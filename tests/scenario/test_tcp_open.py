@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 
 import pytest
 from native.core import CallError
@@ -515,6 +516,53 @@ def test_the_first_ephemeral_port_cannot_be_guessed():
     """RFC 6056 section 3.3.3: by a secret and by destination."""
     assert len({chosen_ports(seed, 1)[0] for seed in range(10)}) > 8
     assert len({chosen_ports(1, 1, f"192.0.2.{n}")[0] for n in range(1, 11)}) > 8
+
+
+def test_the_next_port_to_one_destination_tells_nothing_of_another():
+    """RFC 6056 section 3.3.4: many counters, which destinations share by a secret hash."""
+    moved = 0
+    for n in range(2, 12):
+        alone_port = chosen_ports(1, 1, f"192.0.2.{n}")[0]
+        host = alone(seed=(1, 2)).host
+        for _ in range(20):
+            host.tcp().connect("192.0.2.1", 80)
+        socket = host.tcp()
+        socket.connect(f"192.0.2.{n}", 80)
+        moved += socket.port != alone_port
+        host.take()
+    assert moved == 0
+
+
+def test_ports_go_on_in_steps_that_cannot_be_guessed():
+    """As Linux: a little random, so that a port seen tells not the next one."""
+    ports = chosen_ports(1, 30)
+    steps = {(b - a) % 28232 for a, b in itertools.pairwise(ports)}
+    assert len(steps) > 4
+    assert max(steps) <= 16
+
+
+def test_connect_takes_the_even_half_of_the_range_first_and_bind_the_odd_one():
+    """As Linux: so they seldom get into each other's way."""
+    assert {port % 2 for port in chosen_ports(1, 20)} == {0}
+    host = alone().host
+    sockets = [host.tcp() for _ in range(5)]
+    for socket in sockets:
+        socket.bind(IPV4.ours, 0)
+    assert {socket.port % 2 for socket in sockets} == {1}
+
+
+def test_all_ports_of_the_range_are_used_before_there_is_none():
+    """RFC 6056 section 3.2."""
+    host = alone(first_port=6000, port_count=7).host
+    sockets = [host.tcp() for _ in range(8)]
+    for socket in sockets[:7]:
+        socket.connect("192.0.2.1", 80)
+    assert sorted(socket.port for socket in sockets[:7]) == list(range(6000, 6007))
+    with pytest.raises(CallError) as error:
+        sockets[7].connect("192.0.2.1", 80)
+    assert error.value.errno == errno.EADDRNOTAVAIL
+    sockets[7].connect("192.0.2.2", 80)
+    host.take()
 
 
 def test_an_ephemeral_port_is_not_one_that_somebody_listens_at():

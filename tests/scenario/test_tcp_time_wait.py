@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
+from native.core import CallError
 from scenario.peer import FULL, SECOND, TIMESTAMPS
-from scenario.tcp_states import SHUT_WR, accepted, close, in_state
-from scenario.tcp_wire import FAMILIES
+from scenario.tcp_states import SHUT_WR, accepted, close, connected, in_state
+from scenario.tcp_wire import FAMILIES, IPV4
 
 both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 PLAIN = {"mss": 1000}
@@ -58,6 +61,18 @@ def test_resets_are_ignored(family, seq):
     peer.inject("RA", seq=seq)
     peer.expect_nothing()
     assert peer.state == "TIME-WAIT"
+
+
+@both
+def test_without_rfc1337_a_reset_ends_it_at_the_right_place_only(family):
+    """RFC 1337 section 3 is TcpConfig.rfc1337; RFC 5961 section 3.2 for the place."""
+    peer = in_state("TIME-WAIT", family, rfc1337=False)
+    for seq in (1, 3, 100):
+        peer.inject("R", seq=seq)
+    assert peer.state == "TIME-WAIT"
+    peer.inject("R", seq=2)
+    peer.expect_nothing()
+    assert peer.state == "CLOSED"
 
 
 def test_an_icmp_error_does_not_end_it():
@@ -198,3 +213,73 @@ def test_a_time_wait_that_was_renewed_is_not_the_oldest():
     others[0].inject("FA", seq=1)
     close(others[2], "TIME-WAIT")
     assert [other.state for other in others] == ["TIME-WAIT", "CLOSED", "TIME-WAIT"]
+
+
+# connect() into TIME-WAIT (TcpConfig.time_wait_reuse)
+
+
+def waiting(family=IPV4, options=TIMESTAMPS, **config):
+    """A connection of ours that we have closed, and its port."""
+    peer = connected(family, options=options, **config)
+    close(peer, "TIME-WAIT")
+    peer.socket.close()
+    return peer
+
+
+def again(peer):
+    """The same four-tuple once more."""
+    socket = peer.host.tcp(peer.family.v6)
+    socket.bind(peer.local, peer.local_port)
+    socket.connect(peer.remote, peer.port)
+    return socket
+
+
+@both
+def test_a_port_in_time_wait_may_be_taken_again(family):
+    """RFC 6191 section 2 seen from the other end; as Linux's tcp_tw_reuse with 1."""
+    peer = waiting(family, time_wait_reuse=1)
+    old_end = peer.tcb.snd_nxt
+    peer.advance(SECOND + 1)
+    before = peer.ts_recent
+    socket = again(peer)
+    syn = peer.expect("S")
+    assert (peer.irs - old_end) % 2**32 < 2**31  # RFC 9293 section 3.4.1
+    assert syn.options["ts"][0] > before
+    assert peer.host.counters["tcp_time_wait_reused"] == 1
+    assert peer.host.time_wait == 0
+    assert socket.state == "SYN-SENT"
+
+
+@pytest.mark.parametrize(
+    ("options", "reuse", "wait"),
+    [
+        (TIMESTAMPS, 0, 30),  # switched off
+        (TIMESTAMPS, 2, 30),  # not an address of our own
+        (TIMESTAMPS, 1, 0.9),  # too soon
+        (PLAIN, 1, 30),  # nothing tells the two apart
+    ],
+)
+def test_otherwise_it_is_in_use(options, reuse, wait):
+    peer = waiting(options=options, time_wait_reuse=reuse)
+    peer.advance(int(wait * SECOND))
+    with pytest.raises(CallError) as error:
+        again(peer)
+    assert error.value.errno == errno.EADDRNOTAVAIL
+    assert peer.state == "TIME-WAIT"
+
+
+@pytest.mark.parametrize("reuse", [1, 0])
+def test_ports_in_time_wait_are_chosen_again_when_they_may_be(reuse):
+    """RFC 6056 section 3.3.4 looks for a port that is free; one such is, with tcp_tw_reuse."""
+    peer = waiting(time_wait_reuse=reuse, first_port=5000, port_count=1)
+    assert peer.local_port == 5000
+    peer.advance(2 * SECOND)
+    socket = peer.host.tcp()
+    if reuse:
+        socket.connect(peer.remote, peer.port)
+        assert socket.port == 5000
+    else:
+        with pytest.raises(CallError) as error:
+            socket.connect(peer.remote, peer.port)
+        assert error.value.errno == errno.EADDRNOTAVAIL
+    peer.host.take()

@@ -16,6 +16,7 @@ from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_sample
 from pystack.core.tcp.ecn cimport ecn_is_echoed
 from pystack.core.tcp.layer cimport CA_OPEN, Sent, Tcb, TcpLayer
+from pystack.core.tcp.mtu_search cimport mtu_search_acked
 from pystack.core.tcp.news cimport (
     NEWS_ACKED, NEWS_ADVANCED, NEWS_ALERT, NEWS_DATA, NEWS_DUPLICATE, NEWS_ECE, NEWS_NOT_DUPLICATE,
     NEWS_ORIGINAL_ARRIVED, NEWS_RETRANSMITTED_ACKED, NEWS_SET_TIMER, NEWS_WINDOW, AckNews,
@@ -199,6 +200,8 @@ cdef void outstanding_acked(
     timed = measure(tcp, tcb, ack - news.prior_una, news)
     if news.flags & NEWS_ACKED:
         news.flags |= NEWS_SET_TIMER
+        if tcb.search != NULL:
+            mtu_search_acked(tcp, tcb)
         if not tcb.sack_ok:
             duplicates_eat(tcp, tcb, news.acked_segments)
             # Nothing tells which of the segments has arrived as an original.

@@ -10,7 +10,7 @@ from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
-from pystack.core.tcp.output cimport announced_mss
+from pystack.core.tcp.mss cimport announced_mss
 from pystack.core.tcp.tcb cimport tcb_output_later, tcb_rearm
 from pystack.core.tcp.window cimport window_choose, window_grow, window_now
 from pystack.core.wire.tcp cimport TCP_PSH, TcpSegment

@@ -29,23 +29,27 @@ from pystack.core.tcp.layer cimport (
     Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_close, open_window
-from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect
+from pystack.core.tcp.lookup cimport (
+    bind_conflict, connection_find, port_for_bind, port_for_connect, time_wait_is_reusable,
+)
 from pystack.core.tcp.output cimport send_reset, send_syn
 from pystack.core.tcp.rate cimport rate_check_app_limited
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.send_buffer cimport send_buffer_has_room, send_buffer_room
 from pystack.core.tcp.tcb cimport (
-    tcb_bury, tcb_finish, tcb_idle, tcb_list_remove, tcb_new, tcb_output_later, tcb_rearm,
-    tcb_set_state,
+    tcb_bury, tcb_finish, tcb_idle, tcb_list_push, tcb_list_remove, tcb_new, tcb_output_later,
+    tcb_rearm, tcb_set_state,
 )
 from pystack.core.tcp.timers cimport fin_wait_2_timer
 from pystack.core.tcp.window cimport window_read, window_scale_for
 from pystack.core.wire.address cimport (
     Addr, addr_any, addr_is_any, addr_is_multicast, addr_is_v4,
 )
+from pystack.core.wire.tcp cimport seq_lt
 
 cdef enum:
+    REUSE_GAP = 65537       # as Linux: beyond any window of the old connection without scale
     SHUT_RD = 0
     SHUT_WR = 1
     SHUT_RDWR = 2
@@ -140,9 +144,14 @@ cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil:
     return child
 
 
-cdef int complete_key(TcpLayer* tcp, Tcb* tcb, const Addr* remote, uint16_t port) noexcept nogil:
-    """Fill in the 4-tuple and enter the connection table. 0 or a negative errno."""
+cdef int complete_key(
+        TcpLayer* tcp, Tcb* tcb, const Addr* remote, uint16_t port,
+        uint32_t* least_iss) noexcept nogil:
+    """Fill in the 4-tuple and enter the connection table; an old connection in TIME-WAIT makes room
+    where that is allowed, and leaves sequence numbers to be avoided. 0 or a negative errno.
+    """
     cdef FlowKey* key = &tcb.endpoint.key
+    cdef Tcb* old
     cdef int result
     if addr_is_any(&key.local):
         result = ip_choose_source(tcp.ip, remote, &key.local)
@@ -154,6 +163,13 @@ cdef int complete_key(TcpLayer* tcp, Tcb* tcb, const Addr* remote, uint16_t port
     key.remote_port = port
     if key.local_port == 0 and port_for_connect(tcp, key) == 0:
         return -EADDRNOTAVAIL
+    old = connection_find(tcp, &key.local, key.local_port, remote, port)
+    if old != NULL:
+        if not time_wait_is_reusable(tcp, old):
+            return -EADDRNOTAVAIL
+        least_iss[0] = old.snd_nxt + REUSE_GAP
+        count(tcp.context, Counter.TCP_TIME_WAIT_REUSED)
+        tcb_finish(tcp, old, 0)
     result = flow_insert(&tcp.connections, key)
     if result < 0:
         return -EADDRNOTAVAIL if result == -2 else -ENOMEM
@@ -163,6 +179,7 @@ cdef int complete_key(TcpLayer* tcp, Tcb* tcb, const Addr* remote, uint16_t port
 cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil:
     """Active OPEN: sends the SYN. 0 or a negative errno."""
     cdef FlowKey before = tcb.endpoint.key
+    cdef uint32_t least_iss = 0
     cdef int result
     if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
         return -EALREADY
@@ -176,18 +193,19 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
         return -ENETUNREACH
     if tcb.bound:
         flow_remove(&tcp.bound, &tcb.endpoint.key)
-    result = complete_key(tcp, tcb, address, port)
+    result = complete_key(tcp, tcb, address, port, &least_iss)
     if result < 0:
         tcb.endpoint.key = before
         # The slot that was just left is still there: this cannot fail.
         tcb.bound = tcb.bound and flow_insert(&tcp.bound, &tcb.endpoint.key) == 0
         return result
     tcb.bound = False
-    start_handshake(tcp, tcb)
+    start_handshake(tcp, tcb, least_iss)
     return 0
 
 
-cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+cdef void start_handshake(TcpLayer* tcp, Tcb* tcb, uint32_t least_iss) noexcept nogil:
+    """least_iss: beyond what a connection of the same 4-tuple has used; 0: there was none."""
     # What an attempt that failed may have left.
     tcb.retransmits = tcb.rtt.backoff = 0
     tcb.rcv_nxt = 0
@@ -197,7 +215,10 @@ cdef void start_handshake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.rcv_scale_offered = tcb.config.window_scaling
     tcb.rcv_scale = window_scale_for(tcp, tcb)
     tcb.ts_offset = timestamp_offset(tcp, &tcb.endpoint.key)
-    tcb.iss = tcb.snd_una = initial_sequence(tcp, &tcb.endpoint.key)
+    tcb.iss = initial_sequence(tcp, &tcb.endpoint.key)
+    if least_iss and seq_lt(tcb.iss, least_iss):
+        tcb.iss = least_iss         # RFC 9293 section 3.4.1
+    tcb.snd_una = tcb.iss
     tcb.snd_nxt = tcb.snd_small = tcb.iss + 1
     open_window(tcp, tcb)
     tcb_set_state(tcp, tcb, STATE_SYN_SENT)
@@ -346,6 +367,23 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
     return 0
 
 
+cdef void become_orphan(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """It goes on without a holder, for a bounded time; there is a bound to their number, and a
+    negative TCP_LINGER2 does not wait for the peer's FIN at all (as Linux).
+    """
+    if tcb.state == STATE_TIME_WAIT:
+        return
+    if tcp.orphans.count >= tcp.config.max_orphans or (
+            tcb.state == STATE_FIN_WAIT_2 and tcb.settings.linger2_s < 0):
+        count(tcp.context, Counter.TCP_ORPHANS_ABORTED)
+        send_reset(tcp, tcb)
+        tcb_finish(tcp, tcb, 0)
+        return
+    tcb_list_push(&tcp.orphans, tcb)
+    tcb.other_at = DEADLINE_NEVER
+    fin_wait_2_timer(tcp, tcb)
+
+
 cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """CLOSE by the holder, who forgets the TCB: orderly if possible, RST if data would be lost
     unread.
@@ -370,8 +408,7 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         # a closed socket.
         discard_received(tcb)
         queue_fin(tcp, tcb)
-        tcb.other_at = tcb.other_at if tcb.state == STATE_TIME_WAIT else DEADLINE_NEVER
-        fin_wait_2_timer(tcp, tcb)
+        become_orphan(tcp, tcb)
 
 
 cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

@@ -17,7 +17,8 @@ from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.lookup cimport connection_find
-from pystack.core.tcp.output cimport sync_mss
+from pystack.core.tcp.mss cimport sync_mss
+from pystack.core.tcp.mtu_search cimport mtu_search_too_big
 from pystack.core.tcp.recovery cimport recovery_too_big
 from pystack.core.tcp.tcb cimport tcb_finish
 from pystack.core.wire.bytes cimport load16, load32
@@ -32,12 +33,14 @@ cdef bint is_outstanding(const Tcb* tcb, uint32_t seq) noexcept nogil:
 cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
     """Lower the path MTU, and send again at once what was too large (RFC 1191 section 6.4)."""
     cdef uint32_t before = tcb.smss
+    cdef bint probe
     if not ip_path_mtu_lower(tcp.ip, &error.local, &error.remote, error.mtu):
         return
     if tcb.state < STATE_ESTABLISHED:
         return
+    probe = mtu_search_too_big(tcp, tcb, error.mtu)
     sync_mss(tcp, tcb)
-    if tcb.smss < before:
+    if probe or tcb.smss < before:
         recovery_too_big(tcp, tcb)
 
 
@@ -52,6 +55,13 @@ cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept n
         tcb.settings.receive_buffer)
 
 
+cdef bint ends_an_open(const Tcb* tcb, const IcmpError* error) noexcept nogil:
+    """As Linux, which lets Time Exceeded pass only where an IPv6 peer has opened."""
+    if error.kind == ICMP_ERROR_TIME_EXCEEDED:
+        return not (tcb.passive and error.v6)
+    return error.kind != ICMP_ERROR_UNKNOWN
+
+
 cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     """Find the connection that really sent the quoted segment, and tell it."""
     cdef Tcb* tcb = connection_find(
@@ -63,8 +73,7 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     count(tcp.context, Counter.TCP_ERRORS_DELIVERED)
     if error.kind == ICMP_ERROR_TOO_BIG:
         too_big(tcp, tcb, error)
-    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and (
-            error.kind not in (ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_UNKNOWN)):
+    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and ends_an_open(tcb, error):
         # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC
         # 5927 section 5.2.
         if error.kind == ICMP_ERROR_PORT_UNREACHABLE:

@@ -12,7 +12,7 @@ from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN,
     STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
-from pystack.core.tcp.output cimport announced_mss
+from pystack.core.tcp.mss cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate
 from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.rtt cimport rtt_min, rtt_timeout

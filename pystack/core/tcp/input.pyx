@@ -35,11 +35,13 @@ from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_inpu
 from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
+from pystack.core.tcp.user_timeout cimport user_timeout_adopt
 from pystack.core.tcp.window cimport window_round_trip
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
 from pystack.core.wire.tcp cimport (
-    TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, TcpOptions, TcpSegment, seq_ge,
-    seq_gt, seq_le, seq_lt, seq_max, seq_min, tcp_parse, tcp_parse_options,
+    TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_OPT_USER_TIMEOUT, TCP_RST, TCP_SYN, TCP_URG,
+    TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le, seq_lt, seq_max, seq_min, tcp_parse,
+    tcp_parse_options,
 )
 
 # After this long an idle connection's TS.Recent says nothing any more (RFC 7323 section 5.5).
@@ -424,10 +426,10 @@ cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg)
 
 
 cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Second, check the RST bit (RFC 5961 section 3.2; TIME-WAIT: RFC 1337)."""
+    """Second, check the RST bit (RFC 5961 section 3.2; TIME-WAIT: RFC 1337 section 3, fix F1)."""
     if not seg.flags & TCP_RST:
         return True
-    if tcb.state == STATE_TIME_WAIT:
+    if tcb.state == STATE_TIME_WAIT and (tcb.config.rfc1337 or seg.seq != tcb.rcv_nxt):
         count(tcp.context, Counter.TCP_DROP_RESET_IN_TIME_WAIT)
         return False
     if seg.seq != tcb.rcv_nxt and not is_reset_at_fin(tcb, seg):
@@ -440,7 +442,7 @@ cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
         tcb_finish(tcp, tcb, ECONNREFUSED)
     elif tcb.state == STATE_CLOSE_WAIT:
         tcb_finish(tcp, tcb, EPIPE)     # as Linux: the peer had said that it would send no more
-    elif tcb.state in (STATE_CLOSING, STATE_LAST_ACK):
+    elif tcb.state in (STATE_CLOSING, STATE_LAST_ACK, STATE_TIME_WAIT):
         tcb_finish(tcp, tcb, 0)
     else:
         tcb_finish(tcp, tcb, ECONNRESET)
@@ -484,8 +486,16 @@ cdef bint ack_step(
         tcb.rcv_rtt_seq = options.ts_ecr
         window_round_trip(
             tcb, <int64_t><int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) * 1_000_000)
+    if options.present & TCP_OPT_USER_TIMEOUT:
+        user_timeout_adopt(tcp, tcb, options.user_timeout)
     if fin_is_acked(tcb):
         fin_acknowledged(tcp, tcb)
+        if tcb.state == STATE_FIN_WAIT_2 and not tcb.held and tcb.settings.linger2_s < 0:
+            # As Linux: nobody is there to wait for the peer's FIN.
+            count(tcp.context, Counter.TCP_ORPHANS_ABORTED)
+            send_reset_for(tcp, view, seg)
+            tcb_finish(tcp, tcb, 0)
+            return False
     return True
 
 

@@ -3,7 +3,7 @@
 # Called by: every file of tcp/, stack. A comment at each group says who writes it.
 # RFCs: 9293 section 3.3.1, 6298, 5681, 6675, 7323, 2018.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport Context
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport IpLayer
@@ -107,11 +107,17 @@ ctypedef struct TcpConfig:
     int64_t keepalive_interval  # 75 s
     int64_t fin_timeout         # 60 s for orphans
     int64_t time_wait           # 60 s: 2 MSL
+    int64_t time_wait_reuse_delay
     uint32_t keepalive_probes   # 9
     uint32_t max_time_wait      # per stack; beyond it the oldest goes
     uint32_t max_orphans        # per stack; beyond it a close resets
     uint8_t rfc1337
     uint8_t time_wait_reuse     # connect(): 0 never, 1 yes, 2 between our own addresses
+    # the user timeout option (RFC 5482)
+    int64_t user_timeout_advertised     # where the application has asked for none
+    int64_t user_timeout_least  # L_LIMIT and U_LIMIT
+    int64_t user_timeout_most
+    uint8_t user_timeout_option
     # challenge ACKs
     # 500 ms: at least between two of one connection, as Linux
     int64_t challenge_period
@@ -142,10 +148,12 @@ ctypedef struct TcpSettings:
     uint32_t notsent_lowat      # TCP_NOTSENT_LOWAT
     uint32_t user_timeout_ms    # 0: R2 decides (RFC 9293 section 3.9.1.8, TCP_USER_TIMEOUT)
     uint16_t max_segment        # TCP_MAXSEG, 0: from the MTU
+    int16_t linger2_s           # TCP_LINGER2; 0: the stack's fin_timeout; negative: none
     uint16_t keepalive_idle_s
     uint16_t keepalive_interval_s
     uint8_t keepalive_count
     uint8_t syn_retries         # 0: the stack's
+    uint8_t user_timeout_adopted        # from the peer's option (RFC 5482)
     uint8_t no_delay            # TCP_NODELAY
     uint8_t cork                # TCP_CORK
     uint8_t keepalive           # SO_KEEPALIVE
@@ -313,6 +321,18 @@ ctypedef struct TcpBusy:
     int64_t first_sent_at
     int64_t delivered_at
 
+# RFC 4821: the search for the largest packet; sizes are of IP packets. Written by mtu_search.pyx
+# (high, path and in_force also by mss.pyx).
+ctypedef struct MtuSearch:
+    uint32_t low                # search_low: such packets arrive
+    uint32_t high               # search_high: larger ones do not
+    uint32_t size               # of the probe that is out; 0: none
+    uint32_t probe_start        # its text
+    uint32_t probe_end
+    uint32_t path               # what IP last said of the path
+    int64_t since               # when the search began
+    uint8_t in_force            # segments are no larger than low
+
 # For TCP_INFO. Segments of trains are counted one by one.
 ctypedef struct TcpTotals:
     uint64_t bytes_acked        # with SYN and FIN, as Linux
@@ -353,6 +373,7 @@ cdef struct Tcb:
     const TcpConfig* config     # the stack's, or that of an OwnConfig
     TcpBusy* busy
     SavedSyn* saved_syn         # NULL: none, or taken
+    MtuSearch* search           # NULL: path MTU by ICMP only
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
     # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
     Ring receive_ring
@@ -463,6 +484,7 @@ cdef struct Tcb:
     uint8_t handshake_acked     # SYN-RECEIVED: the last ACK came, but accept has to wait
     uint8_t retransmits         # consecutive timeouts, or unanswered window probes
     uint8_t keepalive_probes    # unanswered
+    uint8_t user_timeout_owed   # the next segment tells our user timeout (RFC 5482)
     uint8_t ecn                 # EcnState
     uint8_t snd_scale
     uint8_t rcv_scale
@@ -502,12 +524,13 @@ ctypedef struct TcpLayer:
     Tcb* output_first           # owe output: drained by the stack once per batch
     Tcb* output_last
     TcbList time_wait           # oldest first
+    TcbList orphans             # that nobody holds, before TIME-WAIT
     TcbList dead                # to be freed before the core is left
     uint32_t connection_count   # TCBs alive
     uint64_t isn_secret[2]
     uint64_t port_secret[2]
     uint64_t cookie_secret[2]
     uint64_t timestamp_secret[2]
-    uint32_t port_counter
+    uint16_t port_steps[4096]   # table[] of RFC 6056 section 3.3.4
     int64_t challenge_second
     uint32_t challenge_left     # challenge ACKs that this second still allows

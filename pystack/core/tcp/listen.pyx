@@ -19,16 +19,20 @@ from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
 from pystack.core.tcp.ecn cimport ecn_is_agreed
 from pystack.core.tcp.layer cimport ECN_OK, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer
-from pystack.core.tcp.output cimport announced_mss, send_reset, send_reset_for, send_syn, sync_mss
+from pystack.core.tcp.mss cimport announced_mss, sync_mss
+from pystack.core.tcp.mtu_search cimport mtu_search_start
+from pystack.core.tcp.output cimport send_reset, send_reset_for, send_syn
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
 )
+from pystack.core.tcp.user_timeout cimport user_timeout_adopt
 from pystack.core.tcp.window cimport window_at_first, window_start
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
-    TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt, seq_max, tcp_parse_options,
+    TCP_OPT_USER_TIMEOUT, TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt,
+    seq_max, tcp_parse_options,
 )
 
 cdef enum:
@@ -48,6 +52,7 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
     cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
     tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
     if options.present & TCP_OPT_MSS and options.mss:       # as Linux: 0 is none
+        # Smaller ones than tcp_min_snd_mss would only serve to exhaust us.
         tcb.peer_mss = max(<uint32_t>options.mss, tcb.config.min_snd_mss)
     tcb.timestamps_ok = tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
     tcb.sack_ok = tcb.sack_ok and options.present & TCP_OPT_SACK_PERMITTED != 0
@@ -56,6 +61,8 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
         tcb.snd_scale = min(options.window_scale, <uint8_t>MAX_WINDOW_SCALE)
     else:
         tcb.snd_scale = tcb.rcv_scale = 0
+    if options.present & TCP_OPT_USER_TIMEOUT:
+        user_timeout_adopt(tcp, tcb, options.user_timeout)
     if tcb.timestamps_ok:
         tcb.ts_recent = options.ts_val
         tcb.ts_recent_at = tcp.context.now
@@ -72,6 +79,9 @@ cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
+    # RFC 5482 section 3.2: the SYN's may have been lost with a cookie.
+    tcb.user_timeout_owed = tcb.config.user_timeout_option
+    mtu_search_start(tcp, tcb)
     sync_mss(tcp, tcb)
     congestion_start(tcp, tcb)
     if tcb.rtt.srtt == 0 and tcb.retransmits:

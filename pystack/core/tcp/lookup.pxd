@@ -17,6 +17,8 @@ cdef Tcb* listener_find(const TcpLayer* tcp, const Addr* local, uint16_t port) n
 cdef int bind_conflict(
         const TcpLayer* tcp, const Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
 # An unused port for bind(0), or for a connection whose key lacks only the local port (RFC 6056
-# section 3.3.3); 0: none.
+# section 3.3); 0: none.
 cdef uint16_t port_for_bind(TcpLayer* tcp, const Tcb* tcb, const Addr* address) noexcept nogil
 cdef uint16_t port_for_connect(TcpLayer* tcp, FlowKey* key) noexcept nogil
+# May connect() put a new connection in the place of this one?
+cdef bint time_wait_is_reusable(const TcpLayer* tcp, const Tcb* old) noexcept nogil

@@ -3,13 +3,18 @@
 # RFCs: 9293 section 3.10.7, 6056, 3493 section 3.7.
 
 from libc.errno cimport EADDRINUSE
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from pystack.core.ip.layer cimport PROTOCOL_TCP
+from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.memory.flow cimport FlowKey, flow_find, flow_next, siphash
 from pystack.core.memory.random cimport random_below
-from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport STATE_LISTEN, STATE_TIME_WAIT, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr, addr_any, addr_eq, addr_is_any, addr_is_v4
+
+cdef enum:
+    PORT_TABLE = 4096       # TcpLayer.port_steps
+    RANDOM_STEP = 8
 
 
 cdef void key_init(FlowKey* key, const Addr* local, uint16_t local_port) noexcept nogil:
@@ -81,30 +86,70 @@ cdef int bind_conflict(
     return 0
 
 
+cdef uint32_t ports_of(const TcpLayer* tcp, uint32_t parity) noexcept nogil:
+    """How many ports of the range have this distance from its first, modulo 2."""
+    return (tcp.config.port_count + 1 - parity) // 2
+
+
 cdef uint16_t port_for_bind(TcpLayer* tcp, const Tcb* tcb, const Addr* address) noexcept nogil:
-    """A random free port (RFC 6056 section 3.3.1); 0 if there is none."""
-    cdef uint32_t start = random_below(&tcp.context.random, tcp.config.port_count)
-    cdef uint32_t i
+    """A random free port (RFC 6056 section 3.3.1); 0 if there is none.
+
+    As Linux, the odd half of the range comes first: the even one is for connect().
+    """
+    cdef uint32_t start, number, i, half
     cdef uint16_t port
-    for i in range(tcp.config.port_count):
-        port = <uint16_t>(tcp.config.first_port + (start + i) % tcp.config.port_count)
-        if bind_conflict(tcp, tcb, address, port) == 0:
-            return port
+    for half in range(2):
+        number = ports_of(tcp, 1 - half)
+        start = random_below(&tcp.context.random, number) if number else 0
+        for i in range(number):
+            port = <uint16_t>(tcp.config.first_port + 2 * ((start + i) % number) + 1 - half)
+            if bind_conflict(tcp, tcb, address, port) == 0:
+                return port
     return 0
 
 
-cdef uint16_t port_for_connect(TcpLayer* tcp, FlowKey* key) noexcept nogil:
-    """Simple hash-based selection: offset by destination, then upwards (RFC 6056 section 3.3.3); 0
-    if none is free.
+cdef bint time_wait_is_reusable(const TcpLayer* tcp, const Tcb* old) noexcept nogil:
+    """May connect() replace a connection of the same 4-tuple? As Linux (tcp_tw_reuse) if timestamps
+    tell the two apart (RFC 6191 section 2), and not before the clock of timestamps has surely
+    moved on; by default only between addresses of our own.
     """
-    cdef uint32_t offset, _attempt
+    cdef int64_t began
+    if old.state != STATE_TIME_WAIT or not old.timestamps_ok or not tcp.config.timestamps:
+        return False
+    if tcp.config.time_wait_reuse == 0 or (
+            tcp.config.time_wait_reuse == 2 and not ip_is_local(
+                tcp.ip, &old.endpoint.key.remote)):
+        return False
+    began = old.other_at - tcp.config.time_wait
+    return tcp.context.now - began > tcp.config.time_wait_reuse_delay
+
+
+cdef bint port_is_usable(TcpLayer* tcp, const FlowKey* key) noexcept nogil:
+    cdef const Tcb* old = <const Tcb*>flow_find(&tcp.connections, key)
+    if old != NULL:
+        return time_wait_is_reusable(tcp, old)
+    return listener_find(tcp, &key.local, key.local_port) == NULL
+
+
+cdef uint16_t port_for_connect(TcpLayer* tcp, FlowKey* key) noexcept nogil:
+    """Double-hash selection (RFC 6056 section 3.3.4); 0 if none is free.
+
+    The hash of the addresses and the peer's port gives the offset and, in a table that many of them
+    share, how far it has moved on. As Linux, even ports first, and at least a random step further
+    for the next connection.
+    """
+    cdef uint64_t hashed
+    cdef uint16_t* moved
+    cdef uint32_t i, number, parity
     key.local_port = 0
-    offset = <uint32_t>siphash(tcp.port_secret, <const uint8_t*>key, sizeof(FlowKey))
-    for _attempt in range(tcp.config.port_count):
-        key.local_port = <uint16_t>(
-            tcp.config.first_port + (offset + tcp.port_counter) % tcp.config.port_count)
-        tcp.port_counter += 1
-        if (flow_find(&tcp.connections, key) == NULL
-                and listener_find(tcp, &key.local, key.local_port) == NULL):
-            return key.local_port
+    hashed = siphash(tcp.port_secret, <const uint8_t*>key, sizeof(FlowKey))
+    moved = &tcp.port_steps[hashed & (PORT_TABLE - 1)]
+    for parity in range(2):
+        number = ports_of(tcp, parity)
+        for i in range(number):
+            key.local_port = <uint16_t>(tcp.config.first_port + parity + 2 * (
+                ((hashed >> 32) + moved[0] + i) % number))
+            if port_is_usable(tcp, key):
+                moved[0] += <uint16_t>(max(i, random_below(&tcp.context.random, RANDOM_STEP)) + 1)
+                return key.local_port
     return 0

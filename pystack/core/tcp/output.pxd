@@ -26,8 +26,3 @@ cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* se
 cdef int segment_send(
         TcpLayer* tcp, const Endpoint* endpoint, TcpSegment* seg, const TcpOptions* options, const
         uint8_t** spans, const uint32_t* lengths) noexcept nogil
-# Payload of a segment to this peer with the options that we send now.
-cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# The MSS that we announce: what our device can receive (RFC 6691).
-cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil
-cdef uint32_t announced_mss_to(TcpLayer* tcp, const Tcb* tcb, const Addr* remote) noexcept nogil

@@ -9,10 +9,9 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport PROTOCOL_TCP, IpSend, IpView
 from pystack.core.ip.output cimport ip_output, ip_packet_new
-from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport (
-    CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, PACKET_MAX, Packet,
+    CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, Packet,
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.acknowledge cimport acknowledge_by_text, acknowledge_sent
@@ -24,6 +23,8 @@ from pystack.core.tcp.layer cimport (
     CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, SENT_FIN, SENT_PUSHED, STATE_ESTABLISHED,
     STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
+from pystack.core.tcp.mss cimport announced_mss, sync_mss
+from pystack.core.tcp.mtu_search cimport mtu_search_next, mtu_search_sent
 from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_sent, pacing_train
 from pystack.core.tcp.receive cimport sack_blocks
 from pystack.core.tcp.prr cimport prr_sent
@@ -36,6 +37,7 @@ from pystack.core.tcp.scoreboard cimport (
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_sent
+from pystack.core.tcp.user_timeout cimport user_timeout_offer
 from pystack.core.tcp.window cimport window_field
 from pystack.core.wire.address cimport Addr, addr_is_v4
 from pystack.core.wire.bytes cimport store16
@@ -49,10 +51,8 @@ from pystack.core.wire.tcp cimport (
 
 cdef enum:
     WINDOW_DIVISOR = 3          # as Linux's tcp_tso_win_divisor
-    TIMESTAMP_LENGTH = 12       # with its padding
     CHECKSUM_OFFSET = 16
-    DEFAULT_MSS = 536           # RFC 9293 section 3.7.1
-    LEAST_MSS = 36              # IPv4's smallest MTU, 68, less headers and timestamps, rounded up
+    USER_TIMEOUT_LENGTH = 4
 
 cdef int64_t MILLISECOND = 1_000_000
 
@@ -96,39 +96,6 @@ cdef int segment_send(
     return ip_output(tcp.ip, packet, &send)
 
 
-cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    return announced_mss_to(tcp, tcb, &tcb.endpoint.key.remote)
-
-
-cdef uint32_t announced_mss_to(TcpLayer* tcp, const Tcb* tcb, const Addr* remote) noexcept nogil:
-    cdef uint32_t mss = tcp.context.mtu - (40 if addr_is_v4(remote) else 60)
-    mss = min(mss, PACKET_MAX - 60)
-    if tcb.config.advertised_mss:
-        mss = min(mss, tcb.config.advertised_mss)
-    if tcb.settings.max_segment:
-        mss = min(mss, tcb.settings.max_segment)
-    return mss
-
-
-cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """SMSS without the fixed headers and without the options of every segment (RFC 6691 section
-    3.2).
-    """
-    cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
-    cdef uint32_t mtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
-    cdef uint32_t mss = min(mtu - (40 if v4 else 60), tcb.peer_mss)
-    if tcb.settings.max_segment:
-        mss = min(mss, tcb.settings.max_segment)
-    if tcb.timestamps_ok:
-        mss -= min(mss, <uint32_t>TIMESTAMP_LENGTH)
-    # As Linux, half of the largest window at most, or one segment would fill it.
-    if tcb.max_snd_wnd:
-        mss = min(mss, max(
-            tcb.max_snd_wnd // 2 if tcb.max_snd_wnd > DEFAULT_MSS else tcb.max_snd_wnd,
-            <uint32_t>LEAST_MSS))
-    tcb.smss = max(mss, <uint32_t>LEAST_MSS)
-
-
 cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
     options.present |= TCP_OPT_TIMESTAMP
     options.ts_val = timestamp_now(tcp, tcb)
@@ -143,6 +110,8 @@ cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexc
     options.sack_count = 0
     if tcb.timestamps_ok:
         add_timestamp(tcp, tcb, options)
+    if tcb.user_timeout_owed:
+        user_timeout_offer(tcp, tcb, options)
     if tcb.sack_ok and (tcb.duplicate_pending or tcb.busy != NULL):
         options.sack_count = <uint8_t>sack_blocks(tcb, options.sack, 3 if tcb.timestamps_ok else 4)
         if options.sack_count:
@@ -155,6 +124,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     cdef TcpOptions options
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
+    tcb.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
@@ -216,6 +186,8 @@ cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         options.present |= TCP_OPT_SACK_PERMITTED
     if tcb.timestamps_ok:
         add_timestamp(tcp, tcb, &options)
+    if tcb.config.user_timeout_option:
+        user_timeout_offer(tcp, tcb, &options)
     tcb.totals.segments_out += 1
     segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
     if answer:
@@ -277,6 +249,7 @@ cdef int send_data(
     cdef uint32_t offset = seq - tcb.snd_una
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
+    tcb.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = TCP_ACK
@@ -308,6 +281,8 @@ cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept
     cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
     cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
     tcb.totals.bytes_retransmitted += length
+    if tcb.search != NULL:
+        tcb.search.size = 0     # whatever is acknowledged now says nothing of the probe
     send_data(tcp, tcb, sent.seq, length, sent.flags, False, mss)
 
 
@@ -454,6 +429,17 @@ cdef void send_tail_probe(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
         tail_probe_sent(tcp, tcb, True)
 
 
+cdef bint send_mtu_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """New data in a segment that may be too large (RFC 4821 section 7.5); False: nothing else goes
+    before there is room for one.
+    """
+    cdef uint32_t start = tcb.snd_nxt
+    cdef int32_t size = mtu_search_next(tcp, tcb)
+    if size > 0 and send_fresh(tcp, tcb, size, False, size):
+        mtu_search_sent(tcp, tcb, start, size)
+    return size >= 0
+
+
 cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section
     3.8.6.1).
@@ -503,9 +489,15 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     mss = tcb.smss
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)
+    if tcb.user_timeout_owed:
+        mss -= min(<uint32_t>USER_TIMEOUT_LENGTH, mss - 1)
     train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
     if tcb.tail_probe_due:
         send_tail_probe(tcp, tcb, mss)
+    # Not with options that differ from segment to segment.
+    if tcb.search != NULL and mss == tcb.smss and not (
+            pacing_is_on(tcb) and pacing_holds(tcp, tcb)):
+        more = send_mtu_probe(tcp, tcb)
     while more:
         if pacing_is_on(tcb) and pacing_holds(tcp, tcb):
             break

@@ -18,6 +18,7 @@ from pystack.core.tcp.layer cimport (
     RETRANSMIT_NONE, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, TIMER_REORDERING, TIMER_RTO, Sent,
     SentQueue, Tcb, TcpLayer,
 )
+from pystack.core.tcp.mtu_search cimport mtu_search_lost
 from pystack.core.tcp.news cimport (
     NEWS_ACKED, NEWS_ADVANCED, NEWS_ECE, NEWS_LOST_AGAIN, NEWS_RENEGED, NEWS_SACKED, NEWS_SET_TIMER,
     AckNews,
@@ -165,6 +166,9 @@ cdef bint other_state_acked(
         if duplicate and tcb.sacked_out:
             count(tcp.context, Counter.TCP_LIMITED_TRANSMITS)
         return False
+    if mtu_search_lost(tcp, tcb):
+        recovery_too_big(tcp, tcb)
+        return False
     enter_recovery(tcp, tcb, news.flags & NEWS_ECE != 0)
     return True
 
@@ -278,7 +282,9 @@ cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t before = sent_in_flight(tcb)
     cdef uint32_t lost = tcb.lost
     rack_detect_loss(tcp, tcb)
-    if sent_in_flight(tcb) != before:
+    if sent_in_flight(tcb) != before and mtu_search_lost(tcp, tcb):
+        recovery_too_big(tcp, tcb)
+    elif sent_in_flight(tcb) != before:
         if tcb.ca_state != CA_RECOVERY:
             enter_recovery(tcp, tcb, False)
             none.flags = 0
@@ -295,7 +301,8 @@ cdef void recovery_too_big(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if not sent_mark_too_big(tcb, tcb.smss):
         return
     if not tcb.sack_ok:
-        duplicates_forget(tcb)
+        # What duplicate ACKs have told stands, as far as it can.
+        tcb.sacked_out = min(tcb.sacked_out, tcb.packets_out - min(tcb.packets_out, tcb.lost_out))
     if tcb.ca_state != CA_LOSS:
         tcb.recover = tcb.snd_nxt
         tcb.undo = False

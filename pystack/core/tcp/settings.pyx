@@ -3,7 +3,7 @@
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
 from libc.errno cimport EINVAL, ENOENT, ENOMEM, ENOPROTOOPT, EPERM
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport endpoint_ready
 from pystack.core.endpoint cimport READY_READ
 from pystack.core.tcp.acknowledge cimport (
@@ -17,6 +17,7 @@ from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
 from pystack.core.tcp.timers cimport keepalive_restart, keepalive_retime
+from pystack.core.tcp.user_timeout cimport user_timeout_choose
 from pystack.core.tcp.window cimport window_resize, window_set_clamp, window_widen
 
 # The numbers of Linux's <sys/socket.h> and <netinet/tcp.h>, on every operating system.
@@ -43,6 +44,7 @@ cdef enum:
     TCP_KEEPINTVL = 5
     TCP_KEEPCNT = 6
     TCP_SYNCNT = 7
+    TCP_LINGER2 = 8
     TCP_DEFER_ACCEPT = 9
     TCP_WINDOW_CLAMP = 10
     TCP_QUICKACK = 12
@@ -74,6 +76,7 @@ cdef enum:
     MOST_KEEPALIVE_S = 32767
     MOST_KEEPALIVE_COUNT = 127
     MOST_SYNCNT = 127
+    MOST_LINGER2_S = 120    # as Linux
 
 
 cdef int64_t SECOND = 1_000_000_000
@@ -252,10 +255,12 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         if not within(value, 1, MOST_SYNCNT):
             return -EINVAL
         tcb.settings.syn_retries = <uint8_t>value
+    elif option == TCP_LINGER2:
+        tcb.settings.linger2_s = <int16_t>(-1 if value < 0 else min(value, MOST_LINGER2_S))
     elif option == TCP_USER_TIMEOUT:
         if not within(value, 0, 0x7FFFFFFF):
             return -EINVAL
-        tcb.settings.user_timeout_ms = <uint32_t>value
+        user_timeout_choose(tcp, tcb, <uint32_t>value)
     elif option == TCP_DEFER_ACCEPT:
         tcb.settings.defer_accept = seconds_to_retries(tcb, value)
     elif option == TCP_SAVE_SYN:
@@ -361,6 +366,9 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
     elif option == TCP_SYNCNT:
         value[0] = (
             tcb.settings.syn_retries if tcb.settings.syn_retries else tcb.config.syn_retries)
+    elif option == TCP_LINGER2:
+        value[0] = tcb.settings.linger2_s if tcb.settings.linger2_s else (
+            tcb.config.fin_timeout // SECOND)
     elif option == TCP_USER_TIMEOUT:
         value[0] = tcb.settings.user_timeout_ms
     elif option == TCP_WINDOW_CLAMP:

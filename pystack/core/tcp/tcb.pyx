@@ -187,6 +187,7 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         free(tcb.congestion.cubic)
         free(tcb.congestion.bbr)
         config_release(tcp, tcb)
+        free(tcb.search)
         free(tcb)
         tcp.connection_count -= 1
         tcb = tcp.dead.first

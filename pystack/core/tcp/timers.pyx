@@ -11,16 +11,18 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.acknowledge cimport acknowledge_timer
+from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
     STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE, Tcb, TcpLayer,
 )
+from pystack.core.tcp.mtu_search cimport mtu_search_black_hole
 from pystack.core.tcp.output cimport send_probe, send_reset, send_syn
 from pystack.core.tcp.recovery cimport recovery_reordering_timeout, recovery_timeout
 from pystack.core.tcp.retransmission cimport (
     retransmit_timer_backed_off, retransmit_timer_rearm,
 )
-from pystack.core.tcp.rtt cimport rtt_back_off
+from pystack.core.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pystack.core.tcp.tcb cimport (
     tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_output_later, tcb_rearm,
 )
@@ -141,6 +143,21 @@ cdef bint backs_off(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
                 and tcb.packets_out < THIN and tcb.retransmits <= THIN_TIMEOUTS)
 
 
+cdef bint path_is_doubted(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """R1 of RFC 1122 section 4.2.3.5. As Linux it is a time: as long after the first of the
+    retransmissions as so many with back-off take where the RTO is at its minimum.
+    """
+    cdef int64_t least = tcb.config.rto_min
+    cdef int64_t total = 0
+    cdef uint32_t _i
+    if tcb.retransmits == 0 or tcb.first_retransmit == 0:
+        return False
+    for _i in range(tcb.config.retries1 + 1):
+        total += least
+        least = min(2 * least, tcb.config.rto_max)
+    return <int64_t>(timestamp_now(tcp, tcb) - tcb.first_retransmit) * MILLISECOND >= total
+
+
 cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 6298 section 5.4 to 5.6."""
     if tcb_flight(tcb) == 0:
@@ -149,6 +166,8 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         time_out(tcp, tcb)
         return
     note_timeout(tcp, tcb)
+    if path_is_doubted(tcp, tcb):
+        mtu_search_black_hole(tcp, tcb)
     recovery_timeout(tcp, tcb)
     tcb.retransmits += 1
     if backs_off(tcp, tcb):
@@ -267,9 +286,14 @@ cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """As Linux: an orphan waits a bounded time for the peer's FIN."""
+    cdef int64_t wait = tcb.config.fin_timeout
     if tcb.held or tcb.state != STATE_FIN_WAIT_2:
         return
-    tcb.other_at = tcp.context.now + tcb.config.fin_timeout
+    if tcb.settings.linger2_s > 0:
+        wait = tcb.settings.linger2_s * SECOND
+    # As Linux: time enough for the FIN to be lost and to come again.
+    wait = max(wait, rtt_timeout(&tcb.rtt, tcb.config) * 7 // 2)
+    tcb.other_at = tcp.context.now + wait
     tcb_rearm(tcp, tcb)
 
 
