@@ -55,7 +55,11 @@ LINUX = {
         "TCP_INFO": 11,
         "TCP_CONGESTION": 13,
         "TCP_USER_TIMEOUT": 18,
+        "TCP_FASTOPEN": 23,
         "TCP_NOTSENT_LOWAT": 25,
+        "TCP_FASTOPEN_CONNECT": 30,
+        "TCP_FASTOPEN_KEY": 33,
+        "TCP_FASTOPEN_NO_COOKIE": 34,
     },
     ("IPPROTO_IP", 0): {
         "IP_TOS": 1,
@@ -127,7 +131,7 @@ NUMBERS = {
 SO_LINGER = (1, 13)
 SO_ERROR = (1, 4)
 SO_MAX_PACING_RATE = (1, 47)
-TCP_INFO, TCP_CONGESTION = (6, 11), (6, 13)
+TCP_INFO, TCP_CONGESTION, TCP_FASTOPEN_KEY = (6, 11), (6, 13), (6, 33)
 ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger
 INT = struct.Struct("i")

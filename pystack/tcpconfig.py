@@ -294,7 +294,7 @@ class TcpConfig:
         values["port_count"] = self.port_range[1] - self.port_range[0] + 1
         key = self.fastopen_key or b""
         for i in range(4):
-            values[f"fastopen_key_{i}"] = int.from_bytes(key[8 * i : 8 * i + 8], "big")
+            values[f"fastopen_key_{i}"] = int.from_bytes(key[8 * i : 8 * i + 8], "little")
         values["fastopen_keys"] = len(key) // 16
         return values
 
