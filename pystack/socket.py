@@ -336,8 +336,8 @@ class Socket(socket.socket):
     def sendto(self, data: Buffer, *arguments: Any) -> int:
         """sendto(data, address), sendto(data, flags, address).
 
-        With MSG_FASTOPEN a stream is opened with data in its SYN (RFC 7413), if the peer's cookie is
-        known; otherwise the SYN asks for one.
+        With MSG_FASTOPEN a stream is opened with data in its SYN (RFC 7413), if the peer's cookie
+        is known; otherwise the SYN asks for one.
         """
         if not 1 <= len(arguments) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments) + 1} given)")

@@ -56,7 +56,7 @@ cdef inline uint64_t siphash_2_4(
     """SipHash-2-4 of whole words, least significant byte first: Linux's siphash()."""
     cdef Sip sip
     cdef uint64_t word
-    cdef int i
+    cdef int i, _final
     sip_start(&sip, secret)
     for i in range(count + 1):
         word = words[i] if i < count else <uint64_t>count << 59
@@ -65,6 +65,6 @@ cdef inline uint64_t siphash_2_4(
         sip_round(&sip)
         sip.v0 ^= word
     sip.v2 ^= 0xFF
-    for i in range(4):
+    for _final in range(4):
         sip_round(&sip)
     return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3

@@ -16,8 +16,8 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil
 # The next established connection, which the caller then holds, or NULL. READY_READ of the listener
 # announces it.
 cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil
-# As connect and send in one: the SYN carries data if there is a cookie. How much of it; the rest is
-# to be sent later. address NULL: of the connect() that has been deferred.
+# As connect and send in one: the SYN carries data if there is a cookie. How much of it; the rest
+# is to be sent later. address NULL: of the connect() that has been deferred.
 cdef int64_t tcp_fast_open(
         TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port, const uint8_t* data,
         size_t length) noexcept nogil

@@ -27,9 +27,9 @@ from pystack.core.tcp.fast_open cimport (
     fast_open_accepted, fast_open_possible, fast_open_syn, is_early,
 )
 from pystack.core.tcp.layer cimport (
-    FAST_OPEN_DEFERRED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
-    STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Backlog,
-    Tcb, TcpLayer,
+    FAST_OPEN_DEFERRED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
+    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
+    STATE_TIME_WAIT, Backlog, Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport bind_conflict, port_for_bind, port_for_connect

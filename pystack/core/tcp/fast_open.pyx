@@ -15,9 +15,9 @@ from pystack.core.memory.ring cimport ring_consume, ring_extend, ring_put, ring_
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start, chrono_stop
 from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie, cookie_check, cookie_new
 from pystack.core.tcp.layer cimport (
-    FAST_OPEN_ASKED, FAST_OPEN_CHILD, FAST_OPEN_DATA, FAST_OPEN_DATA_ACKED, FAST_OPEN_DATA_NOT_ACKED,
-    FAST_OPEN_EARLY, FAST_OPEN_EXPERIMENTAL, FAST_OPEN_NO_COOKIE, FAST_OPEN_SYN_REPEATED,
-    FAST_OPEN_WATCHED, Backlog, FastOpenQueue, FastOpenReset, Tcb, TcpLayer,
+    FAST_OPEN_ASKED, FAST_OPEN_CHILD, FAST_OPEN_DATA, FAST_OPEN_DATA_ACKED,
+    FAST_OPEN_DATA_NOT_ACKED, FAST_OPEN_EARLY, FAST_OPEN_EXPERIMENTAL, FAST_OPEN_NO_COOKIE,
+    FAST_OPEN_SYN_REPEATED, FAST_OPEN_WATCHED, Backlog, FastOpenQueue, FastOpenReset, Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport connection_start
 from pystack.core.tcp.metrics cimport metrics_find, metrics_get

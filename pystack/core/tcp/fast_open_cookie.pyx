@@ -5,7 +5,7 @@
 # As Linux: eight bytes, SipHash-2-4 of both addresses. So hosts behind one address can share a key
 # with Linux's, and cookies outlive a restart.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memset
 from pystack.core.memory.siphash cimport siphash_2_4
 from pystack.core.tcp.layer cimport Backlog, FastOpenKeys, TcpLayer

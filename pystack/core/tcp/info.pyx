@@ -8,9 +8,9 @@ from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, chrono_time
 from pystack.core.tcp.fast_open cimport is_early
 from pystack.core.tcp.layer cimport (
-    ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSE_WAIT, STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED,
-    STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED,
-    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
+    ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSED, STATE_CLOSE_WAIT,
+    STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK,
+    STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.output cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate

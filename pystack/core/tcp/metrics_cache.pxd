@@ -24,7 +24,8 @@ ctypedef struct Metrics:
     uint8_t cookie[COOKIE_MAX]
     uint8_t cookie_length
     uint8_t cookie_experimental
-    uint8_t try_experimental    # 1: the RFC's option got no answer, the experimental is next; 2: nor
+    # 1: the RFC's option got no answer, the experimental is next; 2: nor did that
+    uint8_t try_experimental
 
 # The least recently used first.
 ctypedef struct MetricsCache:

@@ -11,8 +11,8 @@ cdef int tcp_set_option(
         TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil
 cdef int tcp_get_option(
         TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil
-# TCP_FASTOPEN_KEY: one key, or one and the one before, each two little-endian words. 0 or a negative
-# errno.
+# TCP_FASTOPEN_KEY: one key, or one and the one before, each two little-endian words. 0 or a
+# negative errno.
 cdef int tcp_set_fast_open_keys(
         Tcb* tcb, const uint64_t* words, uint32_t keys) noexcept nogil
 cdef void tcp_get_fast_open_keys(

@@ -26,9 +26,9 @@ from pystack.core.tcp.fast_open cimport (
     awaits_accept, fast_open_end, fast_open_leave, fast_open_release, is_early,
 )
 from pystack.core.tcp.layer cimport (
-    FAST_OPEN_CHILD, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
-    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
-    STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpLayer, TcpSettings, TcpState,
+    FAST_OPEN_CHILD, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED,
+    STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED,
+    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpLayer, TcpSettings, TcpState,
 )
 
 # For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.

@@ -13,8 +13,9 @@ from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.acknowledge cimport acknowledge_timer
 from pystack.core.tcp.fast_open cimport fast_open_timeout, is_early
 from pystack.core.tcp.layer cimport (
-    RETRANSMIT_NONE, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
-    STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE, Tcb, TcpLayer,
+    RETRANSMIT_NONE, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2,
+    STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE,
+    Tcb, TcpLayer,
 )
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.output cimport send_probe, send_reset, send_syn
