@@ -103,7 +103,7 @@ def test_msg_fastopen_needs_an_address():
 
 
 def test_a_listener_may_have_keys_of_its_own():
-    """TCP_FASTOPEN_KEY, in the order of bytes of Linux; the stack's are told where there are none."""
+    """TCP_FASTOPEN_KEY, bytes as Linux has them; the stack's are told where there are none."""
     with VirtualNetwork() as net:
         host = net.host("10.0.0.1", tcp=TcpConfig(fastopen_key=KEYS[:16]))
         with host.socket() as one:
