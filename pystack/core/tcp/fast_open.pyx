@@ -17,7 +17,8 @@ from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie, cookie_check, coo
 from pystack.core.tcp.layer cimport (
     FAST_OPEN_ASKED, FAST_OPEN_CHILD, FAST_OPEN_DATA, FAST_OPEN_DATA_ACKED,
     FAST_OPEN_DATA_NOT_ACKED, FAST_OPEN_EARLY, FAST_OPEN_EXPERIMENTAL, FAST_OPEN_NO_COOKIE,
-    FAST_OPEN_SYN_REPEATED, FAST_OPEN_WATCHED, Backlog, FastOpenQueue, FastOpenReset, Tcb, TcpLayer,
+    FAST_OPEN_SYN_REPEATED, FAST_OPEN_WATCHED, SENT_PUSHED, Backlog, FastOpenQueue,
+    FastOpenReset, Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport connection_start
 from pystack.core.tcp.metrics cimport metrics_find, metrics_get
@@ -319,7 +320,7 @@ cdef void fast_open_answered(
     # the server was not able or not willing, nothing was lost.
     tcb.fast_open_failure = FAST_OPEN_SYN_REPEATED if again else FAST_OPEN_DATA_NOT_ACKED
     count(tcp.context, Counter.TCP_FAST_OPEN_ACTIVE_FAILED)
-    if sent_push(tcb, ack, tcb.snd_nxt, tcb.smss, False, tcp.context.now) < 0:
+    if sent_push(tcb, ack, tcb.snd_nxt, tcb.smss, SENT_PUSHED, tcp.context.now) < 0:
         # Without memory for a record it is as if it had never been sent.
         count(tcp.context, Counter.OUT_OF_MEMORY)
         tcb.snd_nxt = ack

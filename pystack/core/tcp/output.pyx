@@ -43,9 +43,8 @@ from pystack.core.wire.bytes cimport store16
 from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_HEADER_LENGTH, TCP_MAX_HEADER_LENGTH, TCP_OPT_FAST_OPEN, TCP_OPT_MSS,
-    TCP_OPT_SACK,
-    TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH, TCP_RST, TCP_SYN,
-    TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_le, seq_lt, tcp_build_header,
+    TCP_OPT_SACK, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH,
+    TCP_RST, TCP_SYN, TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_le, seq_lt, tcp_build_header,
     tcp_build_options,
 )
 
