@@ -33,6 +33,7 @@ PROTOCOLS: dict[tuple[int, int], tuple[int, ...]] = {
     (socket.AF_INET6, socket.SOCK_DGRAM): (17, 58),
 }
 MSG_ERRQUEUE: int = getattr(socket, "MSG_ERRQUEUE", 0x2000)
+MSG_FASTOPEN: int = getattr(socket, "MSG_FASTOPEN", 0)  # where the system has it
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
 
@@ -348,12 +349,19 @@ class Socket(socket.socket):
         self._handle.sendall(data, flags, self._timeout)
 
     def sendto(self, data: Buffer, *arguments: Any) -> int:
-        """sendto(data, address), sendto(data, flags, address)."""
+        """sendto(data, address), sendto(data, flags, address).
+
+        With MSG_FASTOPEN a stream is opened with data in its SYN (RFC 7413), if the peer's cookie
+        is known; otherwise the SYN asks for one.
+        """
         if not 1 <= len(arguments) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments) + 1} given)")
         flags = arguments[0] if len(arguments) == 2 else 0
         handle = self._handle
         if isinstance(handle, TcpHandle):
+            if flags & MSG_FASTOPEN and arguments[-1] is not None:
+                to = from_tuple(self._family, arguments[-1], "sendto")
+                return handle.fast_open(data, flags, *to, self._timeout)
             return handle.send(data, flags, self._timeout)
         address, port = from_tuple(self._family, arguments[-1], "sendto")
         return handle.sendto(data, flags, address, port)
@@ -374,6 +382,9 @@ class Socket(socket.socket):
         data = b"".join(buffers)
         handle = self._handle
         if isinstance(handle, TcpHandle):
+            if flags & MSG_FASTOPEN and address is not None:
+                peer = from_tuple(self._family, address, "sendmsg")
+                return handle.fast_open(data, flags, *peer, self._timeout)
             return handle.send(data, flags, self._timeout)
         try:
             source, segment = sockopt.send_options(ancdata)
@@ -427,6 +438,9 @@ class Socket(socket.socket):
         if linux == multicast.IP_MULTICAST_IF or multicast.is_membership(linux):
             self._set_multicast(linux, value)
             return
+        if linux == sockopt.TCP_FASTOPEN_KEY:
+            self._stream().set_fast_open_keys(b"" if isinstance(value, int) else bytes(value))
+            return
         if not isinstance(value, int):
             value = from_bytes(linux, bytes(value))
         elif linux == sockopt.SO_LINGER:
@@ -468,6 +482,8 @@ class Socket(socket.socket):
             raise fault(errno.EOPNOTSUPP if v4 else errno.ENOPROTOOPT)  # as Linux
         if linux == sockopt.TCP_INFO:
             return self._stream().info()[:buflen]
+        if linux == sockopt.TCP_FASTOPEN_KEY:
+            return self._stream().fast_open_keys()[:buflen]
         if linux == sockopt.TCP_CC_INFO and isinstance(self._handle, TcpHandle):
             return self._handle.congestion_info()[:buflen]
         if linux == sockopt.TCP_SAVED_SYN and isinstance(self._handle, TcpHandle):

@@ -63,11 +63,15 @@ LINUX = {
         "TCP_THIN_LINEAR_TIMEOUTS": 16,
         "TCP_THIN_DUPACK": 17,
         "TCP_USER_TIMEOUT": 18,
+        "TCP_FASTOPEN": 23,
         "TCP_TIMESTAMP": 24,
         "TCP_NOTSENT_LOWAT": 25,
         "TCP_CC_INFO": 26,
         "TCP_SAVE_SYN": 27,
         "TCP_SAVED_SYN": 28,
+        "TCP_FASTOPEN_CONNECT": 30,
+        "TCP_FASTOPEN_KEY": 33,
+        "TCP_FASTOPEN_NO_COOKIE": 34,
         "TCP_INQ": 36,
         "TCP_IS_MPTCP": 43,
         "TCP_RTO_MAX_MS": 44,
@@ -148,7 +152,7 @@ IP, TCP, UDP, IPV6 = 0, 6, 17, 41
 SO_LINGER = (1, 13)
 SO_ERROR = (1, 4)
 SO_MAX_PACING_RATE = (1, 47)
-TCP_INFO, TCP_CONGESTION = (6, 11), (6, 13)
+TCP_INFO, TCP_CONGESTION, TCP_FASTOPEN_KEY = (6, 11), (6, 13), (6, 33)
 TCP_CC_INFO, TCP_SAVED_SYN, TCP_INQ = (6, 26), (6, 28), (6, 36)
 ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger

@@ -304,6 +304,13 @@ class Stack:
         self.engine.configure_tcp(tcp.core())
         self.tcp = tcp
 
+    def forget_metrics(self) -> None:
+        """Forget what is remembered of destinations: round trips, windows, fast open cookies.
+
+        As `ip tcp_metrics flush all` does on a running system.
+        """
+        self.engine.forget_metrics()
+
     # What it does.
 
     def counters(self) -> dict[str, int]:

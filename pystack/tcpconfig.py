@@ -20,12 +20,16 @@ UNLIMITED = 0xFFFFFFFF
 # Fields that a socket's own configuration cannot change: they bound or choose for the whole stack.
 STACK_WIDE = frozenset((
     "challenge_limit",
+    "fastopen",
+    "fastopen_blackhole",
     "fastopen_key",
     "max_orphans",
     "max_time_wait",
     "metrics",
     "metrics_ssthresh",
     "port_range",
+    "time_wait_reuse",
+    "time_wait_reuse_delay",
 ))  # fmt: skip
 
 # Bits of TcpConfig.fastopen (RFC 7413), as Linux's tcp_fastopen.
@@ -348,7 +352,7 @@ class TcpConfig:
         values["port_count"] = self.port_range[1] - self.port_range[0] + 1
         key = self.fastopen_key or b""
         for i in range(4):
-            values[f"fastopen_key_{i}"] = int.from_bytes(key[8 * i : 8 * i + 8], "big")
+            values[f"fastopen_key_{i}"] = int.from_bytes(key[8 * i : 8 * i + 8], "little")
         values["fastopen_keys"] = len(key) // 16
         return values
 

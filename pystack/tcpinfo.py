@@ -64,6 +64,7 @@ class TcpInfo:
     probes: int  # of a closed window or an idle peer, unanswered
     backoff: int  # doublings of the RTO
     options: int  # agreed on: OPTIONS
+    fastopen_client_fail: int  # 1 no cookie, 2 data not acknowledged, 3 the SYN was repeated
     snd_wscale: int
     rcv_wscale: int
     rto: int

@@ -135,4 +135,12 @@ cpdef enum Counter:
     TCP_BLACK_HOLES                     # timeouts after which smaller packets are tried (RFC 4821)
     TCP_MTU_PROBES                      # packets to see whether the path takes them
     TCP_MTU_PROBES_FAILED
+    TCP_FAST_OPEN_ACTIVE                # data of our SYNs that was acknowledged (RFC 7413)
+    TCP_FAST_OPEN_ACTIVE_FAILED
+    TCP_FAST_OPEN_PASSIVE               # SYNs whose cookie was good
+    TCP_FAST_OPEN_PASSIVE_FAILED        # whose cookie was not
+    TCP_FAST_OPEN_OLD_KEY               # whose cookie was of the key before
+    TCP_FAST_OPEN_COOKIES_REQUESTED
+    TCP_FAST_OPEN_QUEUE_FULL
+    TCP_FAST_OPEN_BLACK_HOLES           # our data in SYNs seems to be eaten: paused
     COUNTER_COUNT

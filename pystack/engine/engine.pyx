@@ -33,6 +33,7 @@ from pystack.core.stack cimport (
 )
 from pystack.core.tcp.calls cimport tcp_abort, tcp_close
 from pystack.core.tcp.layer cimport Tcb
+from pystack.core.tcp.metrics cimport metrics_forget
 from pystack.core.udp.datagram cimport datagram_close
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_any, addr_load16
@@ -466,6 +467,17 @@ cdef class Engine:
         finally:
             with nogil:
                 self.unlock()
+
+    def forget_metrics(self):
+        """What is remembered of destinations, fast open cookies included."""
+        cdef int code
+        with nogil:
+            code = self.lock()
+            if code == 0:
+                if self.core != NULL:
+                    metrics_forget(&self.core.tcp)
+                self.unlock()
+        check(code)
 
     # What it tells.
 

@@ -24,6 +24,9 @@ cdef extern from *:
     #ifndef MSG_ERRQUEUE
     #define MSG_ERRQUEUE 0
     #endif
+    #ifndef MSG_FASTOPEN
+    #define MSG_FASTOPEN 0
+    #endif
     """
     const int MSG_OOB
     const int MSG_PEEK
@@ -32,3 +35,4 @@ cdef extern from *:
     const int MSG_TRUNC
     const int MSG_MORE
     const int MSG_ERRQUEUE
+    const int MSG_FASTOPEN

@@ -20,8 +20,15 @@ cdef class TcpHandle(Handle):
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until
     ) noexcept nogil
+    cdef int64_t begin_fast_open(
+        self, const Addr* address, uint16_t port, const uint8_t* data, size_t length
+    ) noexcept nogil
+    cdef int64_t open_fast(
+        self, const Addr* address, uint16_t port, const uint8_t* data, size_t length, int64_t until
+    ) noexcept nogil
     cdef int64_t transmit(
-        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything
+        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything,
+        const Addr* address, uint16_t port
     ) noexcept nogil
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1
     cdef int linger(self, bint may_wait) noexcept nogil

@@ -23,7 +23,7 @@ from libc.errno cimport (
     ENOTCONN,
     EPIPE,
 )
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from pystack.core.endpoint cimport READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
@@ -32,6 +32,7 @@ from pystack.core.tcp.calls cimport (
     tcp_bind,
     tcp_connect,
     tcp_drained,
+    tcp_fast_open,
     tcp_listen,
     tcp_open,
     tcp_receive,
@@ -42,27 +43,46 @@ from pystack.core.tcp.configure cimport config_share, tcp_configure
 from pystack.core.tcp.congestion.bbr cimport BbrInfo
 from pystack.core.tcp.info cimport TcpInfo, tcp_congestion_info, tcp_info
 from pystack.core.tcp.layer cimport (
+    FAST_OPEN_DEFERRED,
     STATE_CLOSED,
     STATE_FIN_WAIT_2,
     STATE_LISTEN,
     STATE_SYN_RECEIVED,
     STATE_SYN_SENT,
     STATE_TIME_WAIT,
+    FastOpenKeys,
     SavedSyn,
     Tcb,
     TcpConfig,
 )
+from pystack.core.tcp.settings cimport tcp_get_fast_open_keys, tcp_set_fast_open_keys
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
 from pystack.engine.engine cimport Engine, addr_from, configured
 from pystack.engine.errors cimport RAISED, check
-from pystack.engine.flags cimport MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_WAITALL
+from pystack.engine.flags cimport (
+    MSG_DONTWAIT,
+    MSG_FASTOPEN,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_WAITALL,
+)
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 
 cdef enum:
     SHUT_WR = 1
     ANY_EVENT = ~0
+
+
+cdef bint choose_source(Engine engine, Tcb* tcb, const Addr* remote) noexcept nogil:
+    """Of a socket that is not bound, the stack's own source, if it has one; True if not bound."""
+    cdef const Addr* source = &engine.source[0 if addr_is_v4(remote) else 1]
+    cdef bint unbound = tcb.state == STATE_CLOSED and tcb.endpoint.key.local_port == 0
+    if unbound and not addr_is_any(source):
+        tcb.endpoint.key.local = source[0]
+    return unbound
 
 
 @cython.no_gc_clear
@@ -179,12 +199,8 @@ cdef class TcpHandle(Handle):
     cdef int begin_connect(self, const Addr* address, uint16_t port) noexcept nogil:
         """Send the SYN, from the stack's own source if the application has not bound another."""
         cdef Tcb* tcb = self.tcb()
-        cdef const Addr* source = &self.engine.source[0 if addr_is_v4(address) else 1]
-        cdef bint unbound = (tcb.state == STATE_CLOSED and tcb.endpoint.key.local_port == 0
-                             and addr_is_any(&tcb.endpoint.key.local))
+        cdef bint unbound = choose_source(self.engine, tcb, address)
         cdef int code
-        if unbound and not addr_is_any(source):
-            tcb.endpoint.key.local = source[0]
         code = tcp_connect(&self.engine.core.tcp, tcb, address, port)
         if code == 0:
             tcb.endpoint.error = 0      # of what it was before disconnect()
@@ -193,7 +209,49 @@ cdef class TcpHandle(Handle):
         return code
 
     cdef bint in_handshake(self) noexcept nogil:
-        return self.tcb().state in (STATE_SYN_SENT, STATE_SYN_RECEIVED)
+        return self.tcb().state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and not (
+            self.tcb().fast_open & FAST_OPEN_DEFERRED)
+
+    cdef int64_t begin_fast_open(
+        self, const Addr* address, uint16_t port, const uint8_t* data, size_t length
+    ) noexcept nogil:
+        """The SYN, with what it carries of the data; or the end of a handshake that was begun."""
+        cdef Tcb* tcb = self.tcb()
+        cdef int64_t taken
+        if self.connecting and not self.in_handshake() and tcb.state != STATE_CLOSED:
+            self.connecting = False
+            return 0
+        if address != NULL:
+            choose_source(self.engine, tcb, address)
+        taken = tcp_fast_open(&self.engine.core.tcp, tcb, address, port, data, length)
+        if taken < 0 and tcb.state == STATE_CLOSED and tcb.endpoint.key.local_port == 0:
+            tcb.endpoint.key.local = addr_any(tcb.v6)
+        return taken
+
+    cdef int64_t open_fast(
+        self, const Addr* address, uint16_t port, const uint8_t* data, size_t length, int64_t until
+    ) noexcept nogil:
+        """In a call: what the SYN took of the data, once the handshake is over if there is time to
+        wait for that; or a negative code, out of the call.
+        """
+        cdef int code
+        cdef int64_t taken = self.begin_fast_open(address, port, data, length)
+        if taken == -EALREADY and until != AT_ONCE:
+            taken = 0
+        if taken < 0:
+            self.leave()
+            return taken
+        if until == AT_ONCE:
+            self.connecting = self.in_handshake()
+            if taken or not self.connecting:
+                return taken
+            self.leave()
+            return -EINPROGRESS
+        code = self.finish_connect(until)
+        self.connecting = code == -EINPROGRESS
+        if code == 0:
+            code = self.enter()
+        return code if code < 0 else taken
 
     cdef int finish_connect(self, int64_t until) noexcept nogil:
         """Wait for the handshake, in a call; 0, or a negative code, out of the call either way."""
@@ -258,6 +316,36 @@ cdef class TcpHandle(Handle):
                 self.leave()
         check(code)
         self.connecting = False
+
+    def set_fast_open_keys(self, bytes keys):
+        """TCP_FASTOPEN_KEY: 16 bytes, or 32 with the key before."""
+        cdef uint64_t[4] words
+        cdef uint32_t count = <uint32_t>(len(keys) // 16)
+        cdef int code
+        cdef int i
+        if len(keys) not in (16, 32):
+            check(-EINVAL)
+        for i in range(2 * count):
+            words[i] = int.from_bytes(keys[8 * i:8 * i + 8], "little")
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                code = tcp_set_fast_open_keys(self.tcb(), words, count)
+                self.leave()
+        check(code)
+
+    def fast_open_keys(self):
+        """As they were set, or the stack's."""
+        cdef FastOpenKeys keys
+        cdef int code
+        keys.count = 0
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                tcp_get_fast_open_keys(&self.engine.core.tcp, self.tcb(), &keys)
+                self.leave()
+        check(code)
+        return b"".join([keys.words[i].to_bytes(8, "little") for i in range(2 * keys.count)])
 
     def info(self):
         """Linux's struct tcp_info."""
@@ -403,9 +491,13 @@ cdef class TcpHandle(Handle):
     # Sending.
 
     cdef int64_t transmit(
-        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything
+        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything,
+        const Addr* address, uint16_t port
     ) noexcept nogil:
-        """How many bytes were taken: at least one, or everything; or a negative code."""
+        """How many bytes were taken: at least one, or everything; or a negative code.
+
+        With MSG_FASTOPEN it opens the connection, and a call that may wait takes all.
+        """
         cdef size_t done = 0
         cdef int64_t count
         if flags & MSG_DONTWAIT:
@@ -413,6 +505,15 @@ cdef class TcpHandle(Handle):
         count = self.enter()
         if count < 0:
             return count
+        if flags & MSG_FASTOPEN or self.tcb().fast_open & FAST_OPEN_DEFERRED:
+            count = self.open_fast(address, port, data, length, until)
+            if count < 0:
+                return count
+            done = count
+            everything = everything or until != AT_ONCE
+            if done == length or not everything:
+                self.leave()
+                return count
         while True:
             count = tcp_send(&self.engine.core.tcp, self.tcb(), data + done, length - done,
                              flags & MSG_MORE != 0, flags & MSG_OOB != 0)
@@ -431,6 +532,26 @@ cdef class TcpHandle(Handle):
             return -EPIPE       # as Linux says it
         return <int64_t>done if count >= 0 else count
 
+    def fast_open(self, data, int flags, bytes address, uint16_t port, timeout):
+        """Open the connection with data in the SYN (MSG_FASTOPEN); how many bytes were taken.
+
+        BlockingIOError (EINPROGRESS) without time to wait if the SYN carries nothing: without a
+        cookie it asks for one.
+        """
+        cdef Addr addr = addr_from(address)
+        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t count
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                count = self.transmit(
+                    <const uint8_t*>view.buf, view.len, flags, until, False, &addr, port)
+            check(count)
+        finally:
+            PyBuffer_Release(&view)
+        return count
+
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1:
         cdef int64_t until = until_from(self.engine, timeout)
         cdef int64_t count
@@ -438,7 +559,8 @@ cdef class TcpHandle(Handle):
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             with nogil:
-                count = self.transmit(<const uint8_t*>view.buf, view.len, flags, until, everything)
+                count = self.transmit(
+                    <const uint8_t*>view.buf, view.len, flags, until, everything, NULL, 0)
             check(count)
         finally:
             PyBuffer_Release(&view)

@@ -68,6 +68,8 @@ def finish_connect(world: World, one: Descriptor) -> Steps:
     """Wait for the end of a handshake that data has begun."""
     yield from handshake_over(world, one)
     code = one.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if not code:
+        code = one.sock.connect_ex(one.sock.getpeername())  # that it has ended is known now
     if code:
         raise error(code)
     return 0

@@ -177,18 +177,19 @@ def fast_open(
 ) -> Generator[int | None, None, int]:
     """sendto with MSG_FASTOPEN: connect, with data in the SYN if there is a cookie."""
     world.tracker.connecting(fd)
+    blocks = world.target.emulated and not one.nonblocking and not flags & MSG_DONTWAIT
     try:
         done = send()
     except OSError as problem:
         learn_port(world, fd, one)
-        blocks = world.target.emulated and not one.nonblocking
         if problem.errno != errno.EINPROGRESS or not blocks:
             raise
-        yield from finish_connect(world, one)
         done = 0
     learn_port(world, fd, one)
+    if blocks:
+        yield from finish_connect(world, one)
     one.connected = True
-    if done < size and world.target.emulated and not one.nonblocking:
+    if done < size and blocks:
         rest = transmit(world, one, size - done, flags, lambda n: one.sock.send(bytes(n)))
         done += yield from rest
     return done

@@ -18,6 +18,7 @@ ACC_ECN_0, ACC_ECN_1 = 172, 174
 FO_MAGIC = 0xF989
 MOST_OPTIONS = 40  # bytes: what the header has room for
 
+WORD = re.compile(r"[A-Za-z0-9_]+")
 HEX = re.compile(r"(?:0x)?([0-9a-fA-F]+)")
 COUNTERS = {"e0b": ("e0b", "ceb", "e1b"), "e1b": ("e1b", "ceb", "e0b")}
 
@@ -114,10 +115,11 @@ def parse_hex(tokens: Tokens) -> bytes:
     at = tokens.peek()
     if at.text in (",", ">"):
         return b""
-    text = tokens.lexer.raw(HEX)
-    if text is None:
+    word = tokens.lexer.raw(WORD) or ""
+    found = HEX.fullmatch(tokens.lexer.symbols.get(word, word))
+    if found is None:
         raise tokens.error(f"{at} instead of hexadecimal digits", at)
-    digits = text.removeprefix("0x")
+    digits = found[1]
     if len(digits) % 2:
         raise tokens.error(f"{len(digits)} hexadecimal digits: an odd number", at)
     if len(digits) > 2 * MOST_OPTIONS:

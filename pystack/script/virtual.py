@@ -17,7 +17,12 @@ from pystack.script.pending import Pending, PendingCall
 from pystack.script.settings import Settings
 from pystack.script.world import Steps, Target, World
 from pystack.stack import Stack
-from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
+from pystack.tcpconfig import (
+    TFO_CLIENT_NO_COOKIE,
+    TFO_SERVER_COOKIE_NOT_REQUIRED,
+    TcpConfig,
+    UnsupportedSysctls,
+)
 
 START = 1_000_000_000_000  # ns: the stack has been there for a while when a script begins
 SEED = 1
@@ -90,9 +95,7 @@ class VirtualTarget(Target):
 
     def _forget_metrics(self, stack: Stack) -> None:
         """What is remembered of destinations, cookies included."""
-        forget = getattr(stack, "forget_metrics", None)
-        if forget is not None:
-            forget()
+        stack.forget_metrics()
 
     def start(self) -> None:
         return
@@ -173,6 +176,9 @@ def with_route(config: TcpConfig, name: str, value: str) -> TcpConfig:
                 )
             )
             return replace(config, rto_min=seconds)
+        if name == "fastopen_no_cookie":
+            without = TFO_CLIENT_NO_COOKIE | TFO_SERVER_COOKIE_NOT_REQUIRED
+            return replace(config, fastopen=config.fastopen | without) if int(value) else config
         if name == "congctl":
             return replace(config, congestion_control=value)
     except ValueError as problem:

@@ -22,14 +22,16 @@ from pystack.core.stack cimport (
     core_enter, core_free, core_input, core_new, core_serve, core_take_ready, core_take_tx,
 )
 from pystack.core.tcp.calls cimport (
-    tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_listen, tcp_open, tcp_poll,
-    tcp_receive, tcp_send, tcp_shutdown,
+    tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_fast_open, tcp_listen, tcp_open,
+    tcp_poll, tcp_receive, tcp_send, tcp_shutdown,
 )
 from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
 from pystack.core.tcp.congestion.bbr_state cimport BBR_UNIT, BbrState
 from pystack.core.tcp.congestion.interface cimport congestion_reduce, congestion_undo
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.lookup cimport connection_find
+from pystack.core.tcp.metrics cimport metrics_find
+from pystack.core.tcp.metrics_cache cimport Metrics
 from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
 from pystack.core.udp.datagram cimport (
@@ -241,6 +243,20 @@ cdef class Host:
         return self.core.tcp.connection_count
 
     @property
+    def metrics(self):
+        """How many destinations are remembered."""
+        return self.core.tcp.metrics.entries.count
+
+    def remembered(self, Tcp socket):
+        """What is remembered of a socket's destination; times in ns."""
+        cdef Metrics* entry = metrics_find(&self.core.tcp, socket.tcb)
+        if entry == NULL:
+            return None
+        return {"rtt": entry.rtt, "rttvar": entry.rttvar, "cwnd": entry.cwnd,
+                "ssthresh": entry.ssthresh, "reordering": entry.reordering, "mss": entry.mss,
+                "cookie": entry.cookie[:entry.cookie_length]}
+
+    @property
     def time_wait(self):
         return self.core.tcp.time_wait.count
 
@@ -278,6 +294,13 @@ cdef class Tcp:
         cdef Addr a = to_addr(address)
         core_enter(self.host.core, self.host.now)
         return check(tcp_connect(&self.host.core.tcp, self.tcb, &a, port))
+
+    def fast_open(self, address, int port, bytes data):
+        """How much of the data the SYN carries."""
+        cdef Addr a = to_addr(address)
+        core_enter(self.host.core, self.host.now)
+        return check(tcp_fast_open(
+            &self.host.core.tcp, self.tcb, &a, port, data, len(data)))
 
     def send(self, bytes data, bint more=False, bint urgent=False):
         core_enter(self.host.core, self.host.now)

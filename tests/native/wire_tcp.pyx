@@ -83,6 +83,8 @@ def parse_options(bytes data, bytes before=b"", bytes after=b""):
         found["user_timeout"] = o.user_timeout
     if o.present & TCP_OPT_FAST_OPEN:
         found["fast_open"] = o.fast_open[: o.fast_open_length]
+        if o.fast_open_experimental:
+            found["experimental"] = True
     return found
 
 
@@ -113,6 +115,7 @@ cdef void fill_options(TcpOptions* o, dict options):
         o.present |= TCP_OPT_FAST_OPEN
         o.fast_open = <const uint8_t*><bytes>options["fast_open"]
         o.fast_open_length = len(options["fast_open"])
+        o.fast_open_experimental = "experimental" in options
 
 
 def build_options(dict options):

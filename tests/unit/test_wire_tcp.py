@@ -242,6 +242,14 @@ LAYOUTS = {
         {"mss": 1460, "fast_open": b"\xc0" * 8},
         "02 04 05b4  22 0a c0c0c0c0c0c0c0c0 01 01",
     ),
+    "a SYN that asks with the experimental option": (
+        {"mss": 1460, "fast_open": b"", "experimental": True},
+        "02 04 05b4  fe 04 f989",
+    ),
+    "a SYN with an experimental cookie": (
+        {"mss": 1460, "fast_open": b"\xc0" * 6, "experimental": True},
+        "02 04 05b4  fe 0a f989 c0c0c0c0c0c0 01 01",
+    ),
     "a SYN with all of it": (
         {
             "mss": 1460,

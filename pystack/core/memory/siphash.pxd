@@ -1,5 +1,5 @@
 # SipHash-1-3, word by word: one round per word of input, three at the end.
-# Called by: memory/flow, memory/random.
+# Called by: memory/flow, memory/random; tcp/fast_open_cookie, which takes SipHash-2-4 as Linux.
 # RFCs: none; Aumasson and Bernstein, "SipHash: a fast short-input PRF".
 
 from libc.stdint cimport uint64_t
@@ -48,4 +48,23 @@ cdef inline uint64_t sip_finish(Sip* sip, uint64_t last) noexcept nogil:
     sip_round(sip)
     sip_round(sip)
     sip_round(sip)
+    return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3
+
+
+cdef inline uint64_t siphash_2_4(
+        const uint64_t* secret, const uint64_t* words, int count) noexcept nogil:
+    """SipHash-2-4 of whole words, least significant byte first: Linux's siphash()."""
+    cdef Sip sip
+    cdef uint64_t word
+    cdef int i, _final
+    sip_start(&sip, secret)
+    for i in range(count + 1):
+        word = words[i] if i < count else <uint64_t>count << 59
+        sip.v3 ^= word
+        sip_round(&sip)
+        sip_round(&sip)
+        sip.v0 ^= word
+    sip.v2 ^= 0xFF
+    for _final in range(4):
+        sip_round(&sip)
     return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3

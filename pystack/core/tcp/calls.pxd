@@ -5,7 +5,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.layer cimport Backlog, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 
 # All return 0 or a count, or a negative errno.
@@ -16,6 +16,13 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil
 # The next established connection, which the caller then holds, or NULL. READY_READ of the listener
 # announces it.
 cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil
+# As connect and send in one: the SYN carries data if there is a cookie. How much of it; the rest
+# is to be sent later. address NULL: of the connect() that has been deferred.
+cdef int64_t tcp_fast_open(
+        TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port, const uint8_t* data,
+        size_t length) noexcept nogil
+# A listener's queues, made if they are not there yet; NULL when out of memory.
+cdef Backlog* tcp_backlog(Tcb* tcb) noexcept nogil
 # 0: SYN sent; READY_WRITE or READY_ERROR follows. Chooses address and port if need be.
 cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
 # 1..length; -EAGAIN: no room now (READY_WRITE follows); -EPIPE; -ENOTCONN; the pending error.

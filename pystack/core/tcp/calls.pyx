@@ -5,7 +5,7 @@
 
 from libc.errno cimport (
     EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EALREADY, ECONNRESET, EINVAL, EISCONN,
-    ENETUNREACH, ENOMEM, ENOTCONN, EPIPE,
+    ENETUNREACH, ENOMEM, ENOTCONN, EOPNOTSUPP, EPIPE,
 )
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -23,10 +23,13 @@ from pystack.core.memory.ring cimport (
 from pystack.core.tcp.acknowledge cimport acknowledge_read
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
+from pystack.core.tcp.fast_open cimport (
+    fast_open_accepted, fast_open_possible, fast_open_syn, is_early,
+)
 from pystack.core.tcp.layer cimport (
-    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
-    STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Backlog,
-    Tcb, TcpLayer,
+    FAST_OPEN_DEFERRED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
+    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
+    STATE_TIME_WAIT, Backlog, Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport (
@@ -53,6 +56,9 @@ cdef enum:
     SHUT_RD = 0
     SHUT_WR = 1
     SHUT_RDWR = 2
+    # of TcpConfig.fastopen
+    CLIENT = 0x1
+    ALL_LISTENERS = 0x402       # a server, without TCP_FASTOPEN
 
 
 cdef int take_error(Tcb* tcb) noexcept nogil:
@@ -105,6 +111,13 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
     return 0
 
 
+cdef Backlog* tcp_backlog(Tcb* tcb) noexcept nogil:
+    """A listener's, or that of what may become one; NULL when out of memory."""
+    if tcb.backlog == NULL:
+        tcb.backlog = <Backlog*>calloc(1, sizeof(Backlog))
+    return tcb.backlog
+
+
 cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
     """Passive OPEN; a second call changes the backlog. 0 or a negative errno."""
     cdef Addr any
@@ -116,9 +129,12 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
             result = tcp_bind(tcp, tcb, &any, 0)
             if result < 0:
                 return result
-        tcb.backlog = <Backlog*>calloc(1, sizeof(Backlog))
-        if tcb.backlog == NULL:
+        if tcp_backlog(tcb) == NULL:
             return -ENOMEM
+        # As Linux: all listeners, without their asking for it.
+        if tcp.config.fastopen & ALL_LISTENERS == ALL_LISTENERS and not tcb.backlog.fast_open.limit:
+            tcb.backlog.fast_open.limit = <uint32_t>max(
+                0, min(backlog, <int>tcp.config.max_backlog))
         tcb.rcv_scale = window_scale_for(tcp, tcb)
         tcb_set_state(tcp, tcb, STATE_LISTEN)
     elif tcb.state != STATE_LISTEN:
@@ -138,7 +154,10 @@ cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil:
     if child == NULL:
         return NULL
     tcb_list_remove(child)
-    child.listener = NULL
+    if is_early(child):
+        fast_open_accepted(listener, child)
+    else:
+        child.listener = NULL
     child.held = True
     child.v6 = listener.v6
     return child
@@ -176,11 +195,13 @@ cdef int complete_key(
     return 0
 
 
-cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil:
-    """Active OPEN: sends the SYN. 0 or a negative errno."""
+cdef int prepare(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil:
+    """Active OPEN, up to its SYN. 0 or a negative errno."""
     cdef FlowKey before = tcb.endpoint.key
     cdef uint32_t least_iss = 0
     cdef int result
+    if tcb.fast_open & FAST_OPEN_DEFERRED and tcb.state == STATE_SYN_SENT:
+        return -EISCONN         # as Linux, until data is sent
     if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
         return -EALREADY
     if tcb.state != STATE_CLOSED:
@@ -200,16 +221,17 @@ cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port
         tcb.bound = tcb.bound and flow_insert(&tcp.bound, &tcb.endpoint.key) == 0
         return result
     tcb.bound = False
-    start_handshake(tcp, tcb, least_iss)
+    prepare_handshake(tcp, tcb, least_iss)
     return 0
 
 
-cdef void start_handshake(TcpLayer* tcp, Tcb* tcb, uint32_t least_iss) noexcept nogil:
+cdef void prepare_handshake(TcpLayer* tcp, Tcb* tcb, uint32_t least_iss) noexcept nogil:
     """least_iss: beyond what a connection of the same 4-tuple has used; 0: there was none."""
     # What an attempt that failed may have left.
     tcb.retransmits = tcb.rtt.backoff = 0
     tcb.rcv_nxt = 0
     tcb.soft_error = 0
+    tcb.fast_open = tcb.fast_open_failure = 0
     tcb.timestamps_ok = tcb.config.timestamps
     tcb.sack_ok = tcb.config.sack
     tcb.rcv_scale_offered = tcb.config.window_scaling
@@ -222,20 +244,68 @@ cdef void start_handshake(TcpLayer* tcp, Tcb* tcb, uint32_t least_iss) noexcept 
     tcb.snd_nxt = tcb.snd_small = tcb.iss + 1
     open_window(tcp, tcb)
     tcb_set_state(tcp, tcb, STATE_SYN_SENT)
+
+
+cdef void start_clock(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.first_unacked_at = tcp.context.now
     tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
     tcb_rearm(tcp, tcb)
-    send_syn(tcp, tcb)
+
+
+cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil:
+    """Active OPEN: sends the SYN, or leaves that to the first data (TCP_FASTOPEN_CONNECT). 0 or a
+    negative errno.
+    """
+    cdef int result = prepare(tcp, tcb, address, port)
+    if result < 0:
+        return result
+    if tcb.settings.fast_open_connect and fast_open_possible(tcp, tcb):
+        tcb.fast_open |= FAST_OPEN_DEFERRED
+        return 0
+    start_clock(tcp, tcb)
+    if tcb.settings.fast_open_connect:
+        fast_open_syn(tcp, tcb, NULL, 0)
+    else:
+        send_syn(tcp, tcb)
+    return 0
+
+
+cdef int64_t tcp_fast_open(
+        TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port, const uint8_t* data,
+        size_t length) noexcept nogil:
+    """Active OPEN with data (RFC 7413 section 4.2.1); how much of it the SYN carries, or a negative
+    errno.
+    """
+    cdef int result
+    if not tcp.config.fastopen & CLIENT:
+        return -EOPNOTSUPP
+    if tcb.state == STATE_SYN_SENT and tcb.fast_open & FAST_OPEN_DEFERRED:
+        return deferred_syn(tcp, tcb, data, length)
+    if address == NULL:
+        return -EINVAL if tcb.state == STATE_CLOSED else -EISCONN
+    result = prepare(tcp, tcb, address, port)
+    if result < 0:
+        return result
+    start_clock(tcp, tcb)
+    return fast_open_syn(tcp, tcb, data, length)
+
+
+cdef int64_t deferred_syn(
+        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length) noexcept nogil:
+    tcb.fast_open = 0
+    start_clock(tcp, tcb)
+    return fast_open_syn(tcp, tcb, data, length)
 
 
 cdef int64_t room_to_send(Tcb* tcb, size_t length) noexcept nogil:
     """How much of `length` bytes SEND may take now; 0: none; or a negative errno."""
     if tcb.endpoint.error:
         return take_error(tcb)
-    if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
+    if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and not is_early(tcb):
         tcb.write_blocked = True
         return -EAGAIN
-    if tcb.fin_queued or tcb.state not in (STATE_ESTABLISHED, STATE_CLOSE_WAIT):
+    if tcb.fin_queued or tcb.state not in (
+            STATE_ESTABLISHED, STATE_CLOSE_WAIT, STATE_SYN_RECEIVED):
         return -EPIPE if tcb.iss or tcb.snd_nxt else -ENOTCONN
     return <int64_t>min(<size_t>send_buffer_room(tcb), length)
 
@@ -331,7 +401,7 @@ cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.fin_queued:
         return
     tcb.fin_queued = True
-    if tcb.state == STATE_ESTABLISHED:
+    if tcb.state == STATE_ESTABLISHED or is_early(tcb):
         tcb_set_state(tcp, tcb, STATE_FIN_WAIT_1)
     elif tcb.state == STATE_CLOSE_WAIT:
         tcb_set_state(tcp, tcb, STATE_LAST_ACK)
@@ -446,9 +516,11 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
         events |= READY_READ | READY_END
         if tcb.fin_queued:
             events |= READY_HANGUP
-    if tcb.state in (STATE_ESTABLISHED, STATE_CLOSE_WAIT) and send_buffer_has_room(tcb) or (
-            tcb.fin_queued):
+    if (tcb.state in (STATE_ESTABLISHED, STATE_CLOSE_WAIT) or is_early(tcb)) and (
+            send_buffer_has_room(tcb)) or tcb.fin_queued:
         events |= READY_WRITE
+    elif tcb.fast_open & FAST_OPEN_DEFERRED:
+        events |= READY_WRITE   # whose data makes the SYN
     return events
 
 

@@ -13,6 +13,7 @@ from pystack.core.ip.layer cimport (
     IcmpError,
 )
 from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
+from pystack.core.tcp.fast_open cimport awaits_accept, is_early
 from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, Tcb, TcpLayer,
 )
@@ -27,7 +28,7 @@ from pystack.core.wire.tcp cimport seq_ge, seq_lt
 
 cdef bint is_outstanding(const Tcb* tcb, uint32_t seq) noexcept nogil:
     """Only something that is in flight can have met an error now (RFC 5927 section 4.1)."""
-    return seq_ge(seq, tcb.snd_una) and seq_lt(seq, tcb.snd_nxt)
+    return seq_ge(seq, tcb.snd_una - is_early(tcb)) and seq_lt(seq, tcb.snd_nxt)
 
 
 cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
@@ -73,7 +74,8 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
     count(tcp.context, Counter.TCP_ERRORS_DELIVERED)
     if error.kind == ICMP_ERROR_TOO_BIG:
         too_big(tcp, tcb, error)
-    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and ends_an_open(tcb, error):
+    elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) and not (
+            is_early(tcb) and not awaits_accept(tcb)) and ends_an_open(tcb, error):
         # As Linux, an open gives up at once (RFC 5461 section 4.1); later such errors are soft: RFC
         # 5927 section 5.2.
         if error.kind == ICMP_ERROR_PORT_UNREACHABLE:

@@ -7,10 +7,12 @@ from libc.string cimport memset
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, chrono_time
 from pystack.core.tcp.congestion.bbr cimport BbrInfo, bbr_info
+from pystack.core.tcp.fast_open cimport is_early
 from pystack.core.tcp.layer cimport (
-    CONGESTION_BBR, ECN_OK, ECN_SEEN, STATE_CLOSE_WAIT, STATE_CLOSED, STATE_CLOSING,
-    STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN,
-    STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
+    CONGESTION_BBR, ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSE_WAIT,
+    STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
+    STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
+    TcpLayer,
 )
 from pystack.core.tcp.mss cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate
@@ -25,6 +27,8 @@ cdef enum:
     OPTION_WSCALE = 4
     OPTION_ECN = 8
     OPTION_ECN_SEEN = 16
+    OPTION_SYN_DATA = 32
+    OPTION_TFO_CHILD = 128
     UNLIMITED = 0x7FFFFFFF      # ssthresh before the first loss
     NO_SAMPLE = 0xFFFFFFFF      # min_rtt before the first
 
@@ -66,6 +70,10 @@ cdef uint8_t options_of(const Tcb* tcb) noexcept nogil:
         options |= OPTION_ECN
     if tcb.ecn & ECN_SEEN:
         options |= OPTION_ECN_SEEN
+    if tcb.fast_open & FAST_OPEN_DATA_ACKED:
+        options |= OPTION_SYN_DATA
+    if tcb.fast_open & FAST_OPEN_CHILD:
+        options |= OPTION_TFO_CHILD
     return options
 
 
@@ -143,7 +151,8 @@ cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     info.retransmits = tcb.retransmits
     info.probes = tcb.retransmits if tcb.probing else tcb.keepalive_probes
     info.backoff = tcb.rtt.backoff
-    if tcb_is_synchronized(tcb):
+    info.rate_flags = tcb.fast_open_failure << 1        # tcpi_fastopen_client_fail
+    if tcb_is_synchronized(tcb) or is_early(tcb):
         info.options = options_of(tcb)
         info.scales = tcb.snd_scale | tcb.rcv_scale << 4
         info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)

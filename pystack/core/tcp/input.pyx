@@ -15,23 +15,30 @@ from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
 from pystack.core.tcp.acknowledge cimport (
-    acknowledge_owe, acknowledge_set_quick, acknowledge_with_text, is_interactive,
+    acknowledge_owe, acknowledge_set_quick, acknowledge_start, acknowledge_with_text,
+    is_interactive,
 )
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_handshake, ecn_input, ecn_text_input
+from pystack.core.tcp.fast_open cimport (
+    fast_open_answered, fast_open_leave, fast_open_reset, is_early,
+)
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
     TcpLayer,
 )
 from pystack.core.tcp.listen cimport (
-    connection_start, listen_defers, listen_established, listen_input, take_syn_options,
+    connection_start, handshake_was_slow, listen_defers, listen_established, listen_input,
+    take_syn_options,
 )
 from pystack.core.tcp.lookup cimport connection_find, listener_find
+from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
+from pystack.core.tcp.retransmission cimport retransmit_timer_rearm
 from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
@@ -214,7 +221,7 @@ cdef void syn_sent_input(
     if not acked:
         simultaneous_open(tcp, tcb)
         return
-    syn_acknowledged(tcp, tcb, view, seg)
+    syn_acknowledged(tcp, tcb, view, seg, &options)
 
 
 cdef void handshake_sample(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -224,18 +231,22 @@ cdef void handshake_sample(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void syn_acknowledged(
-        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg,
+        const TcpOptions* options) noexcept nogil:
     """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that
     state.
     """
     cdef TcpSegment rest = seg[0]
-    if tcb.retransmits == 0:
+    cdef bint again = tcb.retransmits != 0
+    if not again:
         handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
-    tcb.snd_una = seg.ack
+    tcb.snd_una = tcb.iss + 1
     tcb.retransmit_at = DEADLINE_NEVER
     tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
     connection_start(tcp, tcb)
+    if tcb.fast_open:
+        fast_open_answered(tcp, tcb, seg.ack, options, again)
     keepalive_restart(tcp, tcb)
     if tcb.settings.defer_accept or is_interactive(tcp, tcb):
         acknowledge_with_text(tcp, tcb)
@@ -316,7 +327,7 @@ cdef bint is_crossing_syn_ack(const Tcb* tcb, const TcpSegment* seg) noexcept no
 
 
 cdef bint is_retransmitted_syn(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    return (tcb.state == STATE_SYN_RECEIVED and seg.seq == tcb.irs
+    return ((tcb.state == STATE_SYN_RECEIVED or is_early(tcb)) and seg.seq == tcb.irs
             and seg.flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN)
 
 
@@ -366,6 +377,7 @@ cdef bint echo_is_good(
     if (tcb.state != STATE_SYN_RECEIVED or not tcb.passive or not tcb.timestamps_ok
             or seg.flags & TCP_RST
             or tcb.retransmit_at == DEADLINE_NEVER      # a cookie: we have kept nothing
+            or is_early(tcb)    # it may have seen later ones
             or echo_is_ours(tcp, tcb, options)):
         return True
     count(tcp.context, Counter.TCP_DROP_BAD_ACK)
@@ -438,6 +450,8 @@ cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
         return False
     count(tcp.context, Counter.TCP_RESETS_IN)
     count(tcp.context, Counter.TCP_CONNECTIONS_RESET)
+    if is_early(tcb):
+        fast_open_reset(tcp, tcb)
     if tcb.state == STATE_SYN_RECEIVED and not tcb.passive:
         tcb_finish(tcp, tcb, ECONNREFUSED)
     elif tcb.state == STATE_CLOSE_WAIT:
@@ -460,7 +474,8 @@ cdef bint syn_step(
         # RFC 9293: "return this connection to the LISTEN state"; as Linux (and RFC 793) the peer is
         # told, whose earlier attempt that may have been.
         send_reset_for(tcp, view, seg)
-        tcb_finish(tcp, tcb, 0)
+        if not is_early(tcb):   # as Linux: somebody may use it, whom a stranger shall not disturb
+            tcb_finish(tcp, tcb, 0)
         return False
     challenge_ack(tcp, tcb)
     return False
@@ -473,7 +488,10 @@ cdef bint ack_step(
     if not seg.flags & TCP_ACK:
         count(tcp.context, Counter.TCP_DROP_NO_ACK)
         return False
-    if tcb.state == STATE_SYN_RECEIVED and not become_established(tcp, tcb, view, seg):
+    if is_early(tcb):
+        if not early_established(tcp, tcb, view, seg):
+            return False
+    elif tcb.state == STATE_SYN_RECEIVED and not become_established(tcp, tcb, view, seg, options):
         return False
     if tcb.ecn:
         ecn_input(tcp, tcb, seg)
@@ -499,13 +517,48 @@ cdef bint ack_step(
     return True
 
 
-cdef bint become_established(
+cdef void take_first_window(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    tcb.snd_wnd = segment_window(tcb, seg)
+    tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
+    tcb.snd_wl1 = seg.seq
+    tcb.snd_wl2 = seg.ack
+
+
+cdef bint early_established(
         TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """RFC 7413 section 4.2.2: the SYN-ACK is acknowledged, of a connection that is in use already.
+    """
+    if seq_lt(seg.ack, tcb.snd_una) or seq_gt(seg.ack, tcb.snd_nxt):
+        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
+        send_reset_for(tcp, view, seg)
+        return False
+    fast_open_leave(tcb)
+    tcb.last_challenge_at = tcp.context.now - tcp.config.challenge_period
+    if tcb.retransmits == 0:
+        handshake_sample(tcp, tcb)
+    else:
+        handshake_was_slow(tcb)
+    tcb.rtt.backoff = tcb.retransmits = 0
+    tcb.retransmit_at = DEADLINE_NEVER
+    take_first_window(tcb, seg)
+    if tcb.state == STATE_SYN_RECEIVED:
+        tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
+    acknowledge_start(tcb, tcb.smss)
+    keepalive_restart(tcp, tcb)
+    retransmit_timer_rearm(tcp, tcb)
+    tcb_output_later(tcp, tcb)
+    return True
+
+
+cdef bint become_established(
+        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg,
+        const TcpOptions* options) noexcept nogil:
     """SYN-RECEIVED, fifth step: the handshake is complete, if the ACK is for our SYN."""
     if seq_le(seg.ack, tcb.snd_una) or seq_gt(seg.ack, tcb.snd_nxt):
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         send_reset_for(tcp, view, seg)
         return False
+    cdef bint again = tcb.retransmits != 0
     if listen_defers(tcb, seg):
         return False
     if not listen_established(tcp, tcb):
@@ -515,17 +568,16 @@ cdef bint become_established(
         return False
     # As Linux: what strangers have used up of the handshake's limit is not the connection's.
     tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
-    if tcb.retransmits == 0 and tcb.retransmit_at != DEADLINE_NEVER:
+    if not again and tcb.retransmit_at != DEADLINE_NEVER:
         handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.retransmit_at = DEADLINE_NEVER
-    tcb.snd_una = tcb.snd_nxt
-    tcb.snd_wnd = segment_window(tcb, seg)
-    tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
-    tcb.snd_wl1 = seg.seq
-    tcb.snd_wl2 = seg.ack
+    tcb.snd_una = tcb.iss + 1
+    take_first_window(tcb, seg)
     tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
     connection_start(tcp, tcb)
+    if tcb.fast_open:           # our SYN crossed another
+        fast_open_answered(tcp, tcb, seg.ack, options, again)
     keepalive_restart(tcp, tcb)
     if not tcb.passive:
         endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
@@ -547,6 +599,7 @@ cdef void fin_acknowledged(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb_set_state(tcp, tcb, STATE_TIME_WAIT)
         enter_time_wait(tcp, tcb)
     elif tcb.state == STATE_LAST_ACK:
+        metrics_save(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
 
 

@@ -1,7 +1,7 @@
 # The TCP layer's structs: everything that a connection remembers (the TCB), by the names of the
 # RFCs.
 # Called by: every file of tcp/, stack. A comment at each group says who writes it.
-# RFCs: 9293 section 3.3.1, 6298, 5681, 6675, 7323, 2018.
+# RFCs: 9293 section 3.3.1, 6298, 5681, 6675, 7323, 2018, 7413, 9040.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport Context
@@ -12,6 +12,7 @@ from pystack.core.memory.flow cimport FlowTable
 from pystack.core.memory.interval cimport IntervalSet
 from pystack.core.memory.ring cimport Ring
 from pystack.core.tcp.congestion.bbr_state cimport BbrState
+from pystack.core.tcp.metrics_cache cimport MetricsCache
 
 cdef enum TcpState:
     STATE_CLOSED = 0
@@ -93,7 +94,7 @@ ctypedef struct TcpConfig:
     int64_t fastopen_blackhole
     uint32_t fastopen           # bits of Linux's tcp_fastopen
     uint32_t fastopen_keys      # 0: of the stack's secret
-    uint64_t fastopen_key_0     # the key, big endian
+    uint64_t fastopen_key_0     # the key, in little-endian words as SipHash takes them
     uint64_t fastopen_key_1
     uint64_t fastopen_key_2     # the one before
     uint64_t fastopen_key_3
@@ -168,6 +169,8 @@ ctypedef struct TcpSettings:
     uint8_t receive_locked      # SO_RCVBUF: no auto-tuning
     uint8_t send_locked
     uint8_t congestion          # TCP_CONGESTION: CongestionAlgorithm
+    uint8_t fast_open_connect   # TCP_FASTOPEN_CONNECT
+    uint8_t fast_open_no_cookie         # TCP_FASTOPEN_NO_COOKIE
     uint16_t linger_s
 
 # One transmission: a segment or a train, split at the boundaries of its segments when only some of
@@ -353,12 +356,49 @@ cdef struct TcbList:
     Tcb* last
     uint32_t count
 
-# A listener's queues; written by listen.pyx.
+# A key and the one before, in little-endian words.
+ctypedef struct FastOpenKeys:
+    uint64_t words[4]
+    uint32_t count
+
+# Tcb.fast_open (RFC 7413); written by fast_open.pyx.
+cdef enum FastOpen:
+    FAST_OPEN_CHILD = 0x01      # made by a SYN whose cookie was good
+    FAST_OPEN_EARLY = 0x02      # and the SYN-ACK is not yet acknowledged
+    FAST_OPEN_DEFERRED = 0x04   # connect() has been called, the SYN waits for data
+    FAST_OPEN_ASKED = 0x08      # our SYN carried the option
+    FAST_OPEN_DATA = 0x10       # our SYN carried data
+    FAST_OPEN_DATA_ACKED = 0x20         # data of a SYN, of whichever side, has been acknowledged
+    FAST_OPEN_EXPERIMENTAL = 0x40       # the option of our SYN was the experimental one
+    FAST_OPEN_WATCHED = 0x80    # the first after a pause: shows whether black holes are gone
+
+# Tcb.fast_open_failure: Linux's numbers, TCP_INFO reports them.
+cdef enum FastOpenFailure:
+    FAST_OPEN_NO_COOKIE = 1
+    FAST_OPEN_DATA_NOT_ACKED = 2
+    FAST_OPEN_SYN_REPEATED = 3
+
+# A connection that took data early and was then reset: it counts for a while.
+ctypedef struct FastOpenReset:
+    FastOpenReset* next
+    int64_t until
+
+# What a listener does with data in SYNs; written by fast_open.pyx.
+ctypedef struct FastOpenQueue:
+    TcbList accepted            # accepted while EARLY
+    FastOpenReset* resets_first         # oldest first
+    FastOpenReset* resets_last
+    uint32_t limit              # TCP_FASTOPEN; 0: none
+    uint32_t count              # EARLY children, and resets
+    FastOpenKeys keys           # TCP_FASTOPEN_KEY; none: the stack's
+
+# A listener's queues; written by listen.pyx. There before LISTEN if TCP_FASTOPEN is set first.
 ctypedef struct Backlog:
     TcbList accept              # established, not yet accepted
     TcbList half_open           # SYN-RECEIVED
     uint32_t limit              # of listen()
     int64_t cookies_until       # cookies have been sent that are valid until then
+    FastOpenQueue fast_open
 
 cdef struct Tcb:
     Endpoint endpoint
@@ -368,8 +408,9 @@ cdef struct Tcb:
     Tcb* next
     Tcb* previous
     Tcb* output_next            # output list, with output_pending
-    Tcb* listener               # parent while not yet accepted; NULL afterwards or when it has gone
-    Backlog* backlog            # LISTEN only
+    # parent while not yet accepted or FAST_OPEN_EARLY; NULL afterwards or when it has gone
+    Tcb* listener
+    Backlog* backlog            # of a listener
     const TcpConfig* config     # the stack's, or that of an OwnConfig
     TcpBusy* busy
     SavedSyn* saved_syn         # NULL: none, or taken
@@ -513,6 +554,8 @@ cdef struct Tcb:
     uint8_t more                # MSG_MORE: the last write announced another
     uint8_t write_blocked       # the application waits for room
     uint8_t output_forced       # the override timer has fired: what is held back goes too
+    uint8_t fast_open           # FastOpen
+    uint8_t fast_open_failure   # FastOpenFailure
     int32_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
 
 ctypedef struct TcpLayer:
@@ -531,6 +574,10 @@ ctypedef struct TcpLayer:
     uint64_t port_secret[2]
     uint64_t cookie_secret[2]
     uint64_t timestamp_secret[2]
+    uint64_t fast_open_secret[2]
+    int64_t fast_open_paused_at
+    uint32_t fast_open_pauses   # black holes in a row
+    MetricsCache metrics        # what is remembered of destinations; metrics.pyx
     uint16_t port_steps[4096]   # table[] of RFC 6056 section 3.3.4
     int64_t challenge_second
     uint32_t challenge_left     # challenge ACKs that this second still allows

@@ -24,3 +24,5 @@ cdef void listen_close(TcpLayer* tcp, Tcb* listener) noexcept nogil
 cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil
 cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+# After a SYN or SYN-ACK that was repeated.
+cdef void handshake_was_slow(Tcb* tcb) noexcept nogil

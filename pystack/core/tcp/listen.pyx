@@ -18,11 +18,17 @@ from pystack.core.tcp.configure cimport config_share
 from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
 from pystack.core.tcp.ecn cimport ecn_is_agreed
-from pystack.core.tcp.layer cimport ECN_OK, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer
+from pystack.core.tcp.fast_open cimport (
+    fast_open_child, fast_open_input, fast_open_leave, fast_open_release, is_early,
+)
+from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie
+from pystack.core.tcp.layer cimport (
+    ECN_OK, STATE_CLOSED, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer,
+)
+from pystack.core.tcp.metrics cimport metrics_apply
 from pystack.core.tcp.mss cimport announced_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_start
-from pystack.core.tcp.output cimport send_reset, send_reset_for, send_syn
-from pystack.core.tcp.rtt cimport rtt_timeout
+from pystack.core.tcp.output cimport send_first_syn, send_reset, send_reset_for
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
 )
@@ -77,6 +83,12 @@ cdef void open_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.rcv_edge = tcb.rcv_nxt + min(tcb.rcv_ssthresh, <uint32_t>0xFFFF)
 
 
+cdef void handshake_was_slow(Tcb* tcb) noexcept nogil:
+    """RFC 6298 section 5.7: its SYN was repeated, and nothing could be measured."""
+    if tcb.rtt.srtt == 0:
+        tcb.rtt.rto = RTO_AFTER_SYN_LOSS
+
+
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
     # RFC 5482 section 3.2: the SYN's may have been lost with a cookie.
@@ -84,8 +96,9 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     mtu_search_start(tcp, tcb)
     sync_mss(tcp, tcb)
     congestion_start(tcp, tcb)
-    if tcb.rtt.srtt == 0 and tcb.retransmits:
-        tcb.rtt.rto = RTO_AFTER_SYN_LOSS
+    if tcb.retransmits:
+        handshake_was_slow(tcb)
+    metrics_apply(tcp, tcb)
     acknowledge_start(tcb, tcb.smss)
     if tcb.rcv_scale_offered:
         # As Linux, what a SYN's field could not say counts as offered too.
@@ -156,16 +169,18 @@ cdef void syn_input(
     """A SYN for a listener: a half-open connection, a cookie, or nothing (RFC 4987)."""
     cdef Backlog* backlog = listener.backlog
     cdef TcpOptions options
+    cdef FastOpenCookie cookie
     cdef Tcb* child
-    cdef bint cookie = is_flooded(listener)
+    cdef bint early
+    cdef bint stateless = is_flooded(listener)
     # As Linux: who comes out of TIME-WAIT is known, and never gets one without need.
     if listener.config.syn_cookies == COOKIES_ALWAYS and after == NULL:
-        cookie = True
+        stateless = True
     tcp_parse_options(seg, &options)
     if backlog.accept.count > backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
         return
-    if cookie:
+    if stateless:
         if listener.config.syn_cookies:
             cookie_send(tcp, listener, view, seg, &options)
         else:
@@ -177,6 +192,7 @@ cdef void syn_input(
         return
     if listener.settings.save_syn:
         save_syn(child, view, seg)
+    early = fast_open_input(tcp, listener, view, seg, &options, &cookie)
     child.iss = initial_sequence(tcp, &child.endpoint.key)
     # RFC 1122 section 4.2.2.13: larger than what the previous incarnation used.
     if after != NULL and not seq_gt(child.iss, after.snd_nxt):
@@ -189,12 +205,16 @@ cdef void syn_input(
     child.snd_wnd = child.max_snd_wnd = seg.window
     child.snd_wl1 = seg.seq
     child.listener = listener
-    tcb_list_push(&backlog.half_open, child)
     tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
+    if early:
+        fast_open_child(tcp, listener, child, seg)
+    else:
+        tcb_list_push(&backlog.half_open, child)
     child.first_unacked_at = tcp.context.now
-    child.retransmit_at = tcp.context.now + rtt_timeout(&child.rtt, child.config)
+    child.retransmit_at = tcp.context.now + min(
+        child.config.rto_initial, child.config.rto_max)
     tcb_rearm(tcp, child)
-    send_syn(tcp, child)
+    send_first_syn(tcp, child, &cookie, 0)
 
 
 cdef Tcb* cookie_input(
@@ -286,8 +306,14 @@ cdef void abort_children(TcpLayer* tcp, Tcb* first) noexcept nogil:
     cdef Tcb* following
     while child != NULL:
         following = child.next
-        send_reset(tcp, child)
-        tcb_finish(tcp, child, 0)
+        if child.state == STATE_CLOSED:
+            tcb_bury(tcp, child)        # reset before it was accepted
+        else:
+            send_reset(tcp, child)
+            if is_early(child):
+                fast_open_leave(child)
+            child.listener = NULL
+            tcb_finish(tcp, child, 0)
         child = following
 
 
@@ -295,3 +321,4 @@ cdef void listen_close(TcpLayer* tcp, Tcb* listener) noexcept nogil:
     """RFC 9293 section 3.10.4, LISTEN; as Linux, what was not accepted is reset."""
     abort_children(tcp, listener.backlog.half_open.first)
     abort_children(tcp, listener.backlog.accept.first)
+    fast_open_release(listener.backlog)

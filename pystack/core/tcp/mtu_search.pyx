@@ -85,7 +85,7 @@ cdef int32_t mtu_search_next(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return 0
     # Not tcb.reordering, as Linux: the parts of a lost probe are acknowledged one by one, which may
     # look like reordering and would end the search; and RACK needs no such number of arrivals.
-    needed = size + (tcp.config.reordering + 1) * tcb.smss
+    needed = size + (tcb.config.reordering + 1) * tcb.smss
     if tcb_unsent(tcb) < needed or tcb.snd_wnd < needed:
         return 0
     if tcb.snd_wnd - min(tcb.snd_wnd, tcb.snd_nxt - tcb.snd_una) < needed:

@@ -5,6 +5,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport IpView
+from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
@@ -16,6 +17,10 @@ cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # SYN, or SYN-ACK in SYN-RECEIVED.
 cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+# The same for the first time: with a cookie or a request for one, if it is present, and the first
+# `size` bytes of the send ring (RFC 7413).
+cdef void send_first_syn(
+        TcpLayer* tcp, Tcb* tcb, const FastOpenCookie* cookie, uint32_t size) noexcept nogil
 cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # A segment below SND.UNA that the peer must acknowledge: zero-window probe and keepalive.
 cdef void send_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil

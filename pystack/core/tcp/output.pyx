@@ -3,7 +3,7 @@
 # RFCs: 9293 sections 3.7.4, 3.8.6 and 3.10, 1122 section 4.2.3.4, 6691, 7323, 2018, 3042.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from pystack.core.context cimport count, count_many
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport Endpoint
@@ -19,9 +19,10 @@ from pystack.core.tcp.chrono cimport CHRONO_ROOM, CHRONO_WINDOW, chrono_start, c
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_output, ecn_syn_flags
+from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie
 from pystack.core.tcp.layer cimport (
-    CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, SENT_FIN, SENT_PUSHED, STATE_ESTABLISHED,
-    STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
+    CA_RECOVERY, FAST_OPEN_EARLY, RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, SENT_FIN, SENT_PUSHED,
+    STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
 )
 from pystack.core.tcp.mss cimport announced_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_next, mtu_search_sent
@@ -43,9 +44,9 @@ from pystack.core.wire.address cimport Addr, addr_is_v4
 from pystack.core.wire.bytes cimport store16
 from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
 from pystack.core.wire.tcp cimport (
-    TCP_ACK, TCP_FIN, TCP_HEADER_LENGTH, TCP_MAX_HEADER_LENGTH, TCP_OPT_MSS, TCP_OPT_SACK,
-    TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH, TCP_RST, TCP_SYN,
-    TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_le, seq_lt, tcp_build_header,
+    TCP_ACK, TCP_FIN, TCP_HEADER_LENGTH, TCP_MAX_HEADER_LENGTH, TCP_OPT_FAST_OPEN, TCP_OPT_MSS,
+    TCP_OPT_SACK, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE, TCP_PSH,
+    TCP_RST, TCP_SYN, TCP_URG, TcpOptions, TcpSegment, seq_ge, seq_le, seq_lt, tcp_build_header,
     tcp_build_options,
 )
 
@@ -61,7 +62,9 @@ cdef int segment_send(
         TcpLayer* tcp, const Endpoint* endpoint, TcpSegment* seg, const TcpOptions* options,
         const uint8_t** spans, const uint32_t* lengths) noexcept nogil:
     """Wrap a segment (or a train, with seg.gso_size) and hand it to IP; 0 or a negative errno."""
-    cdef Packet* packet = ip_packet_new(tcp.ip, TCP_MAX_HEADER_LENGTH)
+    # The text of a SYN is copied: the ring that it lies in may be gone before the packet is.
+    cdef uint32_t copied = seg.length if seg.flags & TCP_SYN else 0
+    cdef Packet* packet = ip_packet_new(tcp.ip, TCP_MAX_HEADER_LENGTH + copied)
     cdef const Addr* local = &endpoint.key.local
     cdef const Addr* remote = &endpoint.key.remote
     cdef IpSend send
@@ -73,13 +76,17 @@ cdef int segment_send(
     options_length = tcp_build_options(packet.data + TCP_HEADER_LENGTH, options)
     tcp_build_header(packet.data, seg, options_length)
     packet.length = TCP_HEADER_LENGTH + options_length
-    if seg.length:
+    if copied:
+        memcpy(packet.data + packet.length, spans[0], lengths[0])
+        memcpy(packet.data + packet.length + lengths[0], spans[1], lengths[1])
+    elif seg.length:
         packet.borrowed[0] = spans[0]
         packet.borrowed[1] = spans[1]
         packet.borrowed_length[0] = lengths[0]
         packet.borrowed_length[1] = lengths[1]
     store16(packet.data + CHECKSUM_OFFSET,
             csum_fold(csum_pseudo(local, remote, PROTOCOL_TCP, packet.length + seg.length)))
+    packet.length += copied
     packet.csum = CSUM_PARTIAL
     packet.csum_start = 0
     packet.csum_offset = CHECKSUM_OFFSET
@@ -162,13 +169,30 @@ cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     send_bare(tcp, tcb, acceptable_seq(tcb), TCP_RST | TCP_ACK)
 
 
+cdef inline void count_out(Tcb* tcb, uint32_t length, uint32_t mss) noexcept nogil:
+    cdef uint32_t segments = (length + mss - 1) // mss
+    tcb.totals.segments_out += max(segments, <uint32_t>1)
+    tcb.totals.data_segments_out += segments
+    tcb.totals.bytes_sent += length
+
+
 cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Also again: without what is only tried once (RFC 7413 section 4.1.3.1)."""
+    cdef FastOpenCookie none
+    none.present = False
+    send_first_syn(tcp, tcb, &none, 0)
+
+
+cdef void send_first_syn(
+        TcpLayer* tcp, Tcb* tcb, const FastOpenCookie* cookie, uint32_t size) noexcept nogil:
     """SYN, or SYN-ACK once the peer's SYN is there; offers what the peer (if known) has offered
     too.
     """
     cdef TcpSegment seg
     cdef TcpOptions options
-    cdef bint answer = tcb.state == STATE_SYN_RECEIVED
+    cdef const uint8_t* spans[2]
+    cdef uint32_t lengths[2]
+    cdef bint answer = tcb.state == STATE_SYN_RECEIVED or tcb.fast_open & FAST_OPEN_EARLY
     memset(&seg, 0, sizeof(seg))
     memset(&options, 0, sizeof(options))
     seg.seq = tcb.iss
@@ -188,8 +212,19 @@ cdef void send_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         add_timestamp(tcp, tcb, &options)
     if tcb.config.user_timeout_option:
         user_timeout_offer(tcp, tcb, &options)
-    tcb.totals.segments_out += 1
-    segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
+    if cookie.present:
+        options.present |= TCP_OPT_FAST_OPEN
+        options.fast_open = &cookie.octets[0]
+        options.fast_open_length = cookie.length
+        options.fast_open_experimental = cookie.experimental
+    if size:
+        ring_spans(&tcb.send_ring, 0, size, spans, lengths)
+        seg.length = size
+        count_out(tcb, size, size)
+        count_many(tcp.context, Counter.TCP_BYTES_OUT, size)
+    else:
+        tcb.totals.segments_out += 1
+    segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
     if answer:
         tcb.last_ack_sent = tcb.rcv_nxt
 
@@ -216,13 +251,6 @@ cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* se
         reset.flags = TCP_RST | TCP_ACK
     count(tcp.context, Counter.TCP_RESETS_OUT)
     segment_send(tcp, &endpoint, &reset, &options, NULL, NULL)
-
-
-cdef inline void count_out(Tcb* tcb, uint32_t length, uint32_t mss) noexcept nogil:
-    cdef uint32_t segments = (length + mss - 1) // mss
-    tcb.totals.segments_out += max(segments, <uint32_t>1)
-    tcb.totals.data_segments_out += segments
-    tcb.totals.bytes_sent += length
 
 
 cdef bint ends_a_write(const Tcb* tcb, uint32_t seq, uint32_t length) noexcept nogil:
@@ -444,7 +472,7 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section
     3.8.6.1).
     """
-    if tcb.probing or tcb_flight(tcb) or not (
+    if tcb.probing or tcb_flight(tcb) or tcb.fast_open & FAST_OPEN_EARLY or not (
             tcb_unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
         return
     tcb.probing = True
@@ -522,7 +550,8 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
 
 
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if tcb.state >= STATE_ESTABLISHED and tcb.state != STATE_TIME_WAIT:
+    if (tcb.state >= STATE_ESTABLISHED and tcb.state != STATE_TIME_WAIT) or (
+            tcb.fast_open & FAST_OPEN_EARLY):
         output(tcp, tcb, tcb.output_forced)
         tcb.output_forced = False
     if tcb.ack_now and tcb.state >= STATE_ESTABLISHED:

@@ -19,6 +19,8 @@ cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The path's MTU is smaller than segments that are outstanding.
 cdef void recovery_too_big(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+# The one record of the scoreboard is text of our SYN that the peer did not take.
+cdef void recovery_fast_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # What to retransmit now, at most `train` bytes in segments of `mss`; NULL: nothing, send new data
 # if the windows allow.
 cdef Sent* recovery_next(

@@ -296,10 +296,7 @@ cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     retransmit_timer_rearm(tcp, tcb)
 
 
-cdef void recovery_too_big(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """RFC 1191 section 6.4: retransmit at once. Nothing was congested: cwnd stays."""
-    if not sent_mark_too_big(tcb, tcb.smss):
-        return
+cdef void repeat_at_once(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if not tcb.sack_ok:
         # What duplicate ACKs have told stands, as far as it can.
         tcb.sacked_out = min(tcb.sacked_out, tcb.packets_out - min(tcb.packets_out, tcb.lost_out))
@@ -311,6 +308,18 @@ cdef void recovery_too_big(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.frto = False
     tcb.retransmit = RETRANSMIT_LOST
     tcb_output_later(tcp, tcb)
+
+
+cdef void recovery_too_big(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 1191 section 6.4: retransmit at once. Nothing was congested: cwnd stays."""
+    if sent_mark_too_big(tcb, tcb.smss):
+        repeat_at_once(tcp, tcb)
+
+
+cdef void recovery_fast_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RFC 7413 section 4.2.1: neither was what a server did not take from a SYN."""
+    sent_mark_lost(tcb, sent_first(tcb))
+    repeat_at_once(tcp, tcb)
 
 
 # --- output

@@ -5,7 +5,8 @@
 from libc.stdint cimport int64_t, uint8_t
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.tcp.layer cimport (
-    CA_CWR, CA_OPEN, TIMER_RTO, TIMER_TAIL_PROBE, RetransmitTimer, Sent, Tcb, TcpLayer,
+    CA_CWR, CA_OPEN, FAST_OPEN_EARLY, TIMER_RTO, TIMER_TAIL_PROBE, RetransmitTimer, Sent, Tcb,
+    TcpLayer,
 )
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.scoreboard cimport sent_first
@@ -32,6 +33,8 @@ cdef int64_t rto_left(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
 cdef void retransmit_timer_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 6298 sections 5.2 and 5.3; RFC 8985 section 7.3: the probe has not postponed the RTO."""
     cdef int64_t rto
+    if tcb.fast_open & FAST_OPEN_EARLY:
+        return                  # it is the SYN-ACK's
     if tcb.packets_out == 0:
         tcb.retransmit_timer = TIMER_RTO
         tcb.retransmit_at = DEADLINE_NEVER
@@ -50,7 +53,7 @@ cdef bint tail_probe_schedule(TcpLayer* tcp, Tcb* tcb, bint from_now) noexcept n
     cdef int64_t wait = tcb.config.rto_initial
     cdef int64_t left
     if ((tcb.config.early_retrans != 3 and tcb.config.early_retrans != 4)
-            or tcb.packets_out == 0 or not tcb.sack_ok
+            or tcb.packets_out == 0 or not tcb.sack_ok or tcb.fast_open & FAST_OPEN_EARLY
             or (tcb.ca_state != CA_OPEN and tcb.ca_state != CA_CWR)):
         return False
     if tcb.rtt.srtt:
@@ -71,6 +74,8 @@ cdef void retransmit_timer_restart(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void retransmit_timer_sent(TcpLayer* tcp, Tcb* tcb, bint first) noexcept nogil:
     """RFC 6298 section 5.1, RFC 8985 section 7.2 (a probe is scheduled after each new data)."""
+    if tcb.fast_open & FAST_OPEN_EARLY:
+        return
     if first:
         tcb.first_unacked_at = tcp.context.now
     if first or tcb.probing or tcb.retransmit_timer == TIMER_TAIL_PROBE or (

@@ -2,8 +2,8 @@
 # Called by: stack's callers (engine).
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
-from libc.stdint cimport int64_t
-from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from pystack.core.tcp.layer cimport FastOpenKeys, Tcb, TcpLayer
 
 # level: SOL_SOCKET (1) or IPPROTO_TCP (6). 0, -ENOPROTOOPT, -EINVAL.
 # SO_LINGER's value is -1 for off, else seconds.
@@ -11,3 +11,9 @@ cdef int tcp_set_option(
         TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil
 cdef int tcp_get_option(
         TcpLayer* tcp, const Tcb* tcb, int level, int option, int64_t* value) noexcept nogil
+# TCP_FASTOPEN_KEY: one key, or one and the one before, each two little-endian words. 0 or a
+# negative errno.
+cdef int tcp_set_fast_open_keys(
+        Tcb* tcb, const uint64_t* words, uint32_t keys) noexcept nogil
+cdef void tcp_get_fast_open_keys(
+        const TcpLayer* tcp, const Tcb* tcb, FastOpenKeys* keys) noexcept nogil

@@ -2,17 +2,21 @@
 # Called by: stack's callers (engine).
 # RFCs: 9293 section 3.9.1; socket(7), tcp(7).
 
-from libc.errno cimport EINVAL, ENOENT, ENOMEM, ENOPROTOOPT, EPERM
+from libc.errno cimport EINVAL, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport endpoint_ready
 from pystack.core.endpoint cimport READY_READ
 from pystack.core.tcp.acknowledge cimport (
     acknowledge_read, acknowledge_set_quick, is_interactive,
 )
+from pystack.core.tcp.calls cimport tcp_backlog
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
-from pystack.core.tcp.layer cimport STATE_LISTEN, Tcb, TcpConfig, TcpLayer
+from pystack.core.tcp.fast_open_cookie cimport cookie_keys
+from pystack.core.tcp.layer cimport (
+    STATE_CLOSED, STATE_LISTEN, Backlog, FastOpenKeys, Tcb, TcpConfig, TcpLayer,
+)
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
@@ -52,9 +56,12 @@ cdef enum:
     TCP_THIN_LINEAR_TIMEOUTS = 16
     TCP_THIN_DUPACK = 17
     TCP_USER_TIMEOUT = 18
+    TCP_FASTOPEN = 23
     TCP_TIMESTAMP = 24
     TCP_NOTSENT_LOWAT = 25
     TCP_SAVE_SYN = 27
+    TCP_FASTOPEN_CONNECT = 30
+    TCP_FASTOPEN_NO_COOKIE = 34
     TCP_IS_MPTCP = 43
     TCP_RTO_MAX_MS = 44
     TCP_RTO_MIN_US = 45
@@ -76,7 +83,8 @@ cdef enum:
     MOST_KEEPALIVE_S = 32767
     MOST_KEEPALIVE_COUNT = 127
     MOST_SYNCNT = 127
-    MOST_LINGER2_S = 120    # as Linux
+    MOST_LINGER2_S = 120        # as Linux
+    FAST_OPEN_CLIENT = 1        # of TcpConfig.fastopen
 
 
 cdef int64_t SECOND = 1_000_000_000
@@ -225,6 +233,52 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
     return 0
 
 
+cdef int set_fast_open(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
+    """RFC 7413 appendix A, and what Linux has beside it."""
+    cdef Backlog* backlog
+    if option == TCP_FASTOPEN_CONNECT:
+        if not within(value, 0, 1):
+            return -EINVAL
+        if not tcp.config.fastopen & FAST_OPEN_CLIENT:
+            return -EOPNOTSUPP
+        if tcb.state != STATE_CLOSED:
+            return -EINVAL
+        tcb.settings.fast_open_connect = value != 0
+        return 0
+    if tcb.state not in (STATE_CLOSED, STATE_LISTEN) or value < 0:
+        return -EINVAL
+    if option == TCP_FASTOPEN_NO_COOKIE:
+        if value > 1:
+            return -EINVAL
+        tcb.settings.fast_open_no_cookie = value != 0
+        return 0
+    backlog = tcp_backlog(tcb)
+    if backlog == NULL:
+        return -ENOMEM
+    backlog.fast_open.limit = <uint32_t>min(value, <int64_t>tcp.config.max_backlog)
+    return 0
+
+
+cdef int tcp_set_fast_open_keys(
+        Tcb* tcb, const uint64_t* words, uint32_t keys) noexcept nogil:
+    cdef Backlog* backlog
+    cdef uint32_t i
+    if not within(keys, 1, 2):
+        return -EINVAL
+    backlog = tcp_backlog(tcb)
+    if backlog == NULL:
+        return -ENOMEM
+    for i in range(2 * keys):
+        backlog.fast_open.keys.words[i] = words[i]
+    backlog.fast_open.keys.count = keys
+    return 0
+
+
+cdef void tcp_get_fast_open_keys(
+        const TcpLayer* tcp, const Tcb* tcb, FastOpenKeys* keys) noexcept nogil:
+    cookie_keys(tcp, tcb.backlog, keys)
+
+
 cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
     if option == TCP_NODELAY:
         tcb.settings.no_delay = value != 0
@@ -282,6 +336,8 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
         # 0: the stack's
         tcb.settings.notsent_lowat = <uint32_t>value if value else tcb.config.notsent_lowat
         send_buffer_moved(tcp, tcb)
+    elif option in (TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE):
+        return set_fast_open(tcp, tcb, option, value)
     elif option == TCP_CONGESTION:
         # By its number; whoever knows strings knows its name too.
         if not within(value, 0, ALGORITHMS - 1):
@@ -377,6 +433,12 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
     elif option == TCP_NOTSENT_LOWAT:
         value[0] = 0 if tcb.settings.notsent_lowat == tcb.config.notsent_lowat else (
             <int32_t>tcb.settings.notsent_lowat)
+    elif option == TCP_FASTOPEN:
+        value[0] = tcb.backlog.fast_open.limit if tcb.backlog != NULL else 0
+    elif option == TCP_FASTOPEN_CONNECT:
+        value[0] = tcb.settings.fast_open_connect
+    elif option == TCP_FASTOPEN_NO_COOKIE:
+        value[0] = tcb.settings.fast_open_no_cookie
     elif option == TCP_CONGESTION:
         value[0] = tcb.settings.congestion
     elif option == TCP_DEFER_ACCEPT:

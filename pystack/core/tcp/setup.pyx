@@ -3,15 +3,18 @@
 # RFCs: the defaults name theirs.
 
 from libc.errno cimport ECONNABORTED
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from pystack.core.ip.layer cimport IpLayer
-from pystack.core.memory.flow cimport flow_next, flow_table_init, flow_table_release
+from pystack.core.memory.flow cimport (
+    flow_next, flow_table_init, flow_table_release, siphash,
+)
 from pystack.core.memory.random cimport random_next
 from pystack.core.tcp.layer cimport (
-    CONGESTION_CUBIC, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
+    CONGESTION_CUBIC, STATE_LISTEN, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_close
+from pystack.core.tcp.metrics cimport metrics_forget, metrics_init
 from pystack.core.tcp.output cimport send_reset
 from pystack.core.tcp.tcb cimport tcb_bury, tcb_finish, tcp_reap
 
@@ -106,6 +109,9 @@ cdef void tcp_init(TcpLayer* tcp, IpLayer* ip, const TcpConfig* config) noexcept
         tcp.port_secret[i] = random_next(&tcp.context.random)
         tcp.cookie_secret[i] = random_next(&tcp.context.random)
         tcp.timestamp_secret[i] = random_next(&tcp.context.random)
+        # Derived, so that a stack that was there before fast open draws the same numbers.
+        tcp.fast_open_secret[i] = siphash(tcp.cookie_secret, <const uint8_t*>"fast open" + i, 8)
+    metrics_init(tcp)
     flow_table_init(&tcp.connections, tcp.context.secret)
     flow_table_init(&tcp.bound, tcp.context.secret)
 
@@ -124,7 +130,7 @@ cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
     cdef uint32_t cursor = 0
     cdef Tcb* tcb = <Tcb*>flow_next(&tcp.bound, &cursor)
     while tcb != NULL:
-        if tcb.backlog != NULL:
+        if tcb.state == STATE_LISTEN:
             listen_close(tcp, tcb)
             tcb_finish(tcp, tcb, ECONNABORTED)
             cursor = 0      # the table has moved
@@ -143,14 +149,18 @@ cdef void tcp_release(TcpLayer* tcp) noexcept nogil:
     cdef Tcb* tcb = first_connection(tcp)
     while tcb != NULL:
         tcb.held = False
+        tcb.listener = NULL
         tcb_finish(tcp, tcb, 0)
         tcb = first_connection(tcp)
     tcp_reap(tcp)
     tcb = first_bound(tcp)
     while tcb != NULL:
         tcb.held = False
+        while tcb.backlog != NULL and tcb.backlog.accept.first != NULL:
+            tcb_bury(tcp, tcb.backlog.accept.first)
         tcb_bury(tcp, tcb)
         tcp_reap(tcp)
         tcb = first_bound(tcp)
+    metrics_forget(tcp)
     flow_table_release(&tcp.connections)
     flow_table_release(&tcp.bound)

@@ -23,10 +23,14 @@ from pystack.core.memory.interval cimport interval_release
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.configure cimport config_release
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
+from pystack.core.tcp.fast_open cimport (
+    awaits_accept, fast_open_end, fast_open_leave, fast_open_release, is_early,
+)
 from pystack.core.tcp.layer cimport (
-    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
-    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
-    STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings, TcpState,
+    FAST_OPEN_CHILD, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED,
+    STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED,
+    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings,
+    TcpState,
 )
 
 # For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.
@@ -128,11 +132,20 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     error: errno for the holder, 0 after an orderly close. What was received in order stays
     readable, as in Linux.
     """
+    cdef bint kept
     if tcb.state == STATE_CLOSED:
         return
+    if tcb.fast_open:
+        if is_early(tcb):
+            fast_open_leave(tcb)
+        if not tcb.passive:
+            fast_open_end(tcp, tcb)
     leave_tables(tcp, tcb)
-    tcb_list_remove(tcb)
-    tcb.listener = NULL
+    # As Linux: who accepts it hears of its end.
+    kept = tcb.fast_open & FAST_OPEN_CHILD and not tcb.held and awaits_accept(tcb)
+    if not kept:
+        tcb_list_remove(tcb)
+        tcb.listener = NULL
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
     deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
     tcb.ack_now = tcb.fin_queued = tcb.probing = False
@@ -140,10 +153,12 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     tcb.snd_una = tcb.snd_nxt
     count(tcp.context, Counter.TCP_CONNECTIONS_CLOSED)
     tcb_set_state(tcp, tcb, STATE_CLOSED)
-    if not tcb.held:
+    if not tcb.held and not kept:
         tcb_bury(tcp, tcb)
         return
     tcb.endpoint.error = error
+    if kept:
+        return
     endpoint_ready(tcp.context, &tcb.endpoint,
                    READY_READ | READY_WRITE | READY_HANGUP | (READY_ERROR if error else 0))
 
@@ -182,7 +197,9 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         release_busy(tcb)
         ring_release(&tcb.receive_ring)
         error_queue_release(&tcp.context.slab, &tcb.endpoint.errors)
-        free(tcb.backlog)
+        if tcb.backlog != NULL:
+            fast_open_release(tcb.backlog)
+            free(tcb.backlog)
         free(tcb.saved_syn)
         free(tcb.congestion.cubic)
         free(tcb.congestion.bbr)

@@ -12,10 +12,13 @@ from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.acknowledge cimport acknowledge_timer
 from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.fast_open cimport fast_open_timeout, is_early
 from pystack.core.tcp.layer cimport (
-    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_SYN_RECEIVED,
-    STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE, Tcb, TcpLayer,
+    RETRANSMIT_NONE, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2,
+    STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE,
+    Tcb, TcpLayer,
 )
+from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.mtu_search cimport mtu_search_black_hole
 from pystack.core.tcp.output cimport send_probe, send_reset, send_syn
 from pystack.core.tcp.recovery cimport recovery_reordering_timeout, recovery_timeout
@@ -90,11 +93,26 @@ cdef void note_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.totals.timeout_episodes += 1
 
 
+cdef void early_backed_off(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """The SYN-ACK of a fast open, that text may have followed; as Linux, the second timeout takes
+    cwnd back to a segment (RFC 5681 section 3.1), as it would before an ordinary connection.
+    """
+    if tcb.retransmits == 2:
+        if tcb.packets_out:
+            recovery_timeout(tcp, tcb)
+            tcb.retransmit = RETRANSMIT_NONE
+        else:
+            tcb.congestion.cwnd = tcb.smss
+    tcb.retransmit_at = tcp.context.now + min(
+        tcb.config.rto_initial << tcb.rtt.backoff, tcb.config.rto_max)
+    tcb_rearm(tcp, tcb)
+
+
 cdef uint32_t syn_limit(const Tcb* tcb) noexcept nogil:
     """TCP_SYNCNT counts for a listener's SYN-ACKs too, as in Linux."""
     if tcb.settings.syn_retries:
-        return tcb.settings.syn_retries
-    return tcb.config.synack_retries if tcb.passive else tcb.config.syn_retries
+        return tcb.settings.syn_retries + is_early(tcb)
+    return tcb.config.synack_retries + is_early(tcb) if tcb.passive else tcb.config.syn_retries
 
 
 cdef bint deferring(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -122,8 +140,10 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.retransmits >= limit + linear or user_timeout_is_over(tcp, tcb) or (
             linear and not tcb.settings.user_timeout_ms
             and tcp.context.now - tcb.first_unacked_at >= syn_time(tcb, limit)):
+        fast_open_timeout(tcp, tcb, True)
         time_out(tcp, tcb)
         return
+    fast_open_timeout(tcp, tcb, False)
     note_timeout(tcp, tcb)
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
@@ -131,7 +151,10 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     # towards the limit; but all of them take no longer than the limit does with back-off.
     if tcb.retransmits > linear:
         rtt_back_off(&tcb.rtt)
-    retransmit_timer_backed_off(tcp, tcb)
+    if is_early(tcb):
+        early_backed_off(tcp, tcb)
+    else:
+        retransmit_timer_backed_off(tcp, tcb)
     send_syn(tcp, tcb)
 
 
@@ -163,8 +186,10 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb_flight(tcb) == 0:
         return
     if give_up(tcp, tcb):
+        fast_open_timeout(tcp, tcb, True)
         time_out(tcp, tcb)
         return
+    fast_open_timeout(tcp, tcb, False)
     note_timeout(tcp, tcb)
     if path_is_doubted(tcp, tcb):
         mtu_search_black_hole(tcp, tcb)
@@ -255,7 +280,7 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.retransmit_at = DEADLINE_NEVER
         if tcb.probing:
             probe_timer(tcp, tcb)
-        elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
+        elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) or is_early(tcb):
             syn_timer(tcp, tcb)
         else:
             outstanding_timer(tcp, tcb)
@@ -271,6 +296,8 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Wait 2 MSL from now (RFC 9293 section 3.6.1); the oldest goes when there are too many."""
+    if tcb.list != &tcp.time_wait:
+        metrics_save(tcp, tcb)
     ring_release(&tcb.send_ring)
     tcb_idle(tcb)
     tcb_list_remove(tcb)

@@ -54,6 +54,7 @@ ctypedef struct TcpOptions:
     uint8_t window_scale        # as received; > 14 is for tcp/ to clamp (RFC 7323 section 2.3)
     uint8_t sack_count
     uint8_t fast_open_length    # bytes of the cookie, 0 for a request
+    uint8_t fast_open_experimental      # kind 254 with its magic number, as before RFC 7413
     uint16_t mss
     uint16_t user_timeout       # raw: granularity bit and 15 bits
     uint32_t ts_val

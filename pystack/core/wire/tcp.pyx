@@ -16,6 +16,8 @@ cdef enum:                      # kinds of the IANA registry, lengths where ther
     KIND_TIMESTAMP = 8
     KIND_USER_TIMEOUT = 28
     KIND_FAST_OPEN = 34
+    KIND_EXPERIMENT = 254       # RFC 6994; the number of fast open:
+    FAST_OPEN_MAGIC = 0xF989
     LENGTH_MSS = 4
     LENGTH_WINDOW_SCALE = 3
     LENGTH_SACK_PERMITTED = 2
@@ -57,6 +59,15 @@ cdef inline bint fast_open_is_valid(uint32_t length) noexcept nogil:
     return length == 0 or (FAST_OPEN_MIN <= length <= FAST_OPEN_MAX and not length & 1)
 
 
+cdef inline void take_fast_open(
+    const uint8_t* cookie, uint32_t length, bint experimental, TcpOptions* options
+) noexcept nogil:
+    options.fast_open = cookie
+    options.fast_open_length = <uint8_t>length
+    options.fast_open_experimental = experimental
+    options.present |= TCP_OPT_FAST_OPEN
+
+
 cdef void parse_sack(const uint8_t* body, uint32_t length, TcpOptions* options) noexcept nogil:
     """Read the blocks of a SACK option, none if its length is wrong (RFC 2018 section 3)."""
     cdef uint32_t count = length >> 3, i
@@ -94,9 +105,10 @@ cdef void parse_option(
         options.user_timeout = load16(body)
         options.present |= TCP_OPT_USER_TIMEOUT
     elif kind == KIND_FAST_OPEN and fast_open_is_valid(length):
-        options.fast_open = body
-        options.fast_open_length = <uint8_t>length
-        options.present |= TCP_OPT_FAST_OPEN
+        take_fast_open(body, length, False, options)
+    elif (kind == KIND_EXPERIMENT and length >= 2 and load16(body) == FAST_OPEN_MAGIC
+            and fast_open_is_valid(length - 2)):
+        take_fast_open(body + 2, length - 2, True, options)
 
 
 cdef void tcp_parse_options(const TcpSegment* segment, TcpOptions* options) noexcept nogil:
@@ -160,14 +172,17 @@ cdef uint8_t* put_sack(uint8_t* out, const TcpOptions* options, uint32_t room) n
 
 cdef uint8_t* put_fast_open(uint8_t* out, const TcpOptions* options, uint32_t room) noexcept nogil:
     """The cookie, or the request for one, padded with NOPs; nothing if `room` is short."""
-    cdef uint32_t size = 2 + <uint32_t>options.fast_open_length
+    cdef uint32_t head = 4 if options.fast_open_experimental else 2
+    cdef uint32_t size = head + <uint32_t>options.fast_open_length
     cdef uint32_t padded = (size + 3) & ~<uint32_t>3
     if padded > room:
         return out
-    out[0] = KIND_FAST_OPEN
+    out[0] = KIND_EXPERIMENT if options.fast_open_experimental else KIND_FAST_OPEN
     out[1] = <uint8_t>size
-    if size > 2:
-        memcpy(out + 2, options.fast_open, size - 2)
+    if options.fast_open_experimental:
+        store16(out + 2, FAST_OPEN_MAGIC)
+    if size > head:
+        memcpy(out + head, options.fast_open, size - head)
     memset(out + size, KIND_NOP, padded - size)
     return out + padded
 

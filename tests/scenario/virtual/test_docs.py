@@ -12,7 +12,7 @@ from pystack.cli.command import pystack
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PAGES = [DOCS / "how-to/test-over-a-bad-network.md", DOCS / "reference/testing.md",
-         DOCS / "reference/sim.md"]  # fmt: skip
+         DOCS / "reference/sim.md", DOCS / "how-to/fast-open.md"]  # fmt: skip
 
 
 def blocks(language: str) -> list[object]:
