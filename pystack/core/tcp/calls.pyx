@@ -449,7 +449,8 @@ cdef void become_orphan(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         send_reset(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
         return
-    tcb_list_push(&tcp.orphans, tcb)
+    if not is_early(tcb):       # or its listener counts it, and it becomes an orphan afterwards
+        tcb_list_push(&tcp.orphans, tcb)
     tcb.other_at = DEADLINE_NEVER
     fin_wait_2_timer(tcp, tcb)
 

@@ -101,7 +101,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.dsack_dups = tcb.duplicates_reported
     info.pacing_rate = pacing_rate(tcp, tcb)
     info.delivery_rate = rate_of(tcb)
-    info.rate_flags = tcb.rate_app_limited
+    info.rate_flags = tcb.rate_app_limited | tcb.fast_open_failure << 1
     info.max_pacing_rate = tcb.settings.max_pacing_rate
     info.notsent_bytes = tcb.send_ring.length - min(tcb.send_ring.length, tcb_flight(tcb))
     info.snd_wnd = tcb.snd_wnd
@@ -151,7 +151,6 @@ cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     info.retransmits = tcb.retransmits
     info.probes = tcb.retransmits if tcb.probing else tcb.keepalive_probes
     info.backoff = tcb.rtt.backoff
-    info.rate_flags = tcb.fast_open_failure << 1        # tcpi_fastopen_client_fail
     if tcb_is_synchronized(tcb) or is_early(tcb):
         info.options = options_of(tcb)
         info.scales = tcb.snd_scale | tcb.rcv_scale << 4

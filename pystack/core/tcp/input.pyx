@@ -40,7 +40,9 @@ from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
 from pystack.core.tcp.retransmission cimport retransmit_timer_rearm
 from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
-from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_rearm, tcb_set_state
+from pystack.core.tcp.tcb cimport (
+    tcb_finish, tcb_list_push, tcb_output_later, tcb_rearm, tcb_set_state,
+)
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
 from pystack.core.tcp.user_timeout cimport user_timeout_adopt
 from pystack.core.tcp.window cimport window_round_trip
@@ -533,7 +535,9 @@ cdef bint early_established(
         send_reset_for(tcp, view, seg)
         return False
     fast_open_leave(tcb)
-    tcb.last_challenge_at = tcp.context.now - tcp.config.challenge_period
+    if not tcb.held and tcb.list == NULL:
+        tcb_list_push(&tcp.orphans, tcb)
+    tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
     if tcb.retransmits == 0:
         handshake_sample(tcp, tcb)
     else:
