@@ -256,8 +256,9 @@ class TcpConfig:
     user_timeout_advertised: float = seconds(300.0, 1, 1_966_020)
     """What is told where the application has not set TCP_USER_TIMEOUT."""
     user_timeout_least: float = seconds(100.0, 1, 1_966_020)
-    """What is taken over is at least that long, and at most user_timeout_most."""
+    """What is taken over is at least that long."""
     user_timeout_most: float = seconds(3600.0, 1, 1_966_020)
+    """And at most that long."""
 
     # Challenge ACKs (RFC 5961).
     challenge_period: float = seconds(0.5, 0, 60, "tcp_invalid_ratelimit", MILLISECONDS)

@@ -268,6 +268,17 @@ def test_otherwise_it_is_in_use(options, reuse, wait):
     assert peer.state == "TIME-WAIT"
 
 
+@pytest.mark.parametrize(("wait", "is_free"), [(4.9, False), (5.1, True)])
+def test_how_soon_it_may_be_taken_is_configured(wait, is_free):
+    peer = waiting(time_wait_reuse=1, time_wait_reuse_delay=5 * SECOND)
+    peer.advance(int(wait * SECOND))
+    if is_free:
+        assert again(peer).state == "SYN-SENT"
+        return
+    with pytest.raises(CallError, match="EADDRNOTAVAIL"):
+        again(peer)
+
+
 @pytest.mark.parametrize("reuse", [1, 0])
 def test_ports_in_time_wait_are_chosen_again_when_they_may_be(reuse):
     """RFC 6056 section 3.3.4 looks for a port that is free; one such is, with tcp_tw_reuse."""

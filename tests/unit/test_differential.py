@@ -13,7 +13,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "differences
 
 def test_every_explanation_is_a_heading_of_the_page():
     headings = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
-    assert sorted(EXPLANATIONS) == sorted(headings)
+    assert EXPLANATIONS.keys() <= set(headings)
 
 
 def test_a_seed_is_one_dialogue():

@@ -39,6 +39,7 @@ DIFFERENT: dict[str, tuple[str, tuple[object, ...] | None, str]] = {
     "SO_BUF_LOCK": ("udp", None, NOT_OF_DATAGRAMS),
     "TCP_CONGESTION": ("tcp", None, "the default is the stack's"),
     "TCP_CC_INFO": ("tcp", None, "of the algorithm, which is another one"),
+    "TCP_FASTOPEN_KEY": ("tcp", None, "Linux has no key before somebody sets or needs one"),
     "TCP_TIMESTAMP": ("tcp", None, "a clock"),
     "TCP_NOTSENT_LOWAT": ("tcp", (-1,), "no limit is told as 0, the default"),
     "TCP_RTO_MAX_MS": ("tcp", (32767, 65535), "Linux rounds to its ticks"),
