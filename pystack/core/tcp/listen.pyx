@@ -37,13 +37,8 @@ from pystack.core.tcp.window cimport window_at_first, window_start
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
-<<<<<<< HEAD
     TCP_OPT_USER_TIMEOUT, TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt,
     seq_max, tcp_parse_options,
-=======
-    TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt, seq_max,
-    tcp_parse_options,
->>>>>>> x-wire
 )
 
 cdef enum:
