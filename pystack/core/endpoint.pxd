@@ -18,6 +18,7 @@ cdef enum Ready:
     READY_ERROR = 0x04          # `error` was set
     READY_HANGUP = 0x08         # both directions are over
     READY_END = 0x10            # the peer sends nothing more; only asked for (poll), never notified
+    READY_LITTLE = 0x20         # data, but less than READ asks for; notified, never of poll
 
 cdef enum Service:
     SERVICE_NONE = 0

@@ -25,7 +25,7 @@ from libc.errno cimport (
 )
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.endpoint cimport READY_LITTLE, READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.calls cimport (
     tcp_accept,
@@ -442,7 +442,8 @@ cdef class TcpHandle(Handle):
             if count < 0 and count != -EAGAIN:
                 break
             if count == -EAGAIN:
-                count = self.wait(READY_READ, until)
+                # What has been taken already counts towards SO_RCVLOWAT.
+                count = self.wait(READY_READ | READY_LITTLE, until)
                 if count < 0:
                     return done if done and count != RAISED else count
         self.leave()

@@ -5,7 +5,7 @@
 from libc.stdint cimport uint16_t, uint32_t
 from pystack.core.context cimport count, count_many, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_READ, SERVICE_DISCARD
+from pystack.core.endpoint cimport READY_LITTLE, READY_READ, SERVICE_DISCARD
 from pystack.core.memory.interval cimport (
     Interval, IntervalSet, interval_add, interval_find, interval_remove_below,
 )
@@ -143,8 +143,9 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if not tcb.timestamps_ok:
         window_round_trip_of_window(tcp, tcb)
     acknowledge_text(tcp, tcb, seg)
-    if text_is_ready(tcb) or tcb.shut_read:
-        endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
+    endpoint_ready(
+        tcp.context, &tcb.endpoint,
+        READY_READ if text_is_ready(tcb) or tcb.shut_read else READY_LITTLE)
     return True
 
 

@@ -303,3 +303,20 @@ def test_threads_are_not_left_behind():
     before = threading.active_count()
     conversation(1)
     assert threading.active_count() == before
+
+
+def test_a_reader_below_the_low_water_mark_goes_on_when_less_comes(net, pair):
+    """SO_RCVLOWAT is how much recv returns, not how much must come at once."""
+    a, b, _ = pair
+    with b.create_server(ADDRESS) as listener, a.create_connection(ADDRESS) as client:
+        server, _ = listener.accept()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 6)
+        client.sendall(b"abc")
+        net.sleep("1s")
+        received = []
+        net.spawn(lambda: received.append(server.recv(100)))
+        net.sleep("1s")
+        client.sendall(b"def")
+        net.sleep("1s")
+        assert received == [b"abcdef"]
+        server.close()
