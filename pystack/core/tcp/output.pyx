@@ -78,7 +78,8 @@ cdef int segment_send(
     packet.length = TCP_HEADER_LENGTH + options_length
     if copied:
         memcpy(packet.data + packet.length, spans[0], lengths[0])
-        memcpy(packet.data + packet.length + lengths[0], spans[1], lengths[1])
+        if lengths[1]:
+            memcpy(packet.data + packet.length + lengths[0], spans[1], lengths[1])
     elif seg.length:
         packet.borrowed[0] = spans[0]
         packet.borrowed[1] = spans[1]
