@@ -25,8 +25,7 @@ from pystack.core.memory.deadline cimport (
     DeadlineNode, deadline_first, deadline_pop, deadline_queue_release,
 )
 from pystack.core.memory.packet cimport (
-    GSO_NONE, PACKET_MAX, Packet, PacketQueue, packet_free, packet_pop, packet_push,
-    packet_queue_release, packet_slab_release, packet_total,
+    GSO_NONE, PACKET_MAX, Packet, PacketQueue, packet_free, packet_linearize, packet_pop, packet_push, packet_queue_release, packet_slab_release, packet_total,
 )
 from pystack.core.memory.random cimport random_init, random_next
 from pystack.core.service cimport service_run
@@ -150,11 +149,29 @@ cdef int64_t core_deadline(const Core* core) noexcept nogil:
     return deadline_first(&core.context.deadlines)
 
 
+cdef void own_bytes(Core* core) noexcept nogil:
+    """Give the packets that are to be sent what they have borrowed: the rings may move."""
+    cdef PacketQueue waiting = core.context.tx
+    cdef Packet* packet = packet_pop(&waiting)
+    core.context.tx.first = core.context.tx.last = NULL
+    core.context.tx.count = 0
+    while packet != NULL:
+        packet = packet_linearize(&core.context.slab, packet)
+        if packet == NULL:
+            count(&core.context, Counter.OUT_OF_MEMORY)
+        else:
+            packet_push(&core.context.tx, packet)
+        packet = packet_pop(&waiting)
+
+
 cdef bint settle_once(Core* core) noexcept nogil:
     """One round of services and output; False when there was nothing to do."""
     cdef Endpoint* endpoint = ready_pop(&core.context.service_ready)
     cdef Tcb* tcb
     cdef bint busy = endpoint != NULL or core.tcp.output_first != NULL
+    # Rare: sending has made room for a service, whose ring now may grow.
+    if endpoint != NULL and core.context.tx.first != NULL:
+        own_bytes(core)
     while endpoint != NULL:
         endpoint.ready = 0
         service_run(&core.tcp, &core.udp, endpoint)
