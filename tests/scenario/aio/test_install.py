@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -20,6 +21,7 @@ SPELLINGS = [
     HOST, HOST.encode(), f"::ffff:{HOST}", "10.1.5", "0x0a010005", "167837701", "012.1.0.5",
     "web.test", "alias.test",
 ]  # fmt: skip
+SOCK_SENDTO = sys.version_info >= (3, 11)  # an event loop has it since then
 
 
 class Kernel:
@@ -138,8 +140,9 @@ def test_sock_sendto_is_refused(kernel, spelling, monkeypatch):
         v6 = isinstance(spelling, str) and spelling.startswith("::")
         with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            with pytest.raises(OSError, match="belongs to a stack"):
-                await host.loop.sock_sendto(sock, b"x", (spelling, 9))
+            if SOCK_SENDTO:
+                with pytest.raises(OSError, match="belongs to a stack"):
+                    await host.loop.sock_sendto(sock, b"x", (spelling, 9))
             with pytest.raises(OSError, match="belongs to a stack"):
                 await host.loop.sock_connect(sock, (spelling, 9))
 
@@ -307,9 +310,10 @@ def test_a_socket_of_the_stack_is_known_by_every_call(kernel):
         far.close()
         server = await host.loop.create_server(Recorder, sock=listener)
         server.close()
-        datagrams = host.stack.socket(type=socket.SOCK_DGRAM)
-        assert await host.loop.sock_sendto(datagrams, b"x", (HOST, 9)) == 1
-        datagrams.close()
+        if SOCK_SENDTO:
+            datagrams = host.stack.socket(type=socket.SOCK_DGRAM)
+            assert await host.loop.sock_sendto(datagrams, b"x", (HOST, 9)) == 1
+            datagrams.close()
 
     installed(claim)
 
