@@ -25,8 +25,8 @@ from interop.virtual import (
 from pystack.device.pcap import PcapWriter
 
 # The kernel's tail loss probe fires after a few milliseconds: on a busy machine it sends again what
-# has only waited for a processor, and its reader may leave its window closed for a while. So sending
-# again and closing the window are judged where the stack does it. A full window is no fault.
+# has only waited for a processor, and its reader may leave its window closed for a while. So
+# sending again and closing the window are judged where the stack does it. To fill one is no fault.
 SENT_AGAIN = (
     "tcp.analysis.retransmission or tcp.analysis.fast_retransmission"
     " or tcp.analysis.spurious_retransmission or tcp.analysis.out_of_order"
