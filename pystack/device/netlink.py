@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ AF_INET, AF_INET6 = 2, 10  # Linux's
 IFF_UP = 1
 IFA_F_NODAD = 0x02
 TABLE_LOCAL = 255
+RTN_LOCAL = 2
+PATIENCE = 1.0  # seconds for a worker of the kernel's
 # Of the types of a route, those that say where packets go, or that they go nowhere.
 ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 # A VPN may set its default route as two halves, /1 each.
@@ -160,6 +163,19 @@ def set_up(name: str, mtu: int, plan: Plan) -> None:
         netlink.link("set", index=index, state="up")
         for network in plan.routes:
             netlink.route("add", dst=str(network), oif=index, family=family_of(network))
+        for interface in plan.addresses:
+            await_address(netlink, interface)
+
+
+def await_address(netlink: Any, interface: Interface) -> None:
+    """A worker of the kernel makes an IPv6 address known, a moment after the interface is up.
+
+    Until then packets to it are dropped.
+    """
+    deadline = time.monotonic() + PATIENCE
+    asked = {"dst": str(interface.ip), "family": family_of(interface)}
+    while netlink.route("get", **asked)[0]["type"] != RTN_LOCAL and time.monotonic() < deadline:
+        time.sleep(0.0005)
 
 
 def family_of(network: Interface | Network) -> int:

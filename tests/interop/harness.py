@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,7 @@ class Namespace:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._turn = threading.Lock()
         self._processes: list[subprocess.Popen[Any]] = []
         try:
             self.pid, _ = self._answer()
@@ -173,8 +175,9 @@ class Namespace:
         self._control.close()
 
     def _call(self, function: str, **arguments: Any) -> tuple[Any, list[int]]:
-        self._control.send(pickle.dumps((function, arguments)))
-        return self._answer()
+        with self._turn:  # or threads would get each other's answers
+            self._control.send(pickle.dumps((function, arguments)))
+            return self._answer()
 
     def _answer(self) -> tuple[Any, list[int]]:
         message, fds, _, _ = socket.recv_fds(self._control, 65536, 1)

@@ -237,6 +237,7 @@ def test_offloads_that_make_no_sense_are_refused(offloads):
 
 def test_addresses_and_routes_of_both_families(namespace):
     with namespace.tun(*NETS, "10.4.0.9/32", "fd04::9/128", mtu=1400):
+        (local,) = ip(namespace, "-6", "route", "get", "fd03::1")
         (interface,) = ip(namespace, "address", "show", "dev", "pystack0")
         routes = {
             route["dst"]: route["dev"]
@@ -248,6 +249,7 @@ def test_addresses_and_routes_of_both_families(namespace):
     addresses = {f"{one['local']}/{one['prefixlen']}": one for one in interface["addr_info"]}
     assert "10.3.0.1/24" in addresses
     assert "tentative" not in addresses["fd03::1/64"]  # usable at once
+    assert local["type"] == "local"
     for network in (*NETS, "10.4.0.9", "fd04::9"):
         assert routes[network] == "pystack0"
 

@@ -33,9 +33,10 @@ def test_a_connection_tells_what_it_has_sent_and_received(world):
         sent, received = info(client), info(server)
     assert sent.state == received.state == ESTABLISHED
     assert sent.ca_state == 0
-    assert sent.bytes_sent == received.bytes_received == 3000
-    assert sent.data_segs_out == received.data_segs_in
-    assert sent.bytes_retrans == sent.total_retrans == sent.lost == 0
+    # Where the machine is busy, a probe for tail loss may have sent the last segment again.
+    assert sent.bytes_sent - sent.bytes_retrans == received.bytes_received == 3000
+    assert 0 <= sent.data_segs_out - received.data_segs_in <= sent.total_retrans
+    assert sent.lost == 0
     assert sent.snd_cwnd >= 10
     assert sent.options & 7 == 7  # timestamps, SACK, window scaling
 
