@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from collections import namedtuple
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import ip_address as parsed_address
 
 import dpkt
+
+ip_address = lru_cache(parsed_address)
 
 # Addresses of one family, and the length of its IP header.
 Family = namedtuple("Family", "name v6 network ours theirs header")
@@ -66,16 +69,13 @@ def letters(bits: int) -> str:
 
 
 def checksum(data: bytes) -> int:
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    """RFC 1071: 2**16 is 1 modulo 2**16 - 1, so the sum of all words is the number modulo that."""
+    number = int.from_bytes(data + b"\0" * (len(data) % 2), "big")
+    return ~(number and (number % 0xFFFF or 0xFFFF)) & 0xFFFF
 
 
 def ip_packet(source: str, destination: str, protocol: int, payload: bytes, tos: int = 0) -> bytes:
-    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
+    src, dst = ip_address(source), ip_address(destination)
     if src.version == 6:
         head = struct.pack("!IHBB", 6 << 28 | tos << 20, len(payload), protocol, 64)
         return head + src.packed + dst.packed + payload
@@ -85,7 +85,7 @@ def ip_packet(source: str, destination: str, protocol: int, payload: bytes, tos:
 
 
 def pseudo(source: str, destination: str, protocol: int, length: int) -> bytes:
-    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
+    src, dst = ip_address(source), ip_address(destination)
     if src.version == 4:
         return src.packed + dst.packed + struct.pack("!BBH", 0, protocol, length)
     return src.packed + dst.packed + struct.pack("!IHBB", length, 0, 0, protocol)
@@ -169,7 +169,7 @@ def parse_packet(packet: bytes) -> tuple[tuple[str, int], tuple[str, int], dpkt.
     """(source, destination, what dpkt makes of it, TCP header and payload); the sum is judged."""
     v4 = packet[0] >> 4 == 4
     ip = dpkt.ip.IP(packet) if v4 else dpkt.ip6.IP6(packet)
-    source, destination = str(ipaddress.ip_address(ip.src)), str(ipaddress.ip_address(ip.dst))
+    source, destination = str(ip_address(ip.src)), str(ip_address(ip.dst))
     raw = packet[20:] if v4 else packet[40:]
     if not isinstance(ip.data, dpkt.tcp.TCP):
         return (source, 0), (destination, 0), ip.data, raw

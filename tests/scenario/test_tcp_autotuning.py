@@ -31,7 +31,7 @@ def stream(peer, rounds: int, *, read: bool = True) -> int:
 def test_the_window_grows_with_a_reader_that_keeps_up():
     """RFC 9293 section 3.8.6: what is read in a round trip doubles, and so does what is offered."""
     peer = accepted(options=FULL, **TUNED)
-    assert stream(peer, 8) > 500_000
+    assert stream(peer, 5) > 500_000
 
 
 def test_the_window_does_not_grow_while_nobody_reads():
