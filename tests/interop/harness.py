@@ -146,32 +146,21 @@ class Namespace:
     def capture(
         self, file: Path, interface: str = "pystack0", length: int = 2048
     ) -> Iterator[None]:
-        """Let tcpdump write the first bytes of what passes the interface into a file.
+        """Let dumpcap write the first bytes of what passes the interface into a file.
 
-        Of 2048 each, its buffer of 16 MiB holds 8000 packets.
+        Of 2048 each, its buffer of 16 MiB holds 8000 packets. (tcpdump does not run as the root of
+        a user namespace.)
         """
-        command = [
-            require_tool("tcpdump"),
-            "-i",
-            interface,
-            "-U",
-            "--immediate-mode",
-            "-B",
-            "16384",
-            "-s",
-            str(length),
-            "-Z",
-            "root",
-            "-w",
-            str(file),
-        ]
-        process = self.popen(command, stderr=subprocess.PIPE, text=True)
+        options = f"-q -P -B 16 -i {interface} -s {length} -w".split()
+        process = self.popen(
+            [require_tool("dumpcap"), *options, str(file)], stderr=subprocess.PIPE, text=True
+        )
         with process:
             for line in process.stderr:
-                if "listening on" in line:
+                if line.startswith("File:"):
                     break
             else:
-                pytest.fail("tcpdump does not start")
+                pytest.fail("dumpcap does not start")
             try:
                 yield
             finally:

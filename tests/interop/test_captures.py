@@ -103,7 +103,7 @@ def test_tshark_finds_no_fault(namespace, capture):
 @both_families
 @pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "no-offloads"])
 def test_tshark_finds_no_fault_in_what_the_kernel_saw(namespace, tmp_path, family, offloads):
-    """By tcpdump; with offloads checksums are not there yet."""
+    """By dumpcap; with offloads checksums are not there yet."""
     path = tmp_path / "wire.pcap"
     with virtual_net(namespace, offloads=offloads) as stack, namespace.capture(path):
         for protocol in ("tcp", "udp"):

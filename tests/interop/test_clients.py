@@ -32,7 +32,7 @@ SIZE = 50 * MB
 CLIENTS = 32
 
 NGINX = """
-daemon off; master_process off; pid {directory}/pid; error_log stderr;
+daemon off; master_process off; user root; pid {directory}/pid; error_log stderr;
 events {{ worker_connections 512; }}
 http {{
     access_log off; client_body_temp_path {directory}; proxy_temp_path {directory};

@@ -59,8 +59,8 @@ def test_network_and_broadcast_addresses_do_not_answer(namespace):
 @both_families
 @pytest.mark.parametrize("size", [0, 1452, 1453, 1472, 1473, 9000, 65000, 65507])
 def test_pings_of_every_length_come_back_whole(namespace, family, size):
-    """ping compares what comes back with what it sent."""
-    options = ["-c", "5", "-i", "0.002", "-s", str(size), "-M", "dont"]
+    """ping compares what comes back with what it sent; it waits for each (-A)."""
+    options = ["-A", "-c", "5", "-s", str(size), "-M", "dont"]
     with virtual_net(namespace) as stack:
         assert ping(namespace, HOST[family], *options) == (5, 5)
         counters = stack.counters()
