@@ -25,7 +25,8 @@ from pystack.core.memory.deadline cimport (
     DeadlineNode, deadline_first, deadline_pop, deadline_queue_release,
 )
 from pystack.core.memory.packet cimport (
-    GSO_NONE, PACKET_MAX, Packet, PacketQueue, packet_free, packet_linearize, packet_pop, packet_push, packet_queue_release, packet_slab_release, packet_total,
+    GSO_NONE, PACKET_MAX, Packet, PacketQueue, packet_free, packet_linearize, packet_pop,
+    packet_push, packet_queue_release, packet_slab_release, packet_total,
 )
 from pystack.core.memory.random cimport random_init, random_next
 from pystack.core.service cimport service_run
