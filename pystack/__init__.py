@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pystack.device.pipe import PipeDevice
     from pystack.device.tun import TunDevice
     from pystack.errorqueue import ExtendedError, extended_error
+    from pystack.patching import patch
     from pystack.socket import Socket
     from pystack.stack import Connection, Stack
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
@@ -34,6 +35,7 @@ __all__ = [
     "UnsupportedSysctls",
     "__version__",
     "extended_error",
+    "patch",
 ]
 
 _MODULES = {
@@ -49,6 +51,7 @@ _MODULES = {
     "TunDevice": "pystack.device.tun",
     "UnsupportedSysctls": "pystack.tcpconfig",
     "extended_error": "pystack.errorqueue",
+    "patch": "pystack.patching",
 }
 _CONSTANTS = (
     "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MCAST_", "MSG_", "SHUT_", "SOCK_", "SOL_",

@@ -51,11 +51,14 @@ class Socket(socket.socket):
     epoll and asyncio can wait on, but through which no data flows.
     """
 
-    __slots__ = ("_asked", "_family", "_handle", "_proto", "_stack", "_timeout", "_type")
+    __slots__ = (
+        "_asked", "_duplicate", "_family", "_handle", "_proto", "_stack", "_timeout", "_type",
+    )  # fmt: skip
 
     _handle: Handle
     _timeout: float | None
     _asked: set[tuple[int, int]]  # kinds of control messages
+    _duplicate: int | None  # of another socket, with a descriptor of its own; -1: none yet
 
     def __init__(
         self,
@@ -94,6 +97,17 @@ class Socket(socket.socket):
         self._proto = proto
         self._timeout = stack.initial_timeout
         self._asked = set()
+        self._duplicate = None
+
+    def _succeed(self, other: Socket) -> None:
+        """Become what another socket has been, which is closed from now on."""
+        self._adopt(other._stack, other._handle, other._family, other._type, other._proto)
+        self._timeout = other._timeout
+        self._asked = other._asked
+        self._duplicate, other._duplicate = other._duplicate, None
+        nothing = type(other._handle)
+        other._handle = nothing.__new__(nothing, other._stack.engine)
+        other._closed = True
 
     @classmethod
     def of_handle(cls, stack: Stack, handle: Handle, family: int, kind: int) -> Socket:
@@ -121,9 +135,10 @@ class Socket(socket.socket):
 
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)
-        if handle is not None and not handle.closed:
+        if handle is not None and not handle.closed and not self._closed:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            handle.close(0)
+            self._timeout = 0.0
+            self._real_close()
 
     # What it is.
 
@@ -148,7 +163,11 @@ class Socket(socket.socket):
 
         Only to wait on: nothing that is read from it or written to it has a meaning.
         """
-        return -1 if self._closed else self._handle.fileno()
+        if self._closed:
+            return -1
+        if self._duplicate == -1:
+            self._duplicate = os.dup(self._handle.fileno())
+        return self._handle.fileno() if self._duplicate is None else self._duplicate
 
     def detach(self) -> int:
         """Refused: data does not flow through a descriptor that could be given away."""
@@ -156,8 +175,14 @@ class Socket(socket.socket):
         raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket has no descriptor to detach")
 
     def dup(self) -> Socket:
-        """Refused, for the same reason."""
-        raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket cannot be duplicated")
+        """Another socket for the same connection, which lasts until both are closed."""
+        self._handle.hold()
+        made = Socket.__new__(Socket)
+        made._adopt(self._stack, self._handle, self._family, self._type, self._proto)
+        made._timeout = self._timeout
+        made._asked = self._asked
+        made._duplicate = -1
+        return made
 
     def get_inheritable(self) -> bool:
         return False
@@ -245,7 +270,14 @@ class Socket(socket.socket):
 
     def _real_close(self, _ss: Any = None) -> None:
         """What socket.socket.close calls when no file from makefile uses the socket any more."""
-        self._handle.close(self._timeout)
+        if self._duplicate is not None and self._duplicate >= 0:
+            os.close(self._duplicate)
+        self._duplicate = None
+        handle = self._handle
+        if handle.let_go():
+            handle.close(self._timeout)
+        else:
+            self._handle = type(handle).__new__(type(handle), self._stack.engine)
 
     def abort(self) -> None:
         """Close with a reset: what is queued is lost, the peer gets ConnectionResetError."""
@@ -441,7 +473,9 @@ class Socket(socket.socket):
         if linux == sockopt.TCP_FASTOPEN_KEY:
             self._stream().set_fast_open_keys(b"" if isinstance(value, int) else bytes(value))
             return
-        if not isinstance(value, int):
+        if linux in sockopt.TIMEOUTS:
+            value = sockopt.timeout_ns(value if isinstance(value, int) else bytes(value))
+        elif not isinstance(value, int):
             value = from_bytes(linux, bytes(value))
         elif linux == sockopt.SO_LINGER:
             raise fault(errno.EINVAL)
@@ -500,6 +534,8 @@ class Socket(socket.socket):
             whole = sockopt.LINGER.pack(value >= 0, max(value, 0))
         elif linux == sockopt.SO_MAX_PACING_RATE:
             whole = sockopt.rate_bytes(value, buflen)
+        elif linux in sockopt.TIMEOUTS:
+            whole = sockopt.timeout_bytes(value)
         elif linux == sockopt.TCP_CONGESTION:
             whole = sockopt.algorithm_bytes(value)
         else:

@@ -38,6 +38,8 @@ LINUX = {
         "SO_LINGER": 13,
         "SO_RCVLOWAT": 18,
         "SO_SNDLOWAT": 19,
+        "SO_RCVTIMEO": 20,
+        "SO_SNDTIMEO": 21,
         "SO_ACCEPTCONN": 30,
         "SO_SNDBUFFORCE": 32,
         "SO_RCVBUFFORCE": 33,
@@ -152,11 +154,13 @@ IP, TCP, UDP, IPV6 = 0, 6, 17, 41
 SO_LINGER = (1, 13)
 SO_ERROR = (1, 4)
 SO_MAX_PACING_RATE = (1, 47)
+TIMEOUTS = {(1, 20), (1, 21)}  # SO_RCVTIMEO, SO_SNDTIMEO
 TCP_INFO, TCP_CONGESTION, TCP_FASTOPEN_KEY = (6, 11), (6, 13), (6, 33)
 TCP_CC_INFO, TCP_SAVED_SYN, TCP_INQ = (6, 26), (6, 28), (6, 36)
 ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger
 INT = struct.Struct("i")
+TIMEVAL = struct.Struct("@ll")  # tv_sec, tv_usec
 UNSIGNED, LONG = struct.Struct("I"), struct.Struct("q")
 
 # Options that ask for control messages -> (level, type) of these; all by Linux's numbers.
@@ -222,6 +226,22 @@ def rate_bytes(rate: int, room: int) -> bytes:
     if room >= LONG.size:
         return LONG.pack(rate)
     return UNSIGNED.pack(min(rate if rate >= 0 else 0xFFFFFFFF, 0xFFFFFFFF))
+
+
+def timeout_ns(value: int | bytes) -> int:
+    """Of SO_RCVTIMEO and its twin, a struct timeval; 0: none. Before the past is at once."""
+    if isinstance(value, int) or len(value) < TIMEVAL.size:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    seconds, microseconds = TIMEVAL.unpack_from(value)
+    if not 0 <= microseconds < 1_000_000:
+        raise OSError(errno.EDOM, os.strerror(errno.EDOM))
+    if seconds < 0:
+        return 1
+    return min(int(seconds), 9_000_000_000) * 1_000_000_000 + int(microseconds) * 1000
+
+
+def timeout_bytes(ns: int) -> bytes:
+    return TIMEVAL.pack(ns // 1_000_000_000, ns % 1_000_000_000 // 1000)
 
 
 def poll_events(ready: int) -> int:

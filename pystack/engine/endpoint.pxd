@@ -11,6 +11,10 @@ from pystack.engine.owner cimport Owner
 cdef class Handle:
     cdef Engine engine
     cdef Owner owner
+    cdef int holders            # sockets: more than one after dup()
+    # SO_RCVTIMEO and SO_SNDTIMEO, ns: of calls that have no timeout otherwise; 0: none.
+    cdef int64_t receive_timeout
+    cdef int64_t send_timeout
 
     # Begin a call: 0, or a negative code (EBADF when closed), without the lock then.
     cdef int enter(self) noexcept nogil

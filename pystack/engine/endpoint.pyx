@@ -9,7 +9,7 @@ from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EBADF, ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
-from pystack.core.endpoint cimport Endpoint
+from pystack.core.endpoint cimport READY_WRITE, Endpoint
 from pystack.core.error_queue cimport (
     ORIGIN_LOCAL,
     ErrorReport,
@@ -49,6 +49,12 @@ from pystack.engine.world cimport turn_call, world_block
 
 cdef extern from "Python.h":
     int check_signals "PyErr_CheckSignals" ()   # -1: an exception is set, and stays so
+
+
+cdef enum:
+    LEVEL_SOCKET = 1
+    SO_RCVTIMEO = 20
+    SO_SNDTIMEO = 21
 
 
 cdef int64_t until_from(Engine engine, object timeout) except -2:
@@ -104,6 +110,7 @@ cdef class Handle:
 
     def __cinit__(self, Engine engine, *args):
         self.engine = engine
+        self.holders = 1
         owner_init(&self.owner)
 
     def __dealloc__(self):
@@ -126,7 +133,12 @@ cdef class Handle:
         """Sleep without the lock; the waiter was registered under the hold that found nothing."""
         cdef Waiter waiter
         cdef PyThread_type_lock lock = NULL
+        cdef int64_t timeout = 0
         cdef int code
+        if until == NEVER:
+            timeout = self.send_timeout if events & READY_WRITE else self.receive_timeout
+            if timeout:
+                until = self.engine.wait_clock() + timeout
         if until == AT_ONCE:
             self.leave()
             return -EAGAIN
@@ -153,8 +165,8 @@ cdef class Handle:
         owner_remove_waiter(&self.owner, &waiter)
         if lock != NULL:
             PyThread_free_lock(lock)
-        if code == TIMED_OUT and waiter.woken:
-            code = 0
+        if code == TIMED_OUT:
+            code = 0 if waiter.woken else -EAGAIN if timeout else TIMED_OUT
         if code == 0 and self.owner.endpoint == NULL:
             code = -EBADF
         if code == 0 and self.engine.failure:
@@ -183,13 +195,25 @@ cdef class Handle:
         self.engine.unlock()
 
     cdef int set_option(self, int level, int option, int64_t value) noexcept nogil:
+        if level == LEVEL_SOCKET and option == SO_RCVTIMEO:
+            self.receive_timeout = value
+            return 0
+        if level == LEVEL_SOCKET and option == SO_SNDTIMEO:
+            self.send_timeout = value
+            return 0
         return option_set(self.engine.core, self.owner.endpoint, level, option, value)
 
     cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil:
+        if level == LEVEL_SOCKET and option in (SO_RCVTIMEO, SO_SNDTIMEO):
+            value[0] = self.receive_timeout if option == SO_RCVTIMEO else self.send_timeout
+            return 0
         return option_get(self.engine.core, self.owner.endpoint, level, option, value)
 
     def setsockopt(self, int level, int option, int64_t value):
-        """Levels and options by Linux's numbers; SO_LINGER: seconds, negative for off."""
+        """Levels and options by Linux's numbers.
+
+        SO_LINGER: seconds, negative for off; SO_RCVTIMEO, SO_SNDTIMEO: ns, 0 for none.
+        """
         cdef int code
         with nogil:
             code = self.enter()
@@ -307,6 +331,21 @@ cdef class Handle:
     @property
     def closed(self):
         return self.owner.endpoint == NULL
+
+    def hold(self):
+        """One more socket for it: each is to let go."""
+        if self.owner.endpoint == NULL:
+            check(-EBADF)
+        self.holders += 1
+
+    def let_go(self):
+        """Whether that was the last socket that held it, which is to close it."""
+        self.holders -= 1
+        return self.holders <= 0
+
+    def clock(self):
+        """The time by which timeouts of its calls count, ns."""
+        return self.engine.wait_clock()
 
     def close(self, timeout=None):
         """Let go of the socket; calls that wait for it end with EBADF."""
