@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -41,11 +40,9 @@ from pystack.engine.engine import Engine
 from pystack.engine.virtual import VirtualDriver
 from pystack.socket import Socket
 from pystack.tcpconfig import TcpConfig
+from pystack.teach import teach_when_imported
 
-with suppress(ImportError):  # a Python without ssl
-    from pystack.tls import teach_ssl
-
-    teach_ssl()
+teach_when_imported()
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self

@@ -1,6 +1,6 @@
 """TLS on sockets of a stack: what ssl.SSLContext.wrap_socket makes of them.
 
-Called by: stack, which lets ssl know of it.
+Called by: teach, which lets ssl know of it; patching.
 RFCs: 8446 section 5.1 (the length of a record); the documentation of ssl is the reference.
 
 An ssl.SSLSocket leaves reading and writing to OpenSSL, which needs a descriptor that carries data.
@@ -378,4 +378,5 @@ class Wrapper(ssl.SSLSocket):
 
 def teach_ssl(wrapper: type[Wrapper] = Wrapper) -> None:
     """Let wrap_socket of all contexts take sockets of stacks; nothing else changes."""
-    ssl.SSLContext.sslsocket_class = wrapper
+    if not issubclass(ssl.SSLContext.sslsocket_class, wrapper):
+        ssl.SSLContext.sslsocket_class = wrapper

@@ -6,6 +6,8 @@ import gc
 import select
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -361,6 +363,22 @@ def test_what_wrap_socket_refuses(world, options, kind):
 def test_datagrams_are_refused(world):
     with pytest.raises(NotImplementedError):
         server_context().wrap_socket(world.fresh(socket.SOCK_DGRAM), server_side=True)
+
+
+@pytest.mark.parametrize("first", ["import ssl", "import pystack; pystack.Stack"])
+def test_ssl_may_be_imported_before_or_after(first):
+    """It is not loaded with the stack, since that takes long."""
+    code = (
+        f"{first}; import sys, pystack\n"
+        "made = pystack.Stack('10.0.0.0/24').socket()\n"
+        "import ssl; made = ssl.create_default_context().wrap_socket(made, server_hostname='a')\n"
+        "assert type(made).__name__ == 'TlsSocket', made\n"
+        "assert not any('pystack' in type(one).__module__ for one in sys.meta_path)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], timeout=60, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_sockets_of_the_kernel_get_what_they_always_got(pair):
