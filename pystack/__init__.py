@@ -9,9 +9,11 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.device.base import Device
+    from pystack.device.packets import PacketPipe
     from pystack.device.pcap import PcapWriter
     from pystack.device.pipe import PipeDevice
     from pystack.device.tun import TunDevice
+    from pystack.doorman import AnyListener, FlowRequest
     from pystack.errorqueue import ExtendedError, extended_error
     from pystack.patching import patch
     from pystack.socket import Socket
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnyListener",
     "Connection",
     "Device",
     "ExtendedError",
+    "FlowRequest",
+    "PacketPipe",
     "PcapWriter",
     "PipeDevice",
     "Socket",
@@ -39,9 +44,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AnyListener": "pystack.doorman",
     "Connection": "pystack.stack",
     "Device": "pystack.device.base",
     "ExtendedError": "pystack.errorqueue",
+    "FlowRequest": "pystack.doorman",
+    "PacketPipe": "pystack.device.packets",
     "PcapWriter": "pystack.device.pcap",
     "PipeDevice": "pystack.device.pipe",
     "Socket": "pystack.socket",

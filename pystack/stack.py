@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -46,6 +46,8 @@ teach_when_imported()
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
+
+    from pystack.doorman import AnyListener, FlowRequest
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -262,6 +264,24 @@ class Stack:
             connection.close()
             raise
         return connection
+
+    def listen_any(
+        self,
+        on_tcp: Callable[[FlowRequest], object] | None = None,
+        on_udp: Callable[[FlowRequest], object] | None = None,
+        *,
+        limit: int = 1024,
+    ) -> AnyListener:
+        """Decide about each new flow that no socket and no service waits for, at any address.
+
+        Callbacks run in a thread of their own, and decide at once or later: request.accept(),
+        request.refuse() or request.drop(). Without callbacks, take the requests from the listener.
+        What the policy refuses, drops or mirrors is not asked about.
+        limit: flows that wait for a decision; the oldest is dropped for a new one.
+        """
+        from pystack.doorman import listen_any
+
+        return listen_any(self, on_tcp, on_udp, limit=limit)
 
     # What its addresses do.
 

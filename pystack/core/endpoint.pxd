@@ -11,6 +11,7 @@ from pystack.core.memory.flow cimport FlowKey
 cdef enum EndpointKind:
     ENDPOINT_TCP = 1            # tcp/layer: Tcb
     ENDPOINT_DATAGRAM = 2       # udp/layer: Datagram
+    ENDPOINT_DOORMAN = 3        # ip/layer: Doorman
 
 cdef enum Ready:
     READY_READ = 0x01           # data, end of stream, or a connection to accept

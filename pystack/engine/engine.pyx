@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from pystack.core.counters cimport COUNTER_COUNT
-from pystack.core.endpoint cimport ENDPOINT_TCP, Endpoint
+from pystack.core.endpoint cimport ENDPOINT_DOORMAN, ENDPOINT_TCP, Endpoint
+from pystack.core.ip.doorman cimport doorman_close
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
@@ -103,7 +104,9 @@ cdef void wake_driver(void* sleeper) noexcept nogil:
 cdef void endpoint_release(Core* core, Endpoint* endpoint, bint abort) noexcept nogil:
     """Give an endpoint back to the core."""
     endpoint.owner = NULL
-    if endpoint.kind != ENDPOINT_TCP:
+    if endpoint.kind == ENDPOINT_DOORMAN:
+        doorman_close(&core.ip)
+    elif endpoint.kind != ENDPOINT_TCP:
         datagram_close(&core.udp, <Datagram*>endpoint)
     elif abort:
         tcp_abort(&core.tcp, <Tcb*>endpoint)

@@ -7,6 +7,9 @@ from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 
+cdef void connection_key(
+        FlowKey* key, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
+        remote_port) noexcept nogil
 cdef Tcb* connection_find(
         const TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
         remote_port) noexcept nogil

@@ -24,13 +24,19 @@ cdef void key_init(FlowKey* key, const Addr* local, uint16_t local_port) noexcep
     key.protocol = PROTOCOL_TCP
 
 
+cdef void connection_key(
+        FlowKey* key, const Addr* local, uint16_t local_port, const Addr* remote,
+        uint16_t remote_port) noexcept nogil:
+    key_init(key, local, local_port)
+    key.remote = remote[0]
+    key.remote_port = remote_port
+
+
 cdef Tcb* connection_find(
         const TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote,
         uint16_t remote_port) noexcept nogil:
     cdef FlowKey key
-    key_init(&key, local, local_port)
-    key.remote = remote[0]
-    key.remote_port = remote_port
+    connection_key(&key, local, local_port, remote, remote_port)
     return <Tcb*>flow_find(&tcp.connections, &key)
 
 

@@ -15,6 +15,7 @@ from pystack.core.counters cimport (
     UDP_DROP_ZERO_CHECKSUM,
     UDP_PORT_UNREACHABLE,
 )
+from pystack.core.ip.doorman cimport doorman_ask, doorman_wants
 from pystack.core.ip.icmp cimport icmp_port_unreachable
 from pystack.core.ip.input cimport ip_mirror
 from pystack.core.ip.layer cimport (
@@ -22,6 +23,7 @@ from pystack.core.ip.layer cimport (
     POLICY_DROP,
     POLICY_MIRROR,
     PROTOCOL_UDP,
+    AskedFlow,
     IpView,
     PolicyAction,
 )
@@ -35,6 +37,8 @@ from pystack.core.memory.packet cimport (
     Packet,
     packet_free,
 )
+from pystack.core.udp.binding cimport binding_set
+from pystack.core.udp.datagram cimport datagram_close, datagram_open
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.multicast cimport multicast_is_for
 from pystack.core.udp.ports cimport port_first
@@ -211,10 +215,48 @@ cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
     if not checksum_is_good(context, view, &header):
         packet_free(&context.slab, view.packet)
         return
+    if socket == NULL and action == POLICY_ACCEPT and doorman_wants(udp.ip, PROTOCOL_UDP):
+        doorman_ask(udp.ip, view, &flow)
+        return
     if socket == NULL:
         refuse(udp, view)
         return
     deliver(udp, socket, view, &header)
+
+
+cdef Datagram* udp_admit(UdpLayer* udp, AskedFlow* asked) noexcept nogil:
+    """A socket connected to the sender of a flow, with what this has sent; NULL: out of memory.
+
+    It speaks as the address that was asked for, whoever else may be bound to its port. NULL also
+    if there is a socket for the flow by now.
+    """
+    cdef Datagram* socket = NULL
+    cdef UdpHeader header
+    cdef uint32_t i
+    cdef IpView view
+    if table_find_connected(udp, &asked.key) == NULL:
+        socket = datagram_open(udp, PROTOCOL_UDP, asked.views[0].v6)
+    if socket == NULL:
+        return NULL
+    if binding_set(udp, socket, &asked.key) < 0:
+        datagram_close(udp, socket)
+        return NULL
+    socket.bound_address = asked.key.local
+    socket.port_given = socket.connected = True
+    udp.connected_count += 1
+    for i in range(asked.count):
+        view = asked.views[i]
+        asked.views[i].packet = NULL
+        udp_parse(view.payload, view.length, &header)
+        deliver(udp, socket, &view, &header)
+    return socket
+
+
+cdef void udp_turn_away(UdpLayer* udp, AskedFlow* asked) noexcept nogil:
+    """Refuse the first datagram of a flow."""
+    cdef IpView view = asked.views[0]
+    asked.views[0].packet = NULL
+    refuse(udp, &view)
 
 
 cdef void echo_input(UdpLayer* udp, IpView* view) noexcept nogil:
