@@ -68,6 +68,11 @@ class FlowRequest:
         """No answer."""
         self._asked.drop()
 
+    def give_up(self) -> None:
+        """Drop it, unless it was decided."""
+        with suppress(OSError):
+            self._asked.drop()
+
 
 Decide = Callable[[FlowRequest], object]
 
@@ -88,7 +93,7 @@ class AnyListener:
         self._timeout = value
 
     def accept(self) -> FlowRequest:
-        """The next one; TimeoutError, BlockingIOError as those of a socket."""
+        """The next request; TimeoutError, BlockingIOError as of a socket."""
         return FlowRequest(self.stack, self.handle.take(self._timeout))
 
     def __iter__(self) -> Iterator[FlowRequest]:
@@ -141,9 +146,8 @@ class AnyListener:
             try:
                 decide(request)
             except Exception:
-                logger.exception("pystack: %r failed; it is dropped", request)
-                with suppress(OSError):
-                    request.drop()
+                logger.exception("pystack: deciding about %r failed; it is dropped", request)
+                request.give_up()
 
 
 def by_protocol(on_tcp: Decide | None, on_udp: Decide | None) -> Decide:

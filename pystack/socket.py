@@ -52,7 +52,8 @@ class Socket(socket.socket):
     """
 
     __slots__ = (
-        "_asked", "_duplicate", "_family", "_handle", "_proto", "_stack", "_timeout", "_type",
+        "_asked", "_duplicate", "_family", "_handle", "_lent", "_proto", "_stack", "_timeout",
+        "_type",
     )  # fmt: skip
 
     _handle: Handle
@@ -98,6 +99,12 @@ class Socket(socket.socket):
         self._timeout = stack.initial_timeout
         self._asked = set()
         self._duplicate = None
+        self._lent = False
+
+    def lend(self) -> Handle:
+        """The handle, for a transport that will close it; the socket may be forgotten."""
+        self._lent = True
+        return self._handle
 
     def _succeed(self, other: Socket) -> None:
         """Become what another socket has been, which is closed from now on."""
@@ -135,7 +142,7 @@ class Socket(socket.socket):
 
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)
-        if handle is not None and not handle.closed and not self._closed:
+        if handle is not None and not (handle.closed or self._closed or self._lent):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self._timeout = 0.0
             self._real_close()

@@ -175,7 +175,7 @@ def stream_of(sock: Socket | None) -> tuple[TcpHandle, int]:
         raise TypeError("Socket cannot be of type SSLSocket")
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A Stream Socket was expected, got {sock!r}")
-    handle = sock.handle
+    handle = sock.lend()
     assert isinstance(handle, TcpHandle)
     return handle, sock.family
 

@@ -10,7 +10,7 @@ import pytest
 PAGES = Path(__file__).resolve().parents[3] / "docs/how-to"
 BLOCKS = [
     (page, block)
-    for page in ("blocking-programs",)
+    for page in ("blocking-programs", "carry-packets", "decide-per-flow")
     for block in re.findall(
         r"^```python\n(.*?)^```$",
         (PAGES / f"{page}.md").read_text(),
