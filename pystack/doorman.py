@@ -39,11 +39,11 @@ class FlowRequest:
     def __init__(self, stack: Stack, asked: Asked) -> None:
         self._stack = stack
         self._asked = asked
-        self.protocol = NAMES[asked.protocol]
+        self.protocol = NAMES[asked.protocol]  # "tcp" or "udp"
         address, port = asked.source
-        self.source = plain(address), port
+        self.source = plain(address), port  # who asks
         address, port = asked.destination
-        self.destination = plain(address), port
+        self.destination = plain(address), port  # whom it asks
         self._v6 = address[:12] != MAPPED
 
     def __repr__(self) -> str:
@@ -108,6 +108,7 @@ class AnyListener:
 
     @property
     def closed(self) -> bool:
+        """Whether it was closed, or its stack."""
         return self.handle.closed
 
     def close(self) -> None:

@@ -163,6 +163,7 @@ class Socket(socket.socket):
 
     @property
     def stack(self) -> Stack:
+        """The stack that it speaks through."""
         return self._stack
 
     def fileno(self) -> int:

@@ -109,7 +109,7 @@ class Stack:
         now: the time, in ns, if it is the caller's from the beginning.
         tcp: what Linux keeps in its TCP sysctls; by default as Linux.
         """
-        self.networks = parse_networks(networks)
+        self.networks = parse_networks(networks)  # whose addresses it answers for
         sources = parse_addresses(address)
         self.driver = check_driver(driver, device, now)
         if device is None:
@@ -118,7 +118,7 @@ class Stack:
             raise ValueError("mtu: the device has one; give it there")
         else:
             mtu = device.mtu
-        self.tcp = tcp or TcpConfig()
+        self.tcp = tcp or TcpConfig()  # what it is configured with
         self._crank = driver if isinstance(driver, VirtualDriver) else None
         self.attachments: dict[Any, Any] = {}  # event loops that use it: see pystack.aio
         self.engine = Engine(
@@ -154,10 +154,12 @@ class Stack:
 
     @property
     def device(self) -> Device | None:
+        """What carries its packets, if something does."""
         return self.engine.device
 
     @property
     def closed(self) -> bool:
+        """Whether it was closed, or its device is gone."""
         return self.engine.closed
 
     def close(self) -> None:
