@@ -14,7 +14,7 @@ from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_END, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE
 from pystack.core.error_queue cimport error_queue_is_empty
-from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
+from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
 from pystack.core.memory.ring cimport (
@@ -210,7 +210,8 @@ cdef int prepare(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) no
         return -EISCONN         # as Linux: once was; only an open that failed may be repeated
     if not family_fits(tcb, address):
         return -ENETUNREACH if tcb.v6 else -EAFNOSUPPORT
-    if addr_is_any(address) or addr_is_multicast(address):
+    # RFC 9293 section 3.9.2.3 (MUST-46); the errno is Linux's.
+    if addr_is_any(address) or addr_is_multicast(address) or ip_is_broadcast(tcp.ip, address):
         return -ENETUNREACH
     if tcb.bound:
         flow_remove(&tcp.bound, &tcb.endpoint.key)
