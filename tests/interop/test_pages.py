@@ -10,6 +10,7 @@ from interop.command import serving
 from interop.harness import ROOT
 
 DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()  # its commands have tests of their own
 BLOCK = re.compile(
     r"^```sh\n(.*?)^```$(?:\n\n(?:```\n(.*?)^```$|    (pass .*?\n)))?", re.MULTILINE | re.DOTALL
 )
@@ -22,7 +23,7 @@ def commands(page: str) -> list[object]:
     return [
         pytest.param(page, block, fenced or indented, id=block.split("\n")[0])
         for block, fenced, indented in blocks
-        if not NOT_HERE.search(block)
+        if not NOT_HERE.search(block) and not all(line in README for line in block.splitlines())
     ]
 
 
