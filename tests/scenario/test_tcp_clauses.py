@@ -14,7 +14,7 @@ both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.nam
 
 
 def test_a_window_above_32767_is_not_negative():
-    """Section 3.8.6 (MUST-1): unsigned; three fourths of it are used."""
+    """Section 3.8.6 (MUST-1): it is unsigned, so more than half of 65,535 is used."""
     peer = accepted(rtt=10 * MS)
     peer.inject("A", window=65535)
     peer.socket.send(bytes(200_000))
