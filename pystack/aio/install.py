@@ -335,6 +335,7 @@ class Installation:
                 raise refused(host)
 
     async def sock_sendto(self, sock: Any, data: Any, address: Any) -> int:
+        """As the event loop's; no address of a stack leaves a kernel's socket."""
         if isinstance(sock, Socket):
             return sock.sendto(data, address)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
