@@ -33,6 +33,14 @@ cdef enum MtuDiscover:
     MTU_DISCOVER_WANT = 1
     MTU_DISCOVER_DO = 2         # IP_PMTUDISC_DO: never fragment; EMSGSIZE
 
+# What few endpoints are asked for.
+cdef enum Manner:
+    MANNER_FREE_BIND = 0x01     # IP_FREEBIND: bind to addresses that are not ours
+    MANNER_TRANSPARENT = 0x02   # IP_TRANSPARENT: and speak from them
+    MANNER_REUSE_PORT = 0x04    # SO_REUSEPORT
+    MANNER_NO_LABEL = 0x08      # IPV6_AUTOFLOWLABEL off
+    MANNER_OWN_LABEL = 0x10     # the application has chosen the flow label (IPV6_FLOWINFO_SEND)
+
 # How an endpoint wants its packets marked.
 ctypedef struct IpMarking:
     uint32_t flow_label         # IPv6, 20 bits (RFC 6437 section 3); 0: none
@@ -54,6 +62,7 @@ ctypedef struct Endpoint:
     uint8_t v6only
     uint8_t report_errors       # IP_RECVERR
     uint8_t report_extensions   # IP_RECVERR_RFC4884
+    uint8_t manners             # Manner, written by the engine's options
     IpMarking marking
 
 ctypedef struct ReadyList:

@@ -5,8 +5,9 @@ from typing_extensions import Buffer
 from pystack.engine.endpoint import Handle
 from pystack.engine.engine import Engine
 
-# Own address, size of a train's pieces or 0, TTL, TOS.
-_Arrival: TypeAlias = tuple[bytes, int, int, int]
+# Own address, size of a train's pieces or 0, TTL, TOS, own port, datagrams lost, when (ns), flow
+# information of IPv6.
+_Arrival: TypeAlias = tuple[bytes, int, int, int, int, int, int, int]
 
 class DatagramHandle(Handle):
     def __init__(self, engine: Engine, v6: bool, protocol: int) -> None: ...
@@ -22,6 +23,7 @@ class DatagramHandle(Handle):
     def recvmsg_into(
         self, buffer: Buffer, length: int, flags: int, timeout: float | None
     ) -> tuple[int, bytes, int, int, _Arrival]: ...
+    def queues(self) -> tuple[int, int, int]: ...
     def sendto(
         self,
         data: Buffer,
@@ -30,6 +32,7 @@ class DatagramHandle(Handle):
         port: int,
         source: bytes | None = None,
         segment: int | None = None,
+        flow_label: int = 0,
     ) -> int: ...
     def send(self, data: Buffer, flags: int, timeout: float | None) -> int: ...
     def sendall(self, data: Buffer, flags: int, timeout: float | None) -> None: ...

@@ -515,6 +515,12 @@ cdef class Engine:
         check(code)
         return live
 
+    cdef int64_t epoch(self) except? -1:
+        """What makes the core's times those since 1970, of the caller, or of the virtual world."""
+        if self.told or self.crank is not None:
+            return -self.told_offset
+        return time.time_ns() - clock_ns()
+
     def set_capture(self, writer):
         """Show every packet from now on to writer.write(packet, time_ns, outbound); None: nobody.
 
@@ -523,10 +529,7 @@ cdef class Engine:
         cdef Capture capture = None
         cdef int code
         if writer is not None:
-            epoch = -self.told_offset
-            if not self.told and self.crank is None:
-                epoch = time.time_ns() - clock_ns()
-            capture = Capture(writer, epoch)
+            capture = Capture(writer, self.epoch())
         with nogil:
             code = self.lock()
         check(code)

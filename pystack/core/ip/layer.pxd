@@ -35,6 +35,7 @@ ctypedef struct IpView:
     uint8_t protocol            # behind all extension headers
     uint8_t ttl
     uint8_t tos
+    uint32_t flow_label         # of IPv6
     bint v6
     bint to_many                # to a multicast group or a broadcast address
 

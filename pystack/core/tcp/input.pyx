@@ -36,7 +36,9 @@ from pystack.core.tcp.listen cimport (
     connection_start, handshake_was_slow, listen_defers, listen_established, listen_input,
     take_syn_options,
 )
-from pystack.core.tcp.lookup cimport connection_find, connection_key, listener_find
+from pystack.core.tcp.lookup cimport (
+    connection_find, connection_key, listener_find, listener_share,
+)
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
@@ -145,6 +147,7 @@ cdef bint unknown_input(TcpLayer* tcp, IpView* view, const TcpSegment* seg) noex
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         send_reset_for(tcp, view, seg)
         return True
+    listener = listener_share(tcp, listener, &view.destination, &view.source, seg.source_port)
     if view.ttl < listener.settings.min_ttl:
         count(tcp.context, Counter.TCP_DROP_TTL)
         return True
@@ -181,6 +184,7 @@ cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) n
         segment_arrives(tcp, tcb, view, seg)
         return
     count(tcp.context, Counter.TCP_TIME_WAIT_REUSED)
+    listener = listener_share(tcp, listener, &view.destination, &view.source, seg.source_port)
     tcb_finish(tcp, tcb, 0)
     listen_input(tcp, listener, view, seg, tcb)
 

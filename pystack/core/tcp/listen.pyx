@@ -7,7 +7,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.endpoint cimport MANNER_NO_LABEL, MANNER_OWN_LABEL, READY_READ, READY_WRITE
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
@@ -136,7 +136,9 @@ cdef Tcb* child_new(
     child.endpoint.key.local_port = seg.destination_port
     child.endpoint.key.remote_port = seg.source_port
     child.endpoint.marking = listener.endpoint.marking
-    child.endpoint.marking.flow_label = flow_label_new(tcp.context)
+    child.endpoint.marking.flow_label = 0 if listener.endpoint.manners & MANNER_NO_LABEL else (
+        flow_label_new(tcp.context))
+    child.endpoint.manners = listener.endpoint.manners & ~<int>MANNER_OWN_LABEL
     child.endpoint.service = listener.endpoint.service
     child.endpoint.v6only = listener.endpoint.v6only
     child.endpoint.report_errors = listener.endpoint.report_errors

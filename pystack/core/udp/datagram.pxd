@@ -3,7 +3,7 @@
 # RFCs: 768, 1122 section 4.1, 3493 sections 3.7 and 5.3.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from pystack.core.memory.packet cimport Packet
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.wire.address cimport Addr
@@ -28,6 +28,9 @@ cdef int64_t datagram_send(
 # The oldest datagram, which the caller then owns (NULL: none), or left in the queue (peek).
 cdef Packet* datagram_take(Datagram* socket, DatagramInfo* info) noexcept nogil
 cdef Packet* datagram_peek(Datagram* socket, DatagramInfo* info) noexcept nogil
+cdef Packet* datagram_peek_at(
+    Datagram* socket, uint32_t* offset, DatagramInfo* info
+) noexcept nogil
 # End one direction; -ENOTCONN, and in effect all the same, if the socket is not connected.
 cdef int datagram_shut_read(UdpLayer* udp, Datagram* socket) noexcept nogil
 cdef int datagram_shut_write(UdpLayer* udp, Datagram* socket) noexcept nogil

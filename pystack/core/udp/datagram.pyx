@@ -4,7 +4,7 @@
 
 from libc.errno cimport EADDRINUSE, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOTCONN, EPIPE
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport endpoint_ready, endpoint_unready
@@ -123,7 +123,7 @@ cdef int datagram_connect(
     cdef int code = remote_check(udp, socket, address)
     if code < 0:
         return code
-    code = source_find(udp, &socket.bound_address, address, &key.local)
+    code = source_find(udp, socket, &socket.bound_address, address, &key.local)
     if code < 0:
         return code
     # Who is bound to a group goes on listening there.
@@ -193,10 +193,10 @@ cdef int prepare(
         return code
     memset(send, 0, sizeof(IpSend))
     if source != NULL and not addr_is_any(source):
-        code = source_check(udp, source, remote)
+        code = source_check(udp, socket, source, remote)
         send.source = source[0]
     else:
-        code = source_find(udp, source_bound(socket, remote), remote, &send.source)
+        code = source_find(udp, socket, source_bound(socket, remote), remote, &send.source)
     if code < 0:
         return code
     send.destination = send.source if addr_is_any(remote) else remote[0]
@@ -263,6 +263,28 @@ cdef Packet* datagram_peek(Datagram* socket, DatagramInfo* info) noexcept nogil:
     cdef Packet* packet = socket.queue.first
     if packet == NULL:
         return NULL
+    info[0] = (<DatagramInfo*>packet.control)[0]
+    return packet
+
+
+cdef Packet* datagram_peek_at(
+    Datagram* socket, uint32_t* offset, DatagramInfo* info
+) noexcept nogil:
+    """The datagram at a place of all that is queued (SO_PEEK_OFF), offset: from its beginning.
+
+    NULL: nothing is there yet. An empty one is told of once, as in Linux.
+    """
+    cdef Packet* packet = socket.queue.first
+    while packet != NULL:
+        if offset[0] < packet.length or not (
+                offset[0] or (<DatagramInfo*>packet.control).peeked):
+            break
+        offset[0] -= packet.length
+        packet = packet.next
+    if packet == NULL:
+        return NULL
+    if packet.length == 0:
+        (<DatagramInfo*>packet.control).peeked = True
     info[0] = (<DatagramInfo*>packet.control)[0]
     return packet
 

@@ -75,6 +75,7 @@ cdef void info_of_view(const IpView* view, uint16_t source_port, DatagramInfo* i
     info.source_port = source_port
     info.ttl = view.ttl
     info.tos = view.tos
+    info.flow_label = view.flow_label
 
 
 cdef bint checksum_is_good(

@@ -2,7 +2,7 @@
 # Called by: stack.
 # RFCs: 768, 1122 section 4.1, 8200 section 8.1; Linux's ping sockets (IPPROTO_ICMP, SOCK_DGRAM).
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport IpLayer
 from pystack.core.ip.membership_table cimport Membership
@@ -22,6 +22,7 @@ ctypedef struct Datagram:
     Endpoint endpoint           # key: local address or unspecified, port (echo: identifier); remote
     PacketQueue queue           # received; control holds DatagramInfo, data/length are the payload
     uint32_t queue_bytes        # buffers' true size, not payload
+    uint32_t dropped            # datagrams that found no room (SO_RXQ_OVFL)
     Addr bound_address          # of bind, or unspecified: what a disconnect returns to
     Datagram* twin              # the next older socket with an equal key (reuse_address)
     Datagram* port_next         # the next with the same port
@@ -40,6 +41,8 @@ ctypedef struct Datagram:
     bint reuse_address
     bint broadcast
     bint gro                    # UDP_GRO: trains are delivered whole
+    uint16_t port_low           # IP_LOCAL_PORT_RANGE; 0: none
+    uint16_t port_high
     MulticastOptions multicast[2]   # to IPv4 groups, to IPv6 groups
 
 ctypedef struct DatagramInfo:
@@ -47,8 +50,13 @@ ctypedef struct DatagramInfo:
     Addr destination            # the address of ours that it was sent to
     uint16_t source_port
     uint16_t gso_size           # of a train that is delivered whole (UDP_GRO on), else 0
+    uint16_t destination_port   # an echo socket's: its identifier
     uint8_t ttl
     uint8_t tos
+    uint8_t peeked              # an empty one that MSG_PEEK has told of (SO_PEEK_OFF)
+    uint32_t flow_label         # of IPv6
+    uint32_t dropped            # by the socket's queue, before this one came
+    int64_t received_at         # in the core's time
 
 # The sockets that share a port, whatever their addresses: whom a bind may collide with.
 ctypedef struct DatagramPort:
