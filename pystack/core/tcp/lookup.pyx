@@ -170,7 +170,7 @@ ctypedef struct PortRange:
 
 
 cdef PortRange port_range(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    """The stack's; IP_LOCAL_PORT_RANGE moves those ends of it that lie inside, and has no halves."""
+    """The stack's; IP_LOCAL_PORT_RANGE moves those ends that lie inside it, and has no halves."""
     cdef PortRange ports
     cdef uint32_t last = tcp.config.first_port + tcp.config.port_count - 1
     cdef uint32_t low = tcb.config.port_low
