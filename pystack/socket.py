@@ -519,7 +519,7 @@ class Socket(socket.socket):
             raise fault(errno.ENOPROTOOPT)
         if value is None:
             raise fault(errno.EINVAL)
-        if linux == multicast.IP_MULTICAST_IF or multicast.is_membership(linux):
+        if linux in multicast.OPTIONS:
             self._set_multicast(linux, value)
             return
         if linux == sockopt.TCP_FASTOPEN_KEY:
@@ -568,6 +568,10 @@ class Socket(socket.socket):
         if linux == multicast.IP_MULTICAST_IF:
             handle.set_multicast_source(multicast.interface_of(raw))
             return
+        if linux in multicast.FILTERS:
+            wanted = multicast.filter_request(linux, raw)
+            handle.filter(wanted.group, wanted.include, wanted.sources, wanted.interface)
+            return
         asked = multicast.request(linux, raw)
         handle.member(asked.call, asked.group, asked.source, asked.interface)
 
@@ -581,6 +585,8 @@ class Socket(socket.socket):
             return self._stream().info()[:buflen]
         if linux == sockopt.TCP_FASTOPEN_KEY:
             return self._stream().fast_open_keys()[:buflen]
+        if linux in multicast.FILTERS and not isinstance(self._handle, TcpHandle):
+            raise fault(errno.EINVAL)  # of which group cannot be said from Python
         if linux == sockopt.TCP_CC_INFO and isinstance(self._handle, TcpHandle):
             return self._handle.congestion_info()[:buflen]
         if linux == sockopt.TCP_SAVED_SYN and isinstance(self._handle, TcpHandle):

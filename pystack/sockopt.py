@@ -23,6 +23,7 @@ MCAST = {
     "MCAST_LEAVE_GROUP": 45,
     "MCAST_JOIN_SOURCE_GROUP": 46,
     "MCAST_LEAVE_SOURCE_GROUP": 47,
+    "MCAST_MSFILTER": 48,
 }
 # Linux's numbers of all options that a stack's sockets have, by level.
 LINUX = {
@@ -35,6 +36,7 @@ LINUX = {
         "SO_RCVBUF": 8,
         "SO_KEEPALIVE": 9,
         "SO_OOBINLINE": 10,
+        "SO_NO_CHECK": 11,
         "SO_LINGER": 13,
         "SO_REUSEPORT": 15,
         "SO_RCVLOWAT": 18,
@@ -115,6 +117,7 @@ LINUX = {
         "IP_BLOCK_SOURCE": 38,
         "IP_ADD_SOURCE_MEMBERSHIP": 39,
         "IP_DROP_SOURCE_MEMBERSHIP": 40,
+        "IP_MSFILTER": 41,
         "IP_MULTICAST_ALL": 49,
         "IP_LOCAL_PORT_RANGE": 51,
         **MCAST,
@@ -148,6 +151,9 @@ LINUX = {
         "IPV6_FREEBIND": 78,
     },
     ("IPPROTO_UDP", 17): {
+        "UDP_CORK": 1,
+        "UDP_NO_CHECK6_TX": 101,
+        "UDP_NO_CHECK6_RX": 102,
         "UDP_SEGMENT": 103,
         "UDP_GRO": 104,
     },

@@ -14,6 +14,7 @@ ctypedef struct Target:
     const Addr* source          # NULL: the bound address, or the stack's choice
     uint16_t port
     uint16_t gso_size           # 0, or the size of the pieces to cut the data into
+    bint more                   # of the same datagram (MSG_MORE)
     bint labelled
     uint32_t flow_label         # if labelled, for this one instead of the socket's
 

@@ -14,6 +14,7 @@ from cpython.ref cimport Py_XDECREF
 from libc.errno cimport (
     EADDRNOTAVAIL,
     EINVAL,
+    ENOBUFS,
     ENODEV,
     ENOMEM,
     ENOPROTOOPT,
@@ -32,19 +33,19 @@ from pystack.core.udp.datagram cimport (
     datagram_open,
     datagram_peek,
     datagram_peek_at,
-    datagram_send,
     datagram_shut_read,
     datagram_shut_write,
     datagram_take,
+    datagram_write,
 )
 from pystack.core.udp.layer cimport Datagram, DatagramInfo
-from pystack.core.udp.multicast cimport multicast_call
+from pystack.core.udp.multicast cimport multicast_call, multicast_filter
 from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_multicast, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes
 from pystack.engine.engine cimport Engine, addr_from
 from pystack.engine.errors cimport check
-from pystack.engine.flags cimport MSG_DONTWAIT, MSG_OOB, MSG_PEEK
+from pystack.engine.flags cimport MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_PEEK
 from pystack.engine.multicast cimport multicast_get, multicast_set
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 
@@ -285,8 +286,8 @@ cdef class DatagramHandle(Handle):
             socket.endpoint.marking.flow_label = to.flow_label
         if source == NULL and to.address != NULL and speaks_from_any(socket, to.address):
             source = &self.engine.source[0 if addr_is_v4(to.address) else 1]
-        count = datagram_send(&self.engine.core.udp, socket, to.address, to.port, source,
-                              data, length, to.gso_size)
+        count = datagram_write(&self.engine.core.udp, socket, to.address, to.port, source,
+                               data, length, to.gso_size, to.more)
         if to.labelled:
             socket.endpoint.marking.flow_label = label
         self.leave()
@@ -309,6 +310,7 @@ cdef class DatagramHandle(Handle):
             check(-EOPNOTSUPP)
         memset(&to, 0, sizeof(to))
         to.port = port
+        to.more = flags & MSG_MORE != 0
         to.labelled = flow_label != 0
         to.flow_label = flow_label
         to.gso_size = self.segment if segment is None else segment
@@ -365,6 +367,29 @@ cdef class DatagramHandle(Handle):
                 if addr_is_any(&at) or ip_is_local(&self.engine.core.ip, &at):
                     code = multicast_call(
                         &self.engine.core.udp, self.datagram(), call, &of, &sender)
+                else:
+                    code = -ENODEV
+                self.leave()
+        check(code)
+
+    def filter(self, bytes group, bint only, list sources, bytes interface):
+        """Hear only these sources of a group, or all but these; IP_MSFILTER."""
+        cdef Addr of = addr_from(group)
+        cdef Addr at = addr_from(interface)
+        cdef Addr[64] listed
+        cdef uint32_t number = <uint32_t>len(sources)
+        cdef int code
+        cdef uint32_t i
+        if number > 64:
+            check(-ENOBUFS)
+        for i in range(number):
+            listed[i] = addr_from(sources[i])
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if addr_is_any(&at) or ip_is_local(&self.engine.core.ip, &at):
+                    code = multicast_filter(
+                        &self.engine.core.udp, self.datagram(), &of, only, listed, number)
                 else:
                     code = -ENODEV
                 self.leave()

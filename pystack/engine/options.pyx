@@ -23,6 +23,7 @@ from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.ecn cimport ECN_MASK
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
+from pystack.core.udp.cork cimport cork_flush
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_is_any
 
@@ -61,6 +62,10 @@ cdef enum:
     IPV6_MINHOPCOUNT = 73
     IPV6_TRANSPARENT = 75
     IPV6_FREEBIND = 78
+    SO_NO_CHECK = 11
+    UDP_CORK = 1
+    UDP_NO_CHECK6_TX = 101
+    UDP_NO_CHECK6_RX = 102
     UDP_GRO = 104
     DEFAULT_TTL = 64            # what the IP layer takes for marking.ttl == 0
     LEAST_BUFFER = 2304         # as Linux
@@ -237,15 +242,37 @@ cdef void endpoint_label(Core* core, Endpoint* endpoint, uint32_t label) noexcep
     endpoint.marking.flow_label = label
 
 
-cdef int set_datagram(Datagram* socket, int level, int option, int64_t value) noexcept nogil:
-    if level == LEVEL_UDP and option == UDP_GRO and socket.endpoint.key.protocol == PROTOCOL_UDP:
+cdef int set_udp(Core* core, Datagram* socket, int option, int64_t value) noexcept nogil:
+    if socket.endpoint.key.protocol != PROTOCOL_UDP:
+        return -ENOPROTOOPT
+    if option == UDP_GRO:
         socket.gro = value != 0
+    elif option == UDP_CORK:
+        socket.corked = value != 0
+        if value == 0:
+            cork_flush(&core.udp, socket)
+    elif option == UDP_NO_CHECK6_TX:
+        socket.no_checksum6 = value != 0
+    elif option == UDP_NO_CHECK6_RX:
+        socket.zero_checksum6 = value != 0
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int set_datagram(
+    Core* core, Datagram* socket, int level, int option, int64_t value
+) noexcept nogil:
+    if level == LEVEL_UDP:
+        return set_udp(core, socket, option, value)
     elif level != SOL_SOCKET:
         return -ENOPROTOOPT
     elif option == SO_REUSEADDR:
         socket.reuse_address = value != 0
     elif option == SO_BROADCAST:
         socket.broadcast = value != 0
+    elif option == SO_NO_CHECK:
+        socket.no_checksum = value != 0
     elif option in (SO_RCVBUF, SO_RCVBUFFORCE):
         # Linux doubles what is asked for, since it counts its overhead too; so does the queue.
         value = min(value * 2, <int64_t>MOST_BUFFER) if value >= 0 else <int64_t>MOST_BUFFER
@@ -267,7 +294,7 @@ cdef int option_set(
         return 0
     if endpoint.kind == ENDPOINT_TCP:
         return tcp_set_option(&core.tcp, <Tcb*>endpoint, level, option, value)
-    return set_datagram(<Datagram*>endpoint, level, option, value)
+    return set_datagram(core, <Datagram*>endpoint, level, option, value)
 
 
 cdef int get_path_mtu(Core* core, const Endpoint* endpoint, int64_t* value) noexcept nogil:
@@ -308,15 +335,33 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
     return 0
 
 
-cdef int get_datagram(const Datagram* socket, int level, int option, int64_t* value) noexcept nogil:
-    if level == LEVEL_UDP and option == UDP_GRO and socket.endpoint.key.protocol == PROTOCOL_UDP:
+cdef int get_udp(const Datagram* socket, int option, int64_t* value) noexcept nogil:
+    if socket.endpoint.key.protocol != PROTOCOL_UDP:
+        return -ENOPROTOOPT
+    if option == UDP_GRO:
         value[0] = socket.gro
+    elif option == UDP_CORK:
+        value[0] = socket.corked
+    elif option == UDP_NO_CHECK6_TX:
+        value[0] = socket.no_checksum6
+    elif option == UDP_NO_CHECK6_RX:
+        value[0] = socket.zero_checksum6
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int get_datagram(const Datagram* socket, int level, int option, int64_t* value) noexcept nogil:
+    if level == LEVEL_UDP:
+        return get_udp(socket, option, value)
     elif level != SOL_SOCKET:
         return -ENOPROTOOPT
     elif option == SO_REUSEADDR:
         value[0] = socket.reuse_address
     elif option == SO_BROADCAST:
         value[0] = socket.broadcast
+    elif option == SO_NO_CHECK:
+        value[0] = socket.no_checksum
     elif option == SO_RCVBUF:
         value[0] = socket.queue_limit
     elif option == SO_SNDBUF:

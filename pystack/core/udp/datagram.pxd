@@ -25,6 +25,11 @@ cdef int64_t datagram_send(
     UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port, const Addr* source,
     const uint8_t* data, size_t length, uint16_t gso_size
 ) noexcept nogil
+# As datagram_send; more: it is only a piece of a datagram (MSG_MORE).
+cdef int64_t datagram_write(
+    UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port, const Addr* source,
+    const uint8_t* data, size_t length, uint16_t gso_size, bint more
+) noexcept nogil
 # The oldest datagram, which the caller then owns (NULL: none), or left in the queue (peek).
 cdef Packet* datagram_take(Datagram* socket, DatagramInfo* info) noexcept nogil
 cdef Packet* datagram_peek(Datagram* socket, DatagramInfo* info) noexcept nogil

@@ -79,14 +79,17 @@ cdef void info_of_view(const IpView* view, uint16_t source_port, DatagramInfo* i
 
 
 cdef bint checksum_is_good(
-    Context* context, const IpView* view, const UdpHeader* header
+    Context* context, const IpView* view, const UdpHeader* header, bint zero6
 ) noexcept nogil:
     """False, and counted, if a datagram has a wrong checksum, or none where it must have one."""
     cdef uint32_t sum
     if view.packet.csum == CSUM_PARTIAL:
         return True
     if header.checksum == 0:
-        # RFC 768: the sender made none. RFC 8200 section 8.1: in IPv6 it must.
+        # RFC 768: the sender made none. RFC 8200 section 8.1: in IPv6 it must, unless the receiver
+        # does without (RFC 6936).
+        if view.v6 and zero6:
+            return True
         if view.v6:
             count(context, UDP_DROP_ZERO_CHECKSUM)
         return not view.v6
@@ -170,7 +173,7 @@ cdef void input_to_many(UdpLayer* udp, IpView* view, const UdpHeader* header) no
     cdef Datagram* socket = port_first(udp, PROTOCOL_UDP, header.destination_port)
     cdef DatagramInfo info
     cdef bint heard = False
-    if not checksum_is_good(context, view, header):
+    if not checksum_is_good(context, view, header, False):
         packet_free(&context.slab, packet)
         return
     packet.data = view.payload + UDP_HEADER_LENGTH
@@ -213,7 +216,8 @@ cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
     if action == POLICY_DROP:
         packet_drop(context, view.packet, IP_DROP_BY_POLICY)
         return
-    if not checksum_is_good(context, view, &header):
+    if not checksum_is_good(
+            context, view, &header, socket != NULL and socket.zero_checksum6):
         packet_free(&context.slab, view.packet)
         return
     if socket == NULL and action == POLICY_ACCEPT and doorman_wants(udp.ip, PROTOCOL_UDP):

@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
-from pystack.core.ip.layer cimport IpLayer
+from pystack.core.ip.layer cimport IpLayer, IpSend
 from pystack.core.ip.membership_table cimport Membership
 from pystack.core.memory.flow cimport FlowKey, FlowTable
 from pystack.core.memory.packet cimport PacketQueue
@@ -17,6 +17,15 @@ ctypedef struct MulticastOptions:
     bint loop                   # IP_MULTICAST_LOOP: to members on this stack too
     bint all                    # IP_MULTICAST_ALL: hear groups that others here have joined
 
+# A datagram that is written in pieces; written by cork.pyx.
+ctypedef struct Cork:
+    IpSend send                 # as its first piece said
+    uint16_t port
+    uint16_t gso_size
+    uint32_t length
+    uint32_t room               # bytes at data
+    uint8_t* data
+
 ctypedef struct Datagram:
     # Written by udp/.
     Endpoint endpoint           # key: local address or unspecified, port (echo: identifier); remote
@@ -28,6 +37,7 @@ ctypedef struct Datagram:
     Datagram* port_next         # the next with the same port
     Datagram* previous          # all sockets of this layer
     Datagram* next
+    Cork* cork                  # NULL: nothing is held back
     Membership* memberships     # in multicast groups, newest first
     uint32_t membership_count
     bint v6                     # AF_INET6; may still speak IPv4, by mapped addresses
@@ -41,6 +51,10 @@ ctypedef struct Datagram:
     bint reuse_address
     bint broadcast
     bint gro                    # UDP_GRO: trains are delivered whole
+    bint corked                 # UDP_CORK
+    bint no_checksum            # SO_NO_CHECK: none over IPv4
+    bint no_checksum6           # UDP_NO_CHECK6_TX: none over IPv6 (RFC 6935)
+    bint zero_checksum6         # UDP_NO_CHECK6_RX: none is taken
     uint16_t port_low           # IP_LOCAL_PORT_RANGE; 0: none
     uint16_t port_high
     MulticastOptions multicast[2]   # to IPv4 groups, to IPv6 groups

@@ -32,6 +32,8 @@ DIFFERENT: dict[str, tuple[str, tuple[object, ...] | None, str]] = {
     "SO_SNDBUF": ("", None, "the default is the stack's; datagrams are not queued for sending"),
     "SO_RCVBUF": ("", (None, -1, -5, 0x7FFFFFFF), "the limits are the stack's"),
     "SO_OOBINLINE": ("", None, "urgent data is always in line (RFC 6093)"),
+    "SO_NO_CHECK": ("tcp", None, NOT_OF_STREAMS),
+    "IP_MSFILTER": ("tcp", None, MULTICAST),
     "SO_KEEPALIVE": ("udp", None, NOT_OF_DATAGRAMS),
     "SO_LINGER": ("udp", None, NOT_OF_DATAGRAMS),
     "SO_RCVLOWAT": ("udp", None, NOT_OF_DATAGRAMS),

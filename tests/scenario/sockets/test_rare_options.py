@@ -479,3 +479,117 @@ def test_ioctls_tell_what_is_queued(host):
     assert number_of_error(ioctl, listener, SIOCINQ) == errno.EINVAL
     assert number_of_error(ioctl, datagrams, SIOCOUTQNSD) == errno.ENOTTY
     assert number_of_error(ioctl, client, 0x1234) == errno.ENOTTY
+
+
+# Datagrams in pieces, and without checksums.
+
+UDP = socket.IPPROTO_UDP
+MORE = socket.MSG_MORE
+
+
+@pytest.mark.parametrize("family", [V4, V6])
+def test_a_datagram_is_written_in_pieces(host, family):
+    """UDP_CORK, MSG_MORE; the first piece says where it goes."""
+    one, other, third = (host.bound(DGRAM, family) for _ in range(3))
+    one.setblocking(False)
+    other.setsockopt(UDP, pystack.UDP_CORK, 1)
+    assert other.sendto(b"ab", one.getsockname()) == 2
+    assert other.sendto(b"cd", third.getsockname()) == 2
+    assert number_of_error(one.recv, 9) == errno.EAGAIN
+    other.setsockopt(UDP, pystack.UDP_CORK, 0)
+    assert one.recv(9) == b"abcd"
+    other.sendto(b"", MORE, one.getsockname())
+    other.sendto(b"x", MORE, one.getsockname())
+    other.sendto(b"y" * 5000, one.getsockname())
+    assert one.recv(9000) == b"x" + b"y" * 5000
+    other.sendto(b"z", one.getsockname())
+    assert one.recv(9) == b"z"
+
+
+def test_a_datagram_that_grows_too_large_is_lost_as_a_whole(host):
+    one, other = host.bound(DGRAM), host.bound(DGRAM)
+    one.setblocking(False)
+    other.connect(one.getsockname())
+    other.send(bytes(40_000), MORE)
+    assert number_of_error(other.send, bytes(40_000)) == errno.EMSGSIZE
+    other.send(b"next")
+    assert one.recv(9) == b"next"
+    other.send(b"never", MORE)
+    other.close()
+    assert number_of_error(one.recv, 9) == errno.EAGAIN
+
+
+def test_pieces_are_cut_as_the_first_says(host):
+    """UDP_SEGMENT."""
+    one, other = host.bound(DGRAM), host.bound(DGRAM)
+    other.setsockopt(UDP, pystack.UDP_SEGMENT, 4)
+    other.sendto(b"abcde", MORE, one.getsockname())
+    other.sendto(b"fg", one.getsockname())
+    assert [one.recv(9), one.recv(9)] == [b"abcd", b"efg"]
+
+
+def test_ipv6_without_a_checksum_is_for_those_who_want_it(host):
+    """RFC 6935, RFC 6936: UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX."""
+    one, other = host.bound(DGRAM, V6), host.bound(DGRAM, V6)
+    one.setblocking(False)
+    other.setsockopt(UDP, pystack.UDP_NO_CHECK6_TX, 1)
+    other.sendto(b"lost", one.getsockname())
+    assert number_of_error(one.recv, 9) == errno.EAGAIN
+    one.setsockopt(UDP, pystack.UDP_NO_CHECK6_RX, 1)
+    other.sendto(b"taken", one.getsockname())
+    assert one.recv(9) == b"taken"
+
+
+def test_without_a_checksum_the_field_is_zero():
+    """RFC 768; SO_NO_CHECK."""
+    with Stack("10.0.0.0/24", now=0) as stack, stack.socket(V4, DGRAM) as sock:
+        for value in (0, 1):
+            sock.setsockopt(SOL, pystack.SO_NO_CHECK, value)
+            sock.sendto(b"x", (FOREIGN[V4], 9))
+            (packet,) = stack.transmit()
+            assert (packet[26:28] == bytes(2)) is bool(value)
+        sock.setsockopt(UDP, pystack.UDP_SEGMENT, 2)
+        assert number_of_error(sock.sendto, b"abc", (FOREIGN[V4], 9)) == errno.EINVAL
+
+
+# Filters of sources.
+
+
+def ip_filter(mode: int, *sources: str, group: str = "239.1.2.3") -> bytes:
+    """struct ip_msfilter."""
+    addresses = b"".join(map(socket.inet_aton, sources))
+    start = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
+    return start + struct.pack("=II", mode, len(sources)) + addresses
+
+
+@pytest.mark.parametrize(
+    ("value", "joined", "code"),
+    [
+        (b"", True, errno.EINVAL),
+        (ip_filter(1, "10.0.0.9"), False, errno.EINVAL),
+        (ip_filter(1), False, errno.EADDRNOTAVAIL),
+        (ip_filter(0), True, 0),
+        (ip_filter(2, "10.0.0.9"), True, errno.EINVAL),
+        (ip_filter(1, "10.0.0.9", group="10.1.2.3"), True, errno.EINVAL),
+        (ip_filter(1, "10.0.0.9")[:-1], True, errno.EINVAL),
+        (ip_filter(0, *("10.0.0.9",) * 11), True, errno.ENOBUFS),
+        (ip_filter(1, "10.0.0.9", "10.0.0.8"), True, 0),
+        (ip_filter(1), True, 0),
+    ],
+)
+def test_what_ip_msfilter_takes_and_refuses(host, value, joined, code):
+    """RFC 3678 section 4.1.3."""
+    sock = host.socket(DGRAM)
+    near = "127.0.0.1" if host.stack is None else "10.0.0.1"
+    value = value.replace(socket.inet_aton("127.0.0.1"), socket.inet_aton(near))
+    membership = socket.inet_aton("239.1.2.3") + socket.inet_aton(near)
+    if joined:
+        sock.setsockopt(IP, socket.IP_ADD_MEMBERSHIP, membership)
+    if code:
+        assert number_of_error(sock.setsockopt, IP, pystack.IP_MSFILTER, value) == code
+    else:
+        sock.setsockopt(IP, pystack.IP_MSFILTER, value)
+    left = value == ip_filter(1).replace(socket.inet_aton("127.0.0.1"), socket.inet_aton(near))
+    if left:
+        call = sock.setsockopt, IP, socket.IP_DROP_MEMBERSHIP, membership
+        assert number_of_error(*call) == errno.EADDRNOTAVAIL
