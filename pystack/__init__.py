@@ -9,10 +9,13 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.device.base import Device
+    from pystack.device.packets import PacketPipe
     from pystack.device.pcap import PcapWriter
     from pystack.device.pipe import PipeDevice
     from pystack.device.tun import TunDevice
+    from pystack.doorman import AnyListener, FlowRequest
     from pystack.errorqueue import ExtendedError, extended_error
+    from pystack.patching import patch
     from pystack.socket import Socket
     from pystack.stack import Connection, Stack
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
@@ -21,9 +24,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnyListener",
     "Connection",
     "Device",
     "ExtendedError",
+    "FlowRequest",
+    "PacketPipe",
     "PcapWriter",
     "PipeDevice",
     "Socket",
@@ -34,12 +40,16 @@ __all__ = [
     "UnsupportedSysctls",
     "__version__",
     "extended_error",
+    "patch",
 ]
 
 _MODULES = {
+    "AnyListener": "pystack.doorman",
     "Connection": "pystack.stack",
     "Device": "pystack.device.base",
     "ExtendedError": "pystack.errorqueue",
+    "FlowRequest": "pystack.doorman",
+    "PacketPipe": "pystack.device.packets",
     "PcapWriter": "pystack.device.pcap",
     "PipeDevice": "pystack.device.pipe",
     "Socket": "pystack.socket",
@@ -49,6 +59,7 @@ _MODULES = {
     "TunDevice": "pystack.device.tun",
     "UnsupportedSysctls": "pystack.tcpconfig",
     "extended_error": "pystack.errorqueue",
+    "patch": "pystack.patching",
 }
 _CONSTANTS = (
     "AF_", "AI_", "EAI_", "IPPROTO_", "IPV6_", "IP_", "MCAST_", "MSG_", "SHUT_", "SOCK_", "SOL_",

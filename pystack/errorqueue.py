@@ -119,11 +119,11 @@ def extended_error(
 
 
 def offender_of(sockaddr: bytes) -> str | None:
-    """The address in a struct sockaddr; None: there is none."""
+    """The address in a struct sockaddr; None: there is none, or only a part of it."""
     family = int.from_bytes(sockaddr[:2], sys.byteorder)
-    if family == socket.AF_INET:
+    if family == socket.AF_INET and len(sockaddr) >= 8:
         return unpacked(socket.AF_INET, MAPPED + sockaddr[4:8])
-    if family == socket.AF_INET6:
+    if family == socket.AF_INET6 and len(sockaddr) >= 24:
         return unpacked(socket.AF_INET6, sockaddr[8:24])
     return None
 

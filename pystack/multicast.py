@@ -29,6 +29,13 @@ MREQ6 = {(IPV6, 20): JOIN, (IPV6, 21): LEAVE}
 # struct group_req, group_source_req, which both families have.
 GROUP_REQ = {42: JOIN, 45: LEAVE}
 GROUP_SOURCE_REQ = {43: BLOCK, 44: UNBLOCK, 46: JOIN_SOURCE, 47: LEAVE_SOURCE}
+# struct ip_msfilter, and group_filter, which both families have.
+FILTERS = {(IP, 41), (IP, 48), (IPV6, 48)}
+OPTIONS = {IP_MULTICAST_IF, *MREQ, *MREQ_SOURCE, *MREQ6, *FILTERS} | {
+    (level, number) for level in (IP, IPV6) for number in (*GROUP_REQ, *GROUP_SOURCE_REQ)
+}
+EXCLUDE, INCLUDE = 0, 1  # MCAST_EXCLUDE, MCAST_INCLUDE
+SOURCES_MOST = {IP: 10, IPV6: 64}  # Linux's igmp_max_msf, mld_max_msf
 STORAGE = 128  # bytes of struct sockaddr_storage
 INDEX = struct.Struct("@I0Q")  # an interface, and what aligns a sockaddr_storage behind it
 THE_INTERFACE = 1
@@ -43,13 +50,6 @@ class Request:
     group: bytes
     source: bytes = ANY
     interface: bytes = ANY  # by an address of it
-
-
-def is_membership(option: tuple[int, int]) -> bool:
-    level, number = option
-    if option in MREQ or option in MREQ_SOURCE or option in MREQ6:
-        return True
-    return level in (IP, IPV6) and (number in GROUP_REQ or number in GROUP_SOURCE_REQ)
 
 
 def request(option: tuple[int, int], value: bytes) -> Request:
@@ -116,3 +116,47 @@ def interface_of(value: bytes) -> bytes:
     if len(value) >= 12:
         check_index(value[8:12])
     return MAPPED + (value[4:8] if len(value) >= 8 else value[:4])
+
+
+@dataclass(frozen=True)
+class FilterRequest:
+    """Which sources of a group to hear: these only, or all but these."""
+
+    group: bytes
+    include: bool
+    sources: list[bytes]
+    interface: bytes = ANY
+
+
+def filter_request(option: tuple[int, int], value: bytes) -> FilterRequest:
+    """IP_MSFILTER and MCAST_MSFILTER (RFC 3678 sections 4.1.3 and 5.1.3); OSError as in Linux."""
+    level, number = option
+    if number == 41:
+        need(value, 16)
+        mode, count = struct.unpack_from("=II", value, 8)
+        few(level, count)
+        need(value, 16 + 4 * count)
+        sources = [MAPPED + value[at : at + 4] for at in range(16, 16 + 4 * count, 4)]
+        group, interface = MAPPED + value[:4], MAPPED + value[4:8]
+        return FilterRequest(group, included(mode), sources, interface)
+    start = INDEX.size + STORAGE + 8
+    need(value, start)
+    mode, count = struct.unpack_from("=II", value, start - 8)
+    few(level, count)
+    need(value, start + STORAGE * count)
+    check_index(value[:4])
+    group = from_sockaddr(level, value[INDEX.size :])
+    places = range(start, start + STORAGE * count, STORAGE)
+    sources = [from_sockaddr(level, value[at : at + STORAGE]) for at in places]
+    return FilterRequest(group, included(mode), sources)
+
+
+def few(level: int, count: int) -> None:
+    if count > SOURCES_MOST[level]:
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+
+def included(mode: int) -> bool:
+    if mode not in (EXCLUDE, INCLUDE):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return mode == INCLUDE

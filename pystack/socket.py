@@ -11,6 +11,7 @@ import os
 import socket
 import warnings
 from collections.abc import Iterable
+from copy import copy
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
 from pystack.tcpconfig import TcpConfig
 from pystack.tcpinfo import TcpInfo
+from pystack.timestamps import OPTIONS as STAMPS
+from pystack.timestamps import Timestamps
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -34,6 +37,7 @@ PROTOCOLS: dict[tuple[int, int], tuple[int, ...]] = {
 }
 MSG_ERRQUEUE: int = getattr(socket, "MSG_ERRQUEUE", 0x2000)
 MSG_FASTOPEN: int = getattr(socket, "MSG_FASTOPEN", 0)  # where the system has it
+CLOSED, LISTEN = 7, 10  # of TCP_INFO
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
 
@@ -51,11 +55,16 @@ class Socket(socket.socket):
     epoll and asyncio can wait on, but through which no data flows.
     """
 
-    __slots__ = ("_asked", "_family", "_handle", "_proto", "_stack", "_timeout", "_type")
+    __slots__ = (
+        "_asked", "_duplicate", "_family", "_handle", "_lent", "_proto", "_stack", "_stamps",
+        "_timeout", "_type",
+    )  # fmt: skip
 
     _handle: Handle
     _timeout: float | None
     _asked: set[tuple[int, int]]  # kinds of control messages
+    _stamps: Timestamps | None
+    _duplicate: int | None  # of another socket, with a descriptor of its own; -1: none yet
 
     def __init__(
         self,
@@ -94,6 +103,24 @@ class Socket(socket.socket):
         self._proto = proto
         self._timeout = stack.initial_timeout
         self._asked = set()
+        self._stamps = None
+        self._duplicate = None
+        self._lent = False
+
+    def lend(self) -> Handle:
+        """The handle, for a transport that will close it; the socket may be forgotten."""
+        self._lent = True
+        return self._handle
+
+    def _succeed(self, other: Socket) -> None:
+        """Become what another socket has been, which is closed from now on."""
+        self._adopt(other._stack, other._handle, other._family, other._type, other._proto)
+        self._timeout = other._timeout
+        self._asked, self._stamps = other._asked, other._stamps
+        self._duplicate, other._duplicate = other._duplicate, None
+        nothing = type(other._handle)
+        other._handle = nothing.__new__(nothing, other._stack.engine)
+        other._closed = True
 
     @classmethod
     def of_handle(cls, stack: Stack, handle: Handle, family: int, kind: int) -> Socket:
@@ -121,9 +148,10 @@ class Socket(socket.socket):
 
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)
-        if handle is not None and not handle.closed:
+        if handle is not None and not (handle.closed or self._closed or self._lent):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            handle.close(0)
+            self._timeout = 0.0
+            self._real_close()
 
     # What it is.
 
@@ -141,6 +169,7 @@ class Socket(socket.socket):
 
     @property
     def stack(self) -> Stack:
+        """The stack that it speaks through."""
         return self._stack
 
     def fileno(self) -> int:
@@ -148,7 +177,11 @@ class Socket(socket.socket):
 
         Only to wait on: nothing that is read from it or written to it has a meaning.
         """
-        return -1 if self._closed else self._handle.fileno()
+        if self._closed:
+            return -1
+        if self._duplicate == -1:
+            self._duplicate = os.dup(self._handle.fileno())
+        return self._handle.fileno() if self._duplicate is None else self._duplicate
 
     def detach(self) -> int:
         """Refused: data does not flow through a descriptor that could be given away."""
@@ -156,8 +189,16 @@ class Socket(socket.socket):
         raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket has no descriptor to detach")
 
     def dup(self) -> Socket:
-        """Refused, for the same reason."""
-        raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket cannot be duplicated")
+        """Another socket for the same connection, which lasts until both are closed."""
+        self._handle.hold()
+        made = Socket.__new__(Socket)
+        made._adopt(self._stack, self._handle, self._family, self._type, self._proto)
+        made._timeout = self._timeout
+        if self._stamps is None:
+            self._stamps = Timestamps()
+        made._asked, made._stamps = self._asked, self._stamps
+        made._duplicate = -1
+        return made
 
     def get_inheritable(self) -> bool:
         return False
@@ -215,15 +256,24 @@ class Socket(socket.socket):
         accepted = Socket.__new__(Socket)
         accepted._adopt(self._stack, handle, self._family, self._type, self._proto)
         accepted._asked |= self._asked
+        accepted._stamps = copy(self._stamps)
         return accepted, to_tuple(self._family, address, port)
 
     def connect(self, address: Any, /) -> None:
-        self._handle.connect(*from_tuple(self._family, address, "connect"), self._timeout)
+        packed, port = from_tuple(self._family, address, "connect")
+        self._label(address)
+        self._handle.connect(packed, port, self._timeout)
+
+    def _label(self, address: Any) -> None:
+        """IPV6_FLOWINFO_SEND: connect's address says under which flow label to send."""
+        if sockopt.IPV6_FLOWINFO_SEND in self._asked:
+            self._handle.set_flow_label(flow_label(address))
 
     def connect_ex(self, address: Any, /) -> int:
         """connect, but an errno instead of an exception."""
         packed, port = from_tuple(self._family, address, "connect_ex")
         try:
+            self._label(address)
             self._handle.connect(packed, port, self._timeout)
         except TimeoutError as problem:
             return problem.errno or errno.EAGAIN
@@ -245,7 +295,14 @@ class Socket(socket.socket):
 
     def _real_close(self, _ss: Any = None) -> None:
         """What socket.socket.close calls when no file from makefile uses the socket any more."""
-        self._handle.close(self._timeout)
+        if self._duplicate is not None and self._duplicate >= 0:
+            os.close(self._duplicate)
+        self._duplicate = None
+        handle = self._handle
+        if handle.let_go():
+            handle.close(self._timeout)
+        else:
+            self._handle = type(handle).__new__(type(handle), self._stack.engine)
 
     def abort(self) -> None:
         """Close with a reset: what is queued is lost, the peer gets ConnectionResetError."""
@@ -280,8 +337,10 @@ class Socket(socket.socket):
     ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
         """Data, control messages, flags, sender.
 
-        Control messages, if setsockopt asked for them: IP_PKTINFO (the address that the datagram
-        was sent to), IP_TTL, IP_TOS and those of IPv6, UDP_GRO; of a stream TCP_INQ (what is left).
+        Control messages, if setsockopt asked for them: SO_TIMESTAMP and its kin (when it came),
+        SO_RXQ_OVFL (how many were lost), IP_PKTINFO (the address that the datagram was sent to),
+        IP_ORIGDSTADDR, IP_TTL, IP_TOS and those of IPv6, UDP_GRO; of a stream TCP_INQ (what is
+        left).
         With MSG_ERRQUEUE, an error of the error queue (IP_RECVERR), which extended_error reads;
         never blocks.
         """
@@ -293,8 +352,10 @@ class Socket(socket.socket):
         data, address, port, length, arrival = handle.recvmsg(bufsize, flags, self._timeout)
         messages: list[sockopt.ControlMessage] = []
         told = 0
-        if self._asked or arrival[1]:
-            messages = sockopt.control_messages(sorted(self._asked), arrival)
+        if self._asked or self._stamps or arrival[1]:
+            if self._stamps:
+                messages = self._stamps.messages(arrival[6] + handle.epoch())
+            messages += sockopt.control_messages(self._asked, arrival)
             messages, told = sockopt.fitting(messages, ancbufsize)
         if length > len(data):
             told |= socket.MSG_TRUNC
@@ -304,11 +365,13 @@ class Socket(socket.socket):
         self, handle: TcpHandle, bufsize: int, ancbufsize: int, flags: int
     ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
         data = handle.recv(bufsize, flags, self._timeout)
-        if not self._asked:
+        if not self._asked and not self._stamps:
             return data, [], 0, None
         # As Linux, the end of the stream is worth another read.
         left = handle.queues()[0] or int(bool(handle.poll() & sockopt.READY_END))
         messages = sockopt.stream_messages(self._asked, left)
+        if self._stamps and data:
+            messages = self._stamps.messages(handle.text_at() + handle.epoch()) + messages
         messages, told = sockopt.fitting(messages, ancbufsize)
         return data, messages, told, None
 
@@ -320,8 +383,8 @@ class Socket(socket.socket):
         told = MSG_ERRQUEUE | (socket.MSG_TRUNC if report[1] > len(report[0]) else 0)
         kind = sockopt.RECVERR[self._family]
         messages = [(*kind, errorqueue.control_message(self._family, report))]
-        arrival = (report[4], 0, report[12], report[13])
-        asked = sorted(self._asked - {sockopt.IP_PKTINFO, sockopt.IPV6_PKTINFO})
+        arrival = (report[4], 0, report[12], report[13], 0, 0, 0, 0)
+        asked = self._asked - {sockopt.IP_PKTINFO, sockopt.IPV6_PKTINFO, *sockopt.ORIGINAL}
         if report[6] != errorqueue.LOCAL:
             messages = sockopt.control_messages(asked, arrival) + messages
         messages, lost = sockopt.fitting(messages, ancbufsize)
@@ -364,6 +427,9 @@ class Socket(socket.socket):
                 return handle.fast_open(data, flags, *to, self._timeout)
             return handle.send(data, flags, self._timeout)
         address, port = from_tuple(self._family, arguments[-1], "sendto")
+        if sockopt.IPV6_FLOWINFO_SEND in self._asked:
+            label = flow_label(arguments[-1])
+            return handle.sendto(data, flags, address, port, flow_label=label)
         return handle.sendto(data, flags, address, port)
 
     def sendmsg(
@@ -391,7 +457,10 @@ class Socket(socket.socket):
         except ValueError as problem:
             raise fault(errno.EINVAL, f"pystack: sendmsg: {problem} is not supported") from None
         to, port = (None, 0) if address is None else from_tuple(self._family, address, "sendmsg")
-        return handle.sendto(data, flags, to, port, source, segment)
+        label = 0
+        if address is not None and sockopt.IPV6_FLOWINFO_SEND in self._asked:
+            label = flow_label(address)
+        return handle.sendto(data, flags, to, port, source, segment, label)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """By send: os.sendfile would write to a descriptor that leads nowhere."""
@@ -403,9 +472,24 @@ class Socket(socket.socket):
     def queued(self) -> tuple[int, int, int]:
         """Bytes of a stream: to be read, not acknowledged yet, not sent yet.
 
-        What Linux's ioctls SIOCINQ, SIOCOUTQ and SIOCOUTQNSD tell.
+        What Linux's ioctls SIOCINQ, SIOCOUTQ and SIOCOUTQNSD tell. Of a datagram socket: bytes of
+        the next datagram; nothing waits to be sent.
         """
-        return self._stream().queues()
+        return self._handle.queues()
+
+    def ioctl(self, request: int) -> int:
+        """What fcntl.ioctl tells of a kernel's socket: SIOCINQ (FIONREAD), SIOCOUTQ, SIOCOUTQNSD
+        and SIOCATMARK, by Linux's numbers.
+        """
+        handle = self._handle
+        stream = isinstance(handle, TcpHandle)
+        if request not in sockopt.IOCTLS or not (stream or request in sockopt.IOCTLS_OF_ALL):
+            raise fault(errno.ENOTTY)
+        if request == sockopt.SIOCATMARK:
+            return 0  # urgent data is in line (RFC 6093)
+        if stream and handle.getsockopt(*sockopt.SO_ACCEPTCONN):
+            raise fault(errno.EINVAL)
+        return handle.queues()[sockopt.IOCTLS[request]]
 
     def tcp_info(self) -> TcpInfo:
         """What the connection is doing; getsockopt with TCP_INFO gives the same as bytes."""
@@ -435,11 +519,21 @@ class Socket(socket.socket):
             raise fault(errno.ENOPROTOOPT)
         if value is None:
             raise fault(errno.EINVAL)
-        if linux == multicast.IP_MULTICAST_IF or multicast.is_membership(linux):
+        if linux in multicast.OPTIONS:
             self._set_multicast(linux, value)
             return
         if linux == sockopt.TCP_FASTOPEN_KEY:
             self._stream().set_fast_open_keys(b"" if isinstance(value, int) else bytes(value))
+            return
+        if linux in STAMPS:
+            raw = sockopt.INT.pack(value) if isinstance(value, int) else bytes(value)
+            if self._stamps is None:
+                self._stamps = Timestamps()
+            self._stamps.set(linux[1], raw, has_begun=self._has_begun())
+            return
+        if linux in sockopt.TIMEOUTS:
+            raw = b"" if isinstance(value, int) else bytes(value)
+            self._handle.setsockopt(*sockopt.TIMEOUTS[linux], sockopt.timeout_of(raw))
             return
         if not isinstance(value, int):
             value = from_bytes(linux, bytes(value))
@@ -452,6 +546,9 @@ class Socket(socket.socket):
         if linux == sockopt.TCP_INQ and isinstance(self._handle, TcpHandle):
             if value not in (0, 1):
                 raise fault(errno.EINVAL)
+            (self._asked.add if value else self._asked.discard)(linux)
+            return
+        if linux == sockopt.IPV6_FLOWINFO_SEND:
             (self._asked.add if value else self._asked.discard)(linux)
             return
         if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
@@ -471,6 +568,10 @@ class Socket(socket.socket):
         if linux == multicast.IP_MULTICAST_IF:
             handle.set_multicast_source(multicast.interface_of(raw))
             return
+        if linux in multicast.FILTERS:
+            wanted = multicast.filter_request(linux, raw)
+            handle.filter(wanted.group, wanted.include, wanted.sources, wanted.interface)
+            return
         asked = multicast.request(linux, raw)
         handle.member(asked.call, asked.group, asked.source, asked.interface)
 
@@ -484,11 +585,17 @@ class Socket(socket.socket):
             return self._stream().info()[:buflen]
         if linux == sockopt.TCP_FASTOPEN_KEY:
             return self._stream().fast_open_keys()[:buflen]
+        if linux in multicast.FILTERS and not isinstance(self._handle, TcpHandle):
+            raise fault(errno.EINVAL)  # of which group cannot be said from Python
         if linux == sockopt.TCP_CC_INFO and isinstance(self._handle, TcpHandle):
             return self._handle.congestion_info()[:buflen]
         if linux == sockopt.TCP_SAVED_SYN and isinstance(self._handle, TcpHandle):
             return self._handle.saved_syn(buflen)
-        if linux == sockopt.TCP_INQ and isinstance(self._handle, TcpHandle):
+        if linux in STAMPS or linux in sockopt.TIMEOUTS:
+            whole = self._get_struct(linux)
+            return whole[:buflen] if buflen else sockopt.INT.unpack_from(whole)[0]
+        stream = isinstance(self._handle, TcpHandle)
+        if linux == sockopt.IPV6_FLOWINFO_SEND or (linux == sockopt.TCP_INQ and stream):
             value = int(linux in self._asked)
         elif linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):
             value = sockopt.INT.unpack(self._handle.multicast_source()[12:])[0]
@@ -508,6 +615,16 @@ class Socket(socket.socket):
             return whole[:buflen]
         return sockopt.INT.unpack(whole[:4])[0]
 
+    def _has_begun(self) -> bool:
+        """A datagram socket, or a stream that is connected, or was about to be."""
+        handle = self._handle
+        return not isinstance(handle, TcpHandle) or handle.info()[0] not in (CLOSED, LISTEN)
+
+    def _get_struct(self, linux: tuple[int, int]) -> bytes:
+        if linux in STAMPS:
+            return (self._stamps or Timestamps()).get(linux[1])
+        return sockopt.timeout_bytes(self._handle.getsockopt(*sockopt.TIMEOUTS[linux]))
+
     def _has_level(self, level: int) -> bool:
         """By Linux's number. An IPv6 socket has IPv4's too, since it may speak IPv4."""
         if level in (sockopt.TCP, sockopt.UDP):
@@ -524,6 +641,11 @@ class Socket(socket.socket):
         return linux
 
 
+def flow_label(address: Any) -> int:
+    """Of an IPv6 socket address, 0 for none."""
+    return address[2] & 0xFFFFF if len(address) > 2 else 0
+
+
 def from_bytes(option: tuple[int, int], value: bytes) -> int:
     """The value of an option that was given as a C struct."""
     if option == sockopt.SO_LINGER and len(value) >= sockopt.LINGER.size:
@@ -533,11 +655,15 @@ def from_bytes(option: tuple[int, int], value: bytes) -> int:
         return sockopt.algorithm_number(value)
     if option == sockopt.SO_MAX_PACING_RATE:
         return sockopt.rate_of(value)
+    if option == sockopt.IP_LOCAL_PORT_RANGE and len(value) != sockopt.INT.size:
+        raise fault(errno.EINVAL)
+    if option == sockopt.IPV6_AUTOFLOWLABEL and len(value) < sockopt.INT.size:
+        return 0
     # As Linux, which takes these as a byte or as an int.
     if (
         len(value) < sockopt.INT.size
         and option[0] == sockopt.IP
-        and (value or option != sockopt.IP_MINTTL)
+        and (value or option not in sockopt.ONE_BYTE)
     ):
         return value[0] if value else 0
     if len(value) >= sockopt.INT.size and option != sockopt.SO_LINGER:

@@ -23,6 +23,7 @@ MCAST = {
     "MCAST_LEAVE_GROUP": 45,
     "MCAST_JOIN_SOURCE_GROUP": 46,
     "MCAST_LEAVE_SOURCE_GROUP": 47,
+    "MCAST_MSFILTER": 48,
 }
 # Linux's numbers of all options that a stack's sockets have, by level.
 LINUX = {
@@ -35,15 +36,29 @@ LINUX = {
         "SO_RCVBUF": 8,
         "SO_KEEPALIVE": 9,
         "SO_OOBINLINE": 10,
+        "SO_NO_CHECK": 11,
         "SO_LINGER": 13,
+        "SO_REUSEPORT": 15,
         "SO_RCVLOWAT": 18,
         "SO_SNDLOWAT": 19,
+        "SO_RCVTIMEO": 20,
+        "SO_SNDTIMEO": 21,
+        "SO_TIMESTAMP": 29,
         "SO_ACCEPTCONN": 30,
         "SO_SNDBUFFORCE": 32,
         "SO_RCVBUFFORCE": 33,
+        "SO_TIMESTAMPNS": 35,
+        "SO_TIMESTAMPING": 37,
         "SO_PROTOCOL": 38,
         "SO_DOMAIN": 39,
+        "SO_RXQ_OVFL": 40,
+        "SO_PEEK_OFF": 42,
         "SO_MAX_PACING_RATE": 47,
+        "SO_TIMESTAMP_NEW": 63,
+        "SO_TIMESTAMPNS_NEW": 64,
+        "SO_TIMESTAMPING_NEW": 65,
+        "SO_RCVTIMEO_NEW": 66,
+        "SO_SNDTIMEO_NEW": 67,
         "SO_BUF_LOCK": 72,
     },
     ("IPPROTO_TCP", 6): {
@@ -87,6 +102,9 @@ LINUX = {
         "IP_RECVTTL": 12,
         "IP_RECVTOS": 13,
         "IP_MTU": 14,
+        "IP_FREEBIND": 15,
+        "IP_TRANSPARENT": 19,
+        "IP_RECVORIGDSTADDR": 20,
         "IP_MINTTL": 21,
         "IP_BIND_ADDRESS_NO_PORT": 24,
         "IP_RECVERR_RFC4884": 26,
@@ -99,10 +117,13 @@ LINUX = {
         "IP_BLOCK_SOURCE": 38,
         "IP_ADD_SOURCE_MEMBERSHIP": 39,
         "IP_DROP_SOURCE_MEMBERSHIP": 40,
+        "IP_MSFILTER": 41,
         "IP_MULTICAST_ALL": 49,
+        "IP_LOCAL_PORT_RANGE": 51,
         **MCAST,
     },
     ("IPPROTO_IPV6", 41): {
+        "IPV6_FLOWINFO": 11,
         "IPV6_UNICAST_HOPS": 16,
         "IPV6_MULTICAST_IF": 17,
         "IPV6_MULTICAST_HOPS": 18,
@@ -115,6 +136,7 @@ LINUX = {
         "IPV6_V6ONLY": 26,
         "IPV6_MULTICAST_ALL": 29,
         "IPV6_RECVERR_RFC4884": 31,
+        "IPV6_FLOWINFO_SEND": 33,
         **MCAST,
         "IPV6_RECVPKTINFO": 49,
         "IPV6_PKTINFO": 50,
@@ -122,9 +144,16 @@ LINUX = {
         "IPV6_HOPLIMIT": 52,
         "IPV6_RECVTCLASS": 66,
         "IPV6_TCLASS": 67,
+        "IPV6_AUTOFLOWLABEL": 70,
         "IPV6_MINHOPCOUNT": 73,
+        "IPV6_RECVORIGDSTADDR": 74,
+        "IPV6_TRANSPARENT": 75,
+        "IPV6_FREEBIND": 78,
     },
     ("IPPROTO_UDP", 17): {
+        "UDP_CORK": 1,
+        "UDP_NO_CHECK6_TX": 101,
+        "UDP_NO_CHECK6_RX": 102,
         "UDP_SEGMENT": 103,
         "UDP_GRO": 104,
     },
@@ -158,12 +187,25 @@ ALGORITHM_NAME_MAX = 16
 LINGER = struct.Struct("ii")  # l_onoff, l_linger
 INT = struct.Struct("i")
 UNSIGNED, LONG = struct.Struct("I"), struct.Struct("q")
+TIMEVAL = struct.Struct("qq")  # tv_sec, tv_usec: of 64 bits
+FOR_EVER = 9_000_000_000  # seconds
 
 # Options that ask for control messages -> (level, type) of these; all by Linux's numbers.
 IP_PKTINFO, IPV6_PKTINFO = (0, 8), (41, 50)
 IP_TTL, IPV6_HOPLIMIT = (0, 2), (41, 52)
 IP_TOS, IPV6_TCLASS = (0, 1), (41, 67)
 UDP_SEGMENT, UDP_GRO = (17, 103), (17, 104)
+SO_RXQ_OVFL = (1, 40)
+IP_ORIGDSTADDR, IPV6_ORIGDSTADDR = (0, 20), (41, 74)
+IPV6_FLOWINFO, IPV6_FLOWINFO_SEND = (41, 11), (41, 33)
+TIMEOUTS = {(1, 20): (1, 20), (1, 21): (1, 21), (1, 66): (1, 20), (1, 67): (1, 21)}
+SO_REUSEPORT, SO_ACCEPTCONN = (1, 15), (1, 30)
+ORIGINAL = (IP_ORIGDSTADDR, IPV6_ORIGDSTADDR)
+# Linux's ioctls -> which of Socket.queued's numbers; those that datagram sockets have, too.
+SIOCATMARK = 0x8905
+IOCTLS = {0x541B: 0, 0x5411: 1, 0x894B: 2, SIOCATMARK: -1}
+IOCTLS_OF_ALL = (0x541B, 0x5411)
+IP_LOCAL_PORT_RANGE = (0, 51)
 ASKS_FOR = {
     (0, 8): IP_PKTINFO,
     (0, 12): IP_TTL,
@@ -171,14 +213,27 @@ ASKS_FOR = {
     (41, 49): IPV6_PKTINFO,
     (41, 51): IPV6_HOPLIMIT,
     (41, 66): IPV6_TCLASS,
+    SO_RXQ_OVFL: SO_RXQ_OVFL,
+    IP_ORIGDSTADDR: IP_ORIGDSTADDR,
+    IPV6_ORIGDSTADDR: IPV6_ORIGDSTADDR,
+    IPV6_FLOWINFO: IPV6_FLOWINFO,
 }
 IP_MINTTL = (0, 21)
+ONE_BYTE = (IP_MINTTL, (0, 15), (0, 19))  # which need that at least
+IPV6_AUTOFLOWLABEL = (41, 70)
 RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)}
 FROM_LINUX = {linux: local for local, linux in TO_LINUX.items()}
 
+# In which recvmsg tells.
+MESSAGE_ORDER = (
+    SO_RXQ_OVFL, UDP_GRO, IP_PKTINFO, IPV6_PKTINFO, IP_TTL, IPV6_HOPLIMIT, IP_TOS, IPV6_TCLASS,
+    IPV6_FLOWINFO, IP_ORIGDSTADDR, IPV6_ORIGDSTADDR,
+)  # fmt: skip
+
 ControlMessage = tuple[int, int, bytes]
-# What the engine tells of a datagram: own address, size of a train's pieces or 0, TTL, TOS.
-Arrival = tuple[bytes, int, int, int]
+# What the engine tells of a datagram: own address, size of a train's pieces or 0, TTL, TOS, own
+# port, datagrams lost before it, when it came, IPv6's traffic class with the flow label.
+Arrival = tuple[bytes, int, int, int, int, int, int, int]
 
 
 READY_END = 0x10  # of the engine's ready bits: the peer sends nothing more
@@ -231,23 +286,49 @@ def poll_events(ready: int) -> int:
     return events
 
 
+def sockaddr(family: int, address: bytes, port: int) -> bytes:
+    start = struct.pack("=H", family) + port.to_bytes(2, "big")
+    if family == socket.AF_INET:
+        return start + address[12:] + bytes(8)
+    return start + bytes(4) + address + bytes(4)
+
+
+def timeout_of(value: bytes) -> int:
+    """Of SO_RCVTIMEO, a struct timeval, in nanoseconds: 0 for none, -1 for no time at all."""
+    if len(value) < TIMEVAL.size:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    seconds, part = TIMEVAL.unpack_from(value)
+    if not 0 <= part < 1_000_000:
+        raise OSError(errno.EDOM, os.strerror(errno.EDOM))
+    if seconds < 0:
+        return -1
+    return 0 if seconds >= FOR_EVER else int(seconds * 10**9 + part * 1000)
+
+
+def timeout_bytes(timeout: int) -> bytes:
+    return TIMEVAL.pack(timeout // 10**9, timeout % 10**9 // 1000)
+
+
 def control_messages(asked: Iterable[tuple[int, int]], arrival: Arrival) -> list[ControlMessage]:
     """What recvmsg tells with a datagram, of that which was asked for."""
-    address, gso_size, ttl, tos = arrival
+    address, gso_size, ttl, tos, port, lost, _, flow_information = arrival
     is_v4 = address[:12] == bytes(10) + b"\xff\xff"
     values = {
+        SO_RXQ_OVFL: UNSIGNED.pack(lost) if lost else None,
         IP_PKTINFO: INT.pack(0) + address[12:] * 2 if is_v4 else None,
         IPV6_PKTINFO: address + INT.pack(0),
         IP_TTL: INT.pack(ttl) if is_v4 else None,
         IPV6_HOPLIMIT: INT.pack(ttl),
         IP_TOS: bytes([tos]) if is_v4 else None,
         IPV6_TCLASS: INT.pack(tos),
+        UDP_GRO: INT.pack(gso_size) if gso_size else None,
+        IP_ORIGDSTADDR: sockaddr(socket.AF_INET, address, port) if is_v4 else None,
+        IPV6_ORIGDSTADDR: None if is_v4 else sockaddr(socket.AF_INET6, address, port),
+        IPV6_FLOWINFO: flow_information.to_bytes(4, "big") if flow_information else None,
     }
-    found = [(FROM_LINUX[kind], values[kind]) for kind in asked]
-    messages = [(level, kind, value) for (level, kind), value in found if value is not None]
-    if gso_size:
-        messages.append((*FROM_LINUX[UDP_GRO], INT.pack(gso_size)))
-    return messages
+    wanted = {UDP_GRO, *asked}
+    found = [(FROM_LINUX[kind], values[kind]) for kind in MESSAGE_ORDER if kind in wanted]
+    return [(level, kind, value) for (level, kind), value in found if value is not None]
 
 
 def stream_messages(asked: Iterable[tuple[int, int]], left: int) -> list[ControlMessage]:

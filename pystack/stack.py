@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -40,9 +40,14 @@ from pystack.engine.engine import Engine
 from pystack.engine.virtual import VirtualDriver
 from pystack.socket import Socket
 from pystack.tcpconfig import TcpConfig
+from pystack.teach import teach_when_imported
+
+teach_when_imported()
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
+
+    from pystack.doorman import AnyListener, FlowRequest
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -104,7 +109,7 @@ class Stack:
         now: the time, in ns, if it is the caller's from the beginning.
         tcp: what Linux keeps in its TCP sysctls; by default as Linux.
         """
-        self.networks = parse_networks(networks)
+        self.networks = parse_networks(networks)  # whose addresses it answers for
         sources = parse_addresses(address)
         self.driver = check_driver(driver, device, now)
         if device is None:
@@ -113,7 +118,7 @@ class Stack:
             raise ValueError("mtu: the device has one; give it there")
         else:
             mtu = device.mtu
-        self.tcp = tcp or TcpConfig()
+        self.tcp = tcp or TcpConfig()  # what it is configured with
         self._crank = driver if isinstance(driver, VirtualDriver) else None
         self.attachments: dict[Any, Any] = {}  # event loops that use it: see pystack.aio
         self.engine = Engine(
@@ -149,10 +154,12 @@ class Stack:
 
     @property
     def device(self) -> Device | None:
+        """What carries its packets, if something does."""
         return self.engine.device
 
     @property
     def closed(self) -> bool:
+        """Whether it was closed, or its device is gone."""
         return self.engine.closed
 
     def close(self) -> None:
@@ -259,6 +266,24 @@ class Stack:
             connection.close()
             raise
         return connection
+
+    def listen_any(
+        self,
+        on_tcp: Callable[[FlowRequest], object] | None = None,
+        on_udp: Callable[[FlowRequest], object] | None = None,
+        *,
+        limit: int = 1024,
+    ) -> AnyListener:
+        """Decide about each new flow that no socket and no service waits for, at any address.
+
+        Callbacks run in a thread of their own, and decide at once or later: request.accept(),
+        request.refuse() or request.drop(). Without callbacks, take the requests from the listener.
+        What the policy refuses, drops or mirrors is not asked about.
+        limit: flows that wait for a decision; the oldest is dropped for a new one.
+        """
+        from pystack.doorman import listen_any
+
+        return listen_any(self, on_tcp, on_udp, limit=limit)
 
     # What its addresses do.
 

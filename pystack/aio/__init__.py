@@ -7,6 +7,7 @@ RFCs: none.
 
 from __future__ import annotations
 
+from pystack.aio.anyone import listen_any
 from pystack.aio.calls import (
     connect_accepted_socket,
     create_connection,
@@ -34,6 +35,7 @@ __all__ = [
     "create_datagram_endpoint",
     "create_server",
     "install",
+    "listen_any",
     "loop_factory",
     "on",
     "open_connection",

@@ -13,6 +13,7 @@ import socket
 from asyncio import staggered
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from ssl import SSLSocket
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystack.addresses import SocketAddress, from_tuple
@@ -170,9 +171,11 @@ def stream_of(sock: Socket | None) -> tuple[TcpHandle, int]:
     """The handle of a connected socket, which belongs to the transport from now on."""
     if sock is None:
         raise ValueError("host and port was not specified and no sock specified")
+    if isinstance(sock, SSLSocket):
+        raise TypeError("Socket cannot be of type SSLSocket")
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A Stream Socket was expected, got {sock!r}")
-    handle = sock.handle
+    handle = sock.lend()
     assert isinstance(handle, TcpHandle)
     return handle, sock.family
 

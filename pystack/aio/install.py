@@ -24,10 +24,10 @@ from pystack.addresses import from_tuple
 from pystack.aio import calls
 from pystack.aio.attachment import Attachment, Loop, attach
 from pystack.aio.guard import GuardedProtocol, GuardedTransport
-from pystack.aio.owned import Owned, address_of
 from pystack.aio.tls import tls_from
 from pystack.aio.transport import StackTransport
 from pystack.engine.tcp import TcpHandle
+from pystack.owned import Owned, address_of, refused
 from pystack.socket import Socket
 
 if TYPE_CHECKING:
@@ -45,14 +45,6 @@ ATTRIBUTE = "pystack_installation"  # of the loop
 # What names mean while a call runs that they were looked up for: it gets no other answer.
 Answer = tuple[Any, Any, list[Any]]
 answers: ContextVar[tuple[Answer, ...] | None] = ContextVar("answers", default=None)
-
-
-def refused(host: Any) -> OSError:
-    """Why a call of the kernel's is not made."""
-    return OSError(
-        errno.ENETUNREACH,
-        f"pystack: {host} belongs to a stack, and this call would leave it to the kernel",
-    )
 
 
 @contextmanager
@@ -343,6 +335,7 @@ class Installation:
                 raise refused(host)
 
     async def sock_sendto(self, sock: Any, data: Any, address: Any) -> int:
+        """As the event loop's; no address of a stack leaves a kernel's socket."""
         if isinstance(sock, Socket):
             return sock.sendto(data, address)
         if sock.family in (socket.AF_INET, socket.AF_INET6):

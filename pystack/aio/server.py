@@ -160,6 +160,7 @@ class StackServer(asyncio.AbstractServer):
 
     @property
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
+        """Those that listen; none once it is closed."""
         return tuple(map(trsock.TransportSocket, self._sockets or ()))
 
     async def start_serving(self) -> None:
@@ -209,9 +210,11 @@ class StackServer(asyncio.AbstractServer):
         await waiter
 
     def close_clients(self) -> None:
+        """Close all connections that it has accepted."""
         for transport in list(self._clients):
             transport.close()
 
     def abort_clients(self) -> None:
+        """Reset all connections that it has accepted."""
         for transport in list(self._clients):
             transport.abort()

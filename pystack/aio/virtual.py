@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 from pystack.aio.attachment import Attachment, Loop
 from pystack.aio.install import ATTRIBUTE, Answer, Installation
-from pystack.aio.owned import Owned, address_of
 from pystack.engine.watch import Watcher
 from pystack.engine.world import World
+from pystack.owned import Owned, address_of
 from pystack.stack import Stack
 
 SECOND = 1_000_000_000

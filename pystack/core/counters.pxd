@@ -49,6 +49,8 @@ cpdef enum Counter:
     IP_MEMBERSHIP_QUERIES_IN            # IGMP and MLD
     IP_MEMBERSHIP_MESSAGES_OUT
     IP_DROP_BAD_MEMBERSHIP_MESSAGE
+    IP_FLOWS_ASKED                      # listen_any: nobody else took them
+    IP_DROP_FLOW_UNDECIDED              # what a flow sends until somebody decides, beyond a bound
     # icmp
     ICMP_ECHO_REQUESTS_IN
     ICMP_ECHO_REPLIES_OUT

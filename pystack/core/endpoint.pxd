@@ -11,6 +11,7 @@ from pystack.core.memory.flow cimport FlowKey
 cdef enum EndpointKind:
     ENDPOINT_TCP = 1            # tcp/layer: Tcb
     ENDPOINT_DATAGRAM = 2       # udp/layer: Datagram
+    ENDPOINT_DOORMAN = 3        # ip/layer: Doorman
 
 cdef enum Ready:
     READY_READ = 0x01           # data, end of stream, or a connection to accept
@@ -31,6 +32,14 @@ cdef enum MtuDiscover:
     # IP_PMTUDISC_WANT: follow the path MTU, fragment what is larger (UDP), DF otherwise
     MTU_DISCOVER_WANT = 1
     MTU_DISCOVER_DO = 2         # IP_PMTUDISC_DO: never fragment; EMSGSIZE
+
+# What few endpoints are asked for.
+cdef enum Manner:
+    MANNER_FREE_BIND = 0x01     # IP_FREEBIND: bind to addresses that are not ours
+    MANNER_TRANSPARENT = 0x02   # IP_TRANSPARENT: and speak from them
+    MANNER_REUSE_PORT = 0x04    # SO_REUSEPORT
+    MANNER_NO_LABEL = 0x08      # IPV6_AUTOFLOWLABEL off
+    MANNER_OWN_LABEL = 0x10     # the application has chosen the flow label (IPV6_FLOWINFO_SEND)
 
 # How an endpoint wants its packets marked.
 ctypedef struct IpMarking:
@@ -53,6 +62,7 @@ ctypedef struct Endpoint:
     uint8_t v6only
     uint8_t report_errors       # IP_RECVERR
     uint8_t report_extensions   # IP_RECVERR_RFC4884
+    uint8_t manners             # Manner, written by the engine's options
     IpMarking marking
 
 ctypedef struct ReadyList:

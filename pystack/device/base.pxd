@@ -21,6 +21,7 @@ cdef class Device:
     cdef readonly uint32_t features     # DeviceFeature bits: what write takes as it is
     cdef readonly bint closed
     cdef public str name
+    cdef public bint trusted            # what is delivered has good checksums: do not look
     cdef public tuple local_addresses   # ipaddress objects on the other side: not for the stack
     cdef int poll_fd                    # wait for input on this; -1: wait for notify. Set by attach
     cdef bint attached

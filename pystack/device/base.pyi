@@ -10,13 +10,22 @@ logger: logging.Logger
 
 class Device:
     name: str
+    """What messages call it."""
+    trusted: bool
+    """Checksums of what is delivered are not verified, since something else has seen to it."""
     local_addresses: tuple[Address, ...]
+    """Addresses on its other side, which are not the stack's though its networks have them."""
     @property
-    def mtu(self) -> int: ...
+    def mtu(self) -> int:
+        """Length of the longest packet, in bytes."""
     @property
-    def features(self) -> int: ...
+    def features(self) -> int:
+        """Bits of what it takes as it is: packets without checksums, trains."""
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether it was closed, or the file behind it is gone."""
+    @property
+    def up(self) -> bool: ...
     @property
     def dropped(self) -> int: ...
     def __init__(self, mtu: int = 1500) -> None: ...

@@ -8,6 +8,7 @@ from libc.errno cimport EBADF, EBUSY, EIO
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from pystack.core.memory.packet cimport (
+    CSUM_VERIFIED,
     PACKET_MAX,
     Packet,
     PacketQueue,
@@ -86,6 +87,11 @@ cdef class Device:
         """Packets that the device lost: its queue was full, or Python code raised an exception."""
         return self.lost + self.inbox.dropped
 
+    @property
+    def up(self):
+        """Whether a stack is there to take what is delivered, and to send."""
+        return self.attached and not self.closed
+
     def close(self):
         """End it. Closing again does nothing; a stack that still uses it finds it gone."""
         self.closed = True
@@ -117,6 +123,8 @@ cdef class Device:
         if self.closed:
             return
         memset(&view, 0, sizeof(view))
+        if self.trusted:
+            view.csum = CSUM_VERIFIED
         for packet in packets:
             if not 0 < PyBytes_GET_SIZE(packet) <= PACKET_MAX:
                 raise ValueError(f"a packet has 1 to {PACKET_MAX} bytes, not {len(packet)}")

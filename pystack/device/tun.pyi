@@ -7,7 +7,8 @@ OFFLOADS: dict[str, int]
 
 class TunDevice(Device):
     @property
-    def ours(self) -> bool: ...
+    def ours(self) -> bool:
+        """Whether this device has made the interface, rather than found it."""
     def __init__(
         self,
         name: str = "pystack%d",

@@ -3,7 +3,7 @@
 # RFCs: 768; socket(7), udp(7), icmp(7).
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from pystack.core.udp.layer cimport Datagram, DatagramInfo
 from pystack.core.wire.address cimport Addr
 from pystack.engine.endpoint cimport Handle
@@ -14,6 +14,9 @@ ctypedef struct Target:
     const Addr* source          # NULL: the bound address, or the stack's choice
     uint16_t port
     uint16_t gso_size           # 0, or the size of the pieces to cut the data into
+    bint more                   # of the same datagram (MSG_MORE)
+    bint labelled
+    uint32_t flow_label         # if labelled, for this one instead of the socket's
 
 cdef class DatagramHandle(Handle):
     cdef uint16_t segment       # UDP_SEGMENT of the socket

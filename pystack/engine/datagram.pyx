@@ -14,13 +14,14 @@ from cpython.ref cimport Py_XDECREF
 from libc.errno cimport (
     EADDRNOTAVAIL,
     EINVAL,
+    ENOBUFS,
     ENODEV,
     ENOMEM,
     ENOPROTOOPT,
     ENOTCONN,
     EOPNOTSUPP,
 )
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from pystack.core.endpoint cimport READY_READ
 from pystack.core.ip.networks cimport ip_is_local
@@ -31,19 +32,20 @@ from pystack.core.udp.datagram cimport (
     datagram_disconnect,
     datagram_open,
     datagram_peek,
-    datagram_send,
+    datagram_peek_at,
     datagram_shut_read,
     datagram_shut_write,
     datagram_take,
+    datagram_write,
 )
 from pystack.core.udp.layer cimport Datagram, DatagramInfo
-from pystack.core.udp.multicast cimport multicast_call
+from pystack.core.udp.multicast cimport multicast_call, multicast_filter
 from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_multicast, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
-from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
+from pystack.engine.endpoint cimport Handle, addr_bytes
 from pystack.engine.engine cimport Engine, addr_from
 from pystack.engine.errors cimport check
-from pystack.engine.flags cimport MSG_DONTWAIT, MSG_OOB, MSG_PEEK
+from pystack.engine.flags cimport MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_PEEK
 from pystack.engine.multicast cimport multicast_get, multicast_set
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 
@@ -61,6 +63,13 @@ cdef bint speaks_from_any(const Datagram* socket, const Addr* remote) noexcept n
         return False
     return not addr_is_multicast(remote) or (
         addr_is_any(&socket.multicast[not addr_is_v4(remote)].source))
+
+
+cdef tuple arrival_of(const DatagramInfo* info):
+    return (
+        addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos, info.destination_port,
+        info.dropped, info.received_at, <uint32_t>info.tos << 20 | info.flow_label,
+    )
 
 
 @cython.no_gc_clear
@@ -140,9 +149,13 @@ cdef class DatagramHandle(Handle):
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until, DatagramInfo* info
     ) noexcept nogil:
-        """Copy the oldest datagram, as far as it fits; its whole length, or a negative code."""
+        """Copy the oldest datagram, as far as it fits; its whole length, or a negative code.
+
+        With SO_PEEK_OFF and MSG_PEEK, what is left of the datagram at that place.
+        """
         cdef Datagram* socket
         cdef Packet* packet
+        cdef uint32_t offset
         cdef int64_t count
         cdef int code
         if flags & MSG_OOB:
@@ -159,11 +172,19 @@ cdef class DatagramHandle(Handle):
                 count = -socket.endpoint.error
                 socket.endpoint.error = 0
                 break
-            packet = datagram_peek(socket, info)
+            offset = 0
+            if flags & MSG_PEEK and self.peek_at >= 0:
+                offset = self.peek_at
+                packet = datagram_peek_at(socket, &offset, info)
+            else:
+                packet = datagram_peek(socket, info)
             if packet != NULL:
-                count = packet.length
-                memcpy(target, packet.data, min(<size_t>packet.length, length))
-                if not flags & MSG_PEEK:
+                count = packet.length - offset
+                memcpy(target, packet.data + offset, min(<size_t>count, length))
+                if flags & MSG_PEEK:
+                    self.peeked(min(count, <int64_t>length))
+                else:
+                    self.consumed(min(count, <int64_t>length))
                     packet_free(&self.engine.core.context.slab, datagram_take(socket, info))
                 break
             if socket.shut_read:
@@ -176,11 +197,13 @@ cdef class DatagramHandle(Handle):
         return count
 
     def recvmsg(self, Py_ssize_t length, int flags, timeout):
-        """(data, address, port, whole length, (own address, size of pieces, TTL, TOS)).
+        """(data, address, port, whole length, (own address, size of pieces, TTL, TOS, own port,
+        datagrams lost before it, when it came, IPv6's flow information)).
 
-        size of pieces: of a train that is delivered whole (UDP_GRO), else 0.
+        size of pieces: of a train that is delivered whole (UDP_GRO), else 0. When: in the core's
+        time, see epoch().
         """
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_read(timeout)
         cdef int64_t count
         cdef DatagramInfo info
         cdef PyObject* target
@@ -198,12 +221,12 @@ cdef class DatagramHandle(Handle):
         return (
             filled_bytes(target, min(<Py_ssize_t>count, length)),
             addr_bytes(&info.source), info.source_port, count,
-            (addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos),
+            arrival_of(&info),
         )
 
     def recvmsg_into(self, buffer, Py_ssize_t length, int flags, timeout):
         """As recvmsg, with the count of bytes in the buffer for data; length 0: all of it."""
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_read(timeout)
         cdef int64_t count
         cdef DatagramInfo info
         cdef Py_buffer view
@@ -223,7 +246,7 @@ cdef class DatagramHandle(Handle):
         return (
             min(count, <int64_t>length),
             addr_bytes(&info.source), info.source_port, count,
-            (addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos),
+            arrival_of(&info),
         )
 
     def recv(self, Py_ssize_t length, int flags, timeout):
@@ -231,6 +254,19 @@ cdef class DatagramHandle(Handle):
 
     def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):
         return self.recvmsg_into(buffer, length, flags, timeout)[0]
+
+    def queues(self):
+        """As a stream's: bytes of the next datagram; what is sent does not wait."""
+        cdef int64_t received = 0
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if self.datagram().queue.first != NULL:
+                    received = self.datagram().queue.first.length
+                self.leave()
+        check(code)
+        return received, 0, 0
 
     # Sending.
 
@@ -241,23 +277,30 @@ cdef class DatagramHandle(Handle):
         cdef Datagram* socket
         cdef const Addr* source = to.source
         cdef int64_t count = self.enter()
+        cdef uint32_t label
         if count < 0:
             return count
         socket = self.datagram()
+        label = socket.endpoint.marking.flow_label
+        if to.labelled:
+            socket.endpoint.marking.flow_label = to.flow_label
         if source == NULL and to.address != NULL and speaks_from_any(socket, to.address):
             source = &self.engine.source[0 if addr_is_v4(to.address) else 1]
-        count = datagram_send(&self.engine.core.udp, socket, to.address, to.port, source,
-                              data, length, to.gso_size)
+        count = datagram_write(&self.engine.core.udp, socket, to.address, to.port, source,
+                               data, length, to.gso_size, to.more)
+        if to.labelled:
+            socket.endpoint.marking.flow_label = label
         self.leave()
         return count
 
     def sendto(
-        self, data, int flags, bytes address, uint16_t port, bytes source=None, segment=None
+        self, data, int flags, bytes address, uint16_t port, bytes source=None, segment=None,
+        uint32_t flow_label=0
     ):
         """Send one datagram; address: None for the connected one.
 
         source: the address of ours to send from. segment: the size of the pieces to cut the data
-        into, otherwise that of UDP_SEGMENT.
+        into, otherwise that of UDP_SEGMENT. flow_label: of IPv6, 0 for that of the socket.
         """
         cdef Addr to_address, from_address
         cdef Target to
@@ -267,6 +310,9 @@ cdef class DatagramHandle(Handle):
             check(-EOPNOTSUPP)
         memset(&to, 0, sizeof(to))
         to.port = port
+        to.more = flags & MSG_MORE != 0
+        to.labelled = flow_label != 0
+        to.flow_label = flow_label
         to.gso_size = self.segment if segment is None else segment
         if address is not None:
             to_address = addr_from(address)
@@ -321,6 +367,29 @@ cdef class DatagramHandle(Handle):
                 if addr_is_any(&at) or ip_is_local(&self.engine.core.ip, &at):
                     code = multicast_call(
                         &self.engine.core.udp, self.datagram(), call, &of, &sender)
+                else:
+                    code = -ENODEV
+                self.leave()
+        check(code)
+
+    def filter(self, bytes group, bint only, list sources, bytes interface):
+        """Hear only these sources of a group, or all but these; IP_MSFILTER."""
+        cdef Addr of = addr_from(group)
+        cdef Addr at = addr_from(interface)
+        cdef Addr[64] listed
+        cdef uint32_t number = <uint32_t>len(sources)
+        cdef int code
+        cdef uint32_t i
+        if number > 64:
+            check(-ENOBUFS)
+        for i in range(number):
+            listed[i] = addr_from(sources[i])
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if addr_is_any(&at) or ip_is_local(&self.engine.core.ip, &at):
+                    code = multicast_filter(
+                        &self.engine.core.udp, self.datagram(), &of, only, listed, number)
                 else:
                     code = -ENODEV
                 self.leave()

@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EBADF, ENOMEM
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.error_queue cimport (
@@ -23,7 +23,7 @@ from pystack.engine.clock cimport AT_ONCE, NEVER, clock_ns
 from pystack.engine.doorbell cimport doorbell_close, doorbell_forget, doorbell_open
 from pystack.engine.engine cimport Engine
 from pystack.engine.errors cimport EDEADLK, FORKED, RAISED, TIMED_OUT, check
-from pystack.engine.options cimport option_get, option_set
+from pystack.engine.options cimport endpoint_label, option_get, option_set
 from pystack.engine.owner cimport (
     Waiter,
     endpoint_poll,
@@ -47,6 +47,12 @@ from pystack.engine.pythread cimport (
 )
 from pystack.engine.world cimport turn_call, world_block
 
+cdef enum:
+    SOL_SOCKET = 1
+    SO_RCVTIMEO = 20
+    SO_SNDTIMEO = 21
+    SO_PEEK_OFF = 42
+
 cdef extern from "Python.h":
     int check_signals "PyErr_CheckSignals" ()   # -1: an exception is set, and stays so
 
@@ -62,6 +68,13 @@ cdef int64_t until_from(Engine engine, object timeout) except -2:
     if seconds > 9e9:
         return NEVER
     return engine.wait_clock() + <int64_t>(seconds * 1e9)
+
+
+cdef int64_t until_own(Engine engine, object timeout, int64_t own) except? -2:
+    """own: SO_RCVTIMEO, SO_SNDTIMEO, of who has no timeout of Python's, as its socket blocks."""
+    if timeout is not None or own == 0:
+        return until_from(engine, timeout)
+    return AT_ONCE if own < 0 else ~(engine.wait_clock() + own)
 
 
 cdef bytes addr_bytes(const Addr* address):
@@ -104,7 +117,9 @@ cdef class Handle:
 
     def __cinit__(self, Engine engine, *args):
         self.engine = engine
+        self.holders = 1
         owner_init(&self.owner)
+        self.peek_at = -1
 
     def __dealloc__(self):
         if self.engine is not None and self.owner.endpoint != NULL:
@@ -126,7 +141,10 @@ cdef class Handle:
         """Sleep without the lock; the waiter was registered under the hold that found nothing."""
         cdef Waiter waiter
         cdef PyThread_type_lock lock = NULL
+        cdef bint kernels = until < AT_ONCE
         cdef int code
+        if kernels:
+            until = ~until
         if until == AT_ONCE:
             self.leave()
             return -EAGAIN
@@ -161,9 +179,30 @@ cdef class Handle:
             code = -self.engine.failure
         if code < 0:
             self.engine.unlock()
-            return code
+            return -EAGAIN if kernels and code == TIMED_OUT else code
         core_enter(self.engine.core, self.engine.now())
         return 0
+
+    cdef int64_t until_read(self, object timeout) except? -2:
+        return until_own(self.engine, timeout, self.receive_timeout)
+
+    cdef int64_t until_written(self, object timeout) except? -2:
+        return until_own(self.engine, timeout, self.send_timeout)
+
+    cdef void inherit(self, Handle parent) noexcept nogil:
+        """What a connection takes over from its listener, beside what the TCB does."""
+        self.receive_timeout = parent.receive_timeout
+        self.send_timeout = parent.send_timeout
+        self.peek_at = parent.peek_at
+
+    cdef void peeked(self, int64_t count) noexcept nogil:
+        """SO_PEEK_OFF: the next look goes on where this one ended."""
+        if self.peek_at >= 0 and count > 0:
+            self.peek_at = <int32_t>min(self.peek_at + count, <int64_t>0x7FFFFFFF)
+
+    cdef void consumed(self, int64_t count) noexcept nogil:
+        if self.peek_at >= 0 and count > 0:
+            self.peek_at = <int32_t>max(self.peek_at - count, <int64_t>0)
 
     cdef void release(self, bint abort) noexcept nogil:
         """Let go of the endpoint, whoever waits for it."""
@@ -183,13 +222,31 @@ cdef class Handle:
         self.engine.unlock()
 
     cdef int set_option(self, int level, int option, int64_t value) noexcept nogil:
-        return option_set(self.engine.core, self.owner.endpoint, level, option, value)
+        if level == SOL_SOCKET and option == SO_RCVTIMEO:
+            self.receive_timeout = value
+        elif level == SOL_SOCKET and option == SO_SNDTIMEO:
+            self.send_timeout = value
+        elif level == SOL_SOCKET and option == SO_PEEK_OFF:
+            self.peek_at = <int32_t>value
+        else:
+            return option_set(self.engine.core, self.owner.endpoint, level, option, value)
+        return 0
 
     cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil:
-        return option_get(self.engine.core, self.owner.endpoint, level, option, value)
+        if level == SOL_SOCKET and option == SO_RCVTIMEO:
+            value[0] = max(self.receive_timeout, <int64_t>0)
+        elif level == SOL_SOCKET and option == SO_SNDTIMEO:
+            value[0] = max(self.send_timeout, <int64_t>0)
+        elif level == SOL_SOCKET and option == SO_PEEK_OFF:
+            value[0] = self.peek_at
+        else:
+            return option_get(self.engine.core, self.owner.endpoint, level, option, value)
+        return 0
 
     def setsockopt(self, int level, int option, int64_t value):
-        """Levels and options by Linux's numbers; SO_LINGER: seconds, negative for off."""
+        """Levels and options by Linux's numbers; SO_LINGER: seconds, negative for off; SO_RCVTIMEO
+        and SO_SNDTIMEO: ns, 0 for none.
+        """
         cdef int code
         with nogil:
             code = self.enter()
@@ -209,6 +266,16 @@ cdef class Handle:
                 self.leave()
         check(code)
         return value
+
+    def set_flow_label(self, uint32_t label):
+        """Of IPv6; 0: the stack chooses."""
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                endpoint_label(self.engine.core, self.owner.endpoint, label)
+                self.leave()
+        check(code)
 
     def take_error(self, Py_ssize_t length):
         """The oldest error of the error queue (IP_RECVERR), with up to `length` bytes quoted.
@@ -268,6 +335,10 @@ cdef class Handle:
         check(code)
         return addr_bytes(&address), port
 
+    def epoch(self):
+        """What makes the core's times those since 1970, of the caller, or of the virtual world."""
+        return self.engine.epoch()
+
     def poll(self):
         """Ready bits (1 read, 2 write, 4 error, 8 hang-up)."""
         cdef int ready = 0
@@ -307,6 +378,21 @@ cdef class Handle:
     @property
     def closed(self):
         return self.owner.endpoint == NULL
+
+    def hold(self):
+        """One more socket for it: each is to let go."""
+        if self.owner.endpoint == NULL:
+            check(-EBADF)
+        self.holders += 1
+
+    def let_go(self):
+        """Whether that was the last socket that held it, which is to close it."""
+        self.holders -= 1
+        return self.holders <= 0
+
+    def clock(self):
+        """The time by which timeouts of its calls count, ns."""
+        return self.engine.wait_clock()
 
     def close(self, timeout=None):
         """Let go of the socket; calls that wait for it end with EBADF."""

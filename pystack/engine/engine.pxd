@@ -71,6 +71,7 @@ cdef class Engine:
     cdef void flush(self) noexcept nogil
     cdef void input(self, Packet* packet, int64_t now) noexcept nogil
     cdef int64_t now(self) noexcept nogil
+    cdef int64_t epoch(self) except? -1
     # By which the time-outs of blocked calls count.
     cdef int64_t wait_clock(self) noexcept nogil
     # The device is gone: everything fails from now on.

@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from pystack.core.counters cimport COUNTER_COUNT
-from pystack.core.endpoint cimport ENDPOINT_TCP, Endpoint
+from pystack.core.endpoint cimport ENDPOINT_DOORMAN, ENDPOINT_TCP, Endpoint
+from pystack.core.ip.doorman cimport doorman_close
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
@@ -103,7 +104,9 @@ cdef void wake_driver(void* sleeper) noexcept nogil:
 cdef void endpoint_release(Core* core, Endpoint* endpoint, bint abort) noexcept nogil:
     """Give an endpoint back to the core."""
     endpoint.owner = NULL
-    if endpoint.kind != ENDPOINT_TCP:
+    if endpoint.kind == ENDPOINT_DOORMAN:
+        doorman_close(&core.ip)
+    elif endpoint.kind != ENDPOINT_TCP:
         datagram_close(&core.udp, <Datagram*>endpoint)
     elif abort:
         tcp_abort(&core.tcp, <Tcb*>endpoint)
@@ -512,6 +515,12 @@ cdef class Engine:
         check(code)
         return live
 
+    cdef int64_t epoch(self) except? -1:
+        """What makes the core's times those since 1970, of the caller, or of the virtual world."""
+        if self.told or self.crank is not None:
+            return -self.told_offset
+        return time.time_ns() - clock_ns()
+
     def set_capture(self, writer):
         """Show every packet from now on to writer.write(packet, time_ns, outbound); None: nobody.
 
@@ -520,10 +529,7 @@ cdef class Engine:
         cdef Capture capture = None
         cdef int code
         if writer is not None:
-            epoch = -self.told_offset
-            if not self.told and self.crank is None:
-                epoch = time.time_ns() - clock_ns()
-            capture = Capture(writer, epoch)
+            capture = Capture(writer, self.epoch())
         with nogil:
             code = self.lock()
         check(code)

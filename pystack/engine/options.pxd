@@ -2,7 +2,7 @@
 # Called by: endpoint.
 # RFCs: 3493, 3542; socket(7), ip(7), ipv6(7), udp(7).
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.stack cimport Core
 
@@ -26,3 +26,5 @@ cdef int option_set(
 cdef int option_get(
     Core* core, Endpoint* endpoint, int level, int option, int64_t* value
 ) noexcept nogil
+# Of IPv6: under which flow label it sends; 0: the stack chooses.
+cdef void endpoint_label(Core* core, Endpoint* endpoint, uint32_t label) noexcept nogil

@@ -2,16 +2,28 @@
 # Called by: endpoint.
 # RFCs: 3493, 3542; socket(7), ip(7), ipv6(7), udp(7).
 
-from libc.errno cimport EINVAL, ENOPROTOOPT, ENOTCONN
-from libc.stdint cimport int64_t, uint8_t, uint32_t
-from pystack.core.endpoint cimport ENDPOINT_TCP, MTU_DISCOVER_DO, Endpoint
+from libc.errno cimport EINVAL, ENOMEM, ENOPROTOOPT, ENOTCONN
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from pystack.core.endpoint cimport (
+    ENDPOINT_TCP,
+    MANNER_FREE_BIND,
+    MANNER_NO_LABEL,
+    MANNER_OWN_LABEL,
+    MANNER_REUSE_PORT,
+    MANNER_TRANSPARENT,
+    MTU_DISCOVER_DO,
+    Endpoint,
+)
 from pystack.core.error_queue cimport error_queue_release
+from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.stack cimport Core
+from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.ecn cimport ECN_MASK
-from pystack.core.tcp.layer cimport Tcb
+from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
+from pystack.core.udp.cork cimport cork_flush
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_is_any
 
@@ -20,6 +32,7 @@ cdef enum:
     AF_INET6 = 10
     SOCK_STREAM = 1
     SOCK_DGRAM = 2
+    SO_REUSEPORT = 15
     SO_SNDLOWAT = 19
     SO_SNDBUFFORCE = 32
     SO_RCVBUFFORCE = 33
@@ -31,6 +44,8 @@ cdef enum:
     IP_MTU_DISCOVER = 10
     IP_RECVERR = 11
     IP_MTU = 14
+    IP_FREEBIND = 15
+    IP_TRANSPARENT = 19
     IP_MINTTL = 21
     IP_BIND_ADDRESS_NO_PORT = 24
     IPV6_UNICAST_HOPS = 16
@@ -39,10 +54,18 @@ cdef enum:
     IPV6_RECVERR = 25
     IPV6_V6ONLY = 26
     IP_RECVERR_RFC4884 = 26
+    IP_LOCAL_PORT_RANGE = 51
     RECVERR_RFC4884 = 126       # of both, by a number that IPV6_V6ONLY does not have
     IPV6_RECVERR_RFC4884 = 31
     IPV6_TCLASS = 67
+    IPV6_AUTOFLOWLABEL = 70
     IPV6_MINHOPCOUNT = 73
+    IPV6_TRANSPARENT = 75
+    IPV6_FREEBIND = 78
+    SO_NO_CHECK = 11
+    UDP_CORK = 1
+    UDP_NO_CHECK6_TX = 101
+    UDP_NO_CHECK6_RX = 102
     UDP_GRO = 104
     DEFAULT_TTL = 64            # what the IP layer takes for marking.ttl == 0
     LEAST_BUFFER = 2304         # as Linux
@@ -94,6 +117,38 @@ cdef int set_report_errors(Core* core, Endpoint* endpoint, int64_t value) noexce
     return 0
 
 
+cdef void set_manner(Endpoint* endpoint, int manner, bint on) noexcept nogil:
+    endpoint.manners = <uint8_t>(endpoint.manners | manner if on else endpoint.manners & ~manner)
+
+
+cdef int set_port_range(Core* core, Endpoint* endpoint, uint32_t value) noexcept nogil:
+    """The first port in the lower half, the last in the upper; 0: that of the stack."""
+    cdef uint16_t low = <uint16_t>value
+    cdef uint16_t high = <uint16_t>(value >> 16)
+    cdef TcpConfig* config
+    if low and high and low > high:
+        return -EINVAL
+    if endpoint.kind == ENDPOINT_TCP:
+        config = config_own(&core.tcp, <Tcb*>endpoint)
+        if config == NULL:
+            return -ENOMEM
+        config.port_low = low
+        config.port_high = high
+    else:
+        (<Datagram*>endpoint).port_low = low
+        (<Datagram*>endpoint).port_high = high
+    return 0
+
+
+cdef int64_t get_port_range(const Endpoint* endpoint) noexcept nogil:
+    cdef const TcpConfig* config
+    if endpoint.kind == ENDPOINT_TCP:
+        config = (<const Tcb*>endpoint).config
+        return <int32_t>(config.port_low | <uint32_t>config.port_high << 16)
+    return <int32_t>((<const Datagram*>endpoint).port_low | (
+        <uint32_t>(<const Datagram*>endpoint).port_high << 16))
+
+
 cdef int set_v6only(Endpoint* endpoint, int64_t value) noexcept nogil:
     if not is_v6(endpoint) or is_bound(endpoint):
         return -EINVAL
@@ -106,7 +161,9 @@ cdef int as_ip(const Endpoint* endpoint, int level, int option) noexcept nogil:
 
     An IPv6 socket takes IPv4's options too, since it may speak IPv4.
     """
-    if level == LEVEL_IP and option in (IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU):
+    if level == LEVEL_IP and option in (
+            IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU, IP_FREEBIND, IP_TRANSPARENT,
+            IP_LOCAL_PORT_RANGE):
         return option
     if level == LEVEL_IP and endpoint.kind == ENDPOINT_TCP and option in (
             IP_MINTTL, IP_BIND_ADDRESS_NO_PORT):
@@ -127,6 +184,12 @@ cdef int as_ip(const Endpoint* endpoint, int level, int option) noexcept nogil:
         return RECVERR_RFC4884
     if option == IPV6_MTU:
         return IP_MTU
+    if option == IPV6_FREEBIND:
+        return IP_FREEBIND
+    if option == IPV6_TRANSPARENT:
+        return IP_TRANSPARENT
+    if option == IPV6_AUTOFLOWLABEL:
+        return option
     if option == IPV6_MINHOPCOUNT and endpoint.kind == ENDPOINT_TCP:
         return IP_MINTTL
     return IPV6_V6ONLY if option == IPV6_V6ONLY else -1
@@ -156,18 +219,60 @@ cdef int set_ip(Core* core, Endpoint* endpoint, int option, int64_t value) noexc
         return 0
     if option == IPV6_V6ONLY:
         return set_v6only(endpoint, value)
-    return -ENOPROTOOPT
+    if option == IP_FREEBIND:
+        set_manner(endpoint, MANNER_FREE_BIND, value)
+    elif option == IP_LOCAL_PORT_RANGE:
+        return set_port_range(core, endpoint, <uint32_t>value)
+    elif option == IP_TRANSPARENT:
+        set_manner(endpoint, MANNER_TRANSPARENT, value)
+    elif option == IPV6_AUTOFLOWLABEL:
+        set_manner(endpoint, MANNER_NO_LABEL, value == 0)
+        if not endpoint.manners & MANNER_OWN_LABEL:
+            endpoint.marking.flow_label = flow_label_new(&core.context) if value else 0
+    else:
+        return -ENOPROTOOPT
+    return 0
 
 
-cdef int set_datagram(Datagram* socket, int level, int option, int64_t value) noexcept nogil:
-    if level == LEVEL_UDP and option == UDP_GRO and socket.endpoint.key.protocol == PROTOCOL_UDP:
+cdef void endpoint_label(Core* core, Endpoint* endpoint, uint32_t label) noexcept nogil:
+    """Send under this flow label; 0: again under one of the stack's, if that is wanted."""
+    set_manner(endpoint, MANNER_OWN_LABEL, label != 0)
+    if label == 0 and not endpoint.manners & MANNER_NO_LABEL:
+        label = flow_label_new(&core.context)
+    endpoint.marking.flow_label = label
+
+
+cdef int set_udp(Core* core, Datagram* socket, int option, int64_t value) noexcept nogil:
+    if socket.endpoint.key.protocol != PROTOCOL_UDP:
+        return -ENOPROTOOPT
+    if option == UDP_GRO:
         socket.gro = value != 0
+    elif option == UDP_CORK:
+        socket.corked = value != 0
+        if value == 0:
+            cork_flush(&core.udp, socket)
+    elif option == UDP_NO_CHECK6_TX:
+        socket.no_checksum6 = value != 0
+    elif option == UDP_NO_CHECK6_RX:
+        socket.zero_checksum6 = value != 0
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int set_datagram(
+    Core* core, Datagram* socket, int level, int option, int64_t value
+) noexcept nogil:
+    if level == LEVEL_UDP:
+        return set_udp(core, socket, option, value)
     elif level != SOL_SOCKET:
         return -ENOPROTOOPT
     elif option == SO_REUSEADDR:
         socket.reuse_address = value != 0
     elif option == SO_BROADCAST:
         socket.broadcast = value != 0
+    elif option == SO_NO_CHECK:
+        socket.no_checksum = value != 0
     elif option in (SO_RCVBUF, SO_RCVBUFFORCE):
         # Linux doubles what is asked for, since it counts its overhead too; so does the queue.
         value = min(value * 2, <int64_t>MOST_BUFFER) if value >= 0 else <int64_t>MOST_BUFFER
@@ -184,9 +289,12 @@ cdef int option_set(
     cdef int ip = as_ip(endpoint, level, option)
     if ip >= 0:
         return set_ip(core, endpoint, ip, value)
+    if level == SOL_SOCKET and option == SO_REUSEPORT:
+        set_manner(endpoint, MANNER_REUSE_PORT, value != 0)
+        return 0
     if endpoint.kind == ENDPOINT_TCP:
         return tcp_set_option(&core.tcp, <Tcb*>endpoint, level, option, value)
-    return set_datagram(<Datagram*>endpoint, level, option, value)
+    return set_datagram(core, <Datagram*>endpoint, level, option, value)
 
 
 cdef int get_path_mtu(Core* core, const Endpoint* endpoint, int64_t* value) noexcept nogil:
@@ -214,20 +322,46 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
         value[0] = (<const Tcb*>endpoint).settings.choose_port_late
     elif option == RECVERR_RFC4884:
         value[0] = endpoint.report_extensions
+    elif option == IP_FREEBIND:
+        value[0] = endpoint.manners & MANNER_FREE_BIND != 0
+    elif option == IP_LOCAL_PORT_RANGE:
+        value[0] = get_port_range(endpoint)
+    elif option == IP_TRANSPARENT:
+        value[0] = endpoint.manners & MANNER_TRANSPARENT != 0
+    elif option == IPV6_AUTOFLOWLABEL:
+        value[0] = endpoint.manners & MANNER_NO_LABEL == 0
     else:
         value[0] = endpoint.report_errors
     return 0
 
 
-cdef int get_datagram(const Datagram* socket, int level, int option, int64_t* value) noexcept nogil:
-    if level == LEVEL_UDP and option == UDP_GRO and socket.endpoint.key.protocol == PROTOCOL_UDP:
+cdef int get_udp(const Datagram* socket, int option, int64_t* value) noexcept nogil:
+    if socket.endpoint.key.protocol != PROTOCOL_UDP:
+        return -ENOPROTOOPT
+    if option == UDP_GRO:
         value[0] = socket.gro
+    elif option == UDP_CORK:
+        value[0] = socket.corked
+    elif option == UDP_NO_CHECK6_TX:
+        value[0] = socket.no_checksum6
+    elif option == UDP_NO_CHECK6_RX:
+        value[0] = socket.zero_checksum6
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+cdef int get_datagram(const Datagram* socket, int level, int option, int64_t* value) noexcept nogil:
+    if level == LEVEL_UDP:
+        return get_udp(socket, option, value)
     elif level != SOL_SOCKET:
         return -ENOPROTOOPT
     elif option == SO_REUSEADDR:
         value[0] = socket.reuse_address
     elif option == SO_BROADCAST:
         value[0] = socket.broadcast
+    elif option == SO_NO_CHECK:
+        value[0] = socket.no_checksum
     elif option == SO_RCVBUF:
         value[0] = socket.queue_limit
     elif option == SO_SNDBUF:
@@ -252,6 +386,8 @@ cdef int get_of_all(Endpoint* endpoint, int option, int64_t* value) noexcept nog
         value[0] = endpoint.key.protocol
     elif option == SO_SNDLOWAT:
         value[0] = 1
+    elif option == SO_REUSEPORT:
+        value[0] = endpoint.manners & MANNER_REUSE_PORT != 0
     else:
         return -ENOPROTOOPT
     return 0

@@ -4,6 +4,7 @@
 
 from libc.string cimport memset
 from pystack.core.endpoint cimport (
+    ENDPOINT_DOORMAN,
     ENDPOINT_TCP,
     READY_ERROR,
     READY_HANGUP,
@@ -11,6 +12,7 @@ from pystack.core.endpoint cimport (
     READY_WRITE,
 )
 from pystack.core.error_queue cimport error_queue_is_empty
+from pystack.core.ip.layer cimport Doorman
 from pystack.core.tcp.calls cimport tcp_poll
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.udp.layer cimport Datagram
@@ -38,6 +40,8 @@ cdef int datagram_poll(const Datagram* datagram) noexcept nogil:
 cdef int endpoint_poll(const Endpoint* endpoint) noexcept nogil:
     if endpoint.kind == ENDPOINT_TCP:
         return tcp_poll(<const Tcb*>endpoint)
+    if endpoint.kind == ENDPOINT_DOORMAN:
+        return READY_READ if (<const Doorman*>endpoint).unseen != NULL else 0
     return datagram_poll(<const Datagram*>endpoint)
 
 

@@ -35,6 +35,7 @@ from pystack.core.tcp.calls cimport (
     tcp_fast_open,
     tcp_listen,
     tcp_open,
+    tcp_peek,
     tcp_receive,
     tcp_send,
     tcp_shutdown,
@@ -155,6 +156,7 @@ cdef class TcpHandle(Handle):
             tcb = tcp_accept(&self.engine.core.tcp, self.tcb())
             if tcb != NULL:
                 self.engine.add_owner(&child.owner, &tcb.endpoint)
+                child.inherit(self)
                 key[0] = tcb.endpoint.key
                 break
             if self.tcb().state != STATE_LISTEN:
@@ -169,7 +171,7 @@ cdef class TcpHandle(Handle):
     def accept(self, timeout):
         """(TcpHandle, address, port) of the next connection."""
         cdef TcpHandle child = TcpHandle.__new__(TcpHandle, self.engine)
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_read(timeout)
         cdef FlowKey key
         cdef int code
         with nogil:
@@ -263,7 +265,7 @@ cdef class TcpHandle(Handle):
                 return -EINPROGRESS
             code = self.wait(READY_WRITE, until)
             if code < 0:
-                return code
+                return -EINPROGRESS if code == -EAGAIN else code
         code = -tcb.endpoint.error
         tcb.endpoint.error = 0
         if code == 0 and tcb.state == STATE_CLOSED:
@@ -274,7 +276,7 @@ cdef class TcpHandle(Handle):
     def connect(self, bytes address, uint16_t port, timeout):
         """BlockingIOError (EINPROGRESS) without time to wait: the handshake goes on."""
         cdef Addr addr = addr_from(address)
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_written(timeout)
         cdef int code
         with nogil:
             code = self.enter()
@@ -300,6 +302,7 @@ cdef class TcpHandle(Handle):
         tcb.settings = before.settings
         tcb.endpoint.marking = before.endpoint.marking
         tcb.endpoint.v6only = before.endpoint.v6only
+        tcb.endpoint.manners = before.endpoint.manners
         if before.state not in (STATE_CLOSED, STATE_LISTEN, STATE_TIME_WAIT):
             tcb.endpoint.error = ECONNRESET     # as Linux
         self.engine.release_owner(&self.owner, True)
@@ -372,6 +375,19 @@ cdef class TcpHandle(Handle):
         check(code)
         return PyBytes_FromStringAndSize(<const char*>&info, length)
 
+    def text_at(self):
+        """When text last arrived, in the core's time; 0: none has."""
+        cdef int64_t at = 0
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                if self.tcb().totals.bytes_received:
+                    at = self.tcb().last_text_at
+                self.leave()
+        check(code)
+        return at
+
     def queues(self):
         """Bytes: received and not read; not acknowledged; not sent for the first time."""
         cdef Tcb* tcb
@@ -433,10 +449,18 @@ cdef class TcpHandle(Handle):
             return count
         least = length if all_of_it else min(length, <size_t>self.tcb().settings.receive_low)
         while True:
-            count = tcp_receive(
-                &self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
+            if peek and self.peek_at > 0:
+                count = tcp_peek(&self.engine.core.tcp, self.tcb(), target, length, self.peek_at)
+            else:
+                count = tcp_receive(
+                    &self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
             if count > 0:
                 done += count
+                if self.peek_at >= 0:
+                    if peek:
+                        self.peeked(count)
+                    else:
+                        self.consumed(count)
             if count == 0 or done >= least or (done and peek):
                 break
             if count < 0 and count != -EAGAIN:
@@ -451,7 +475,7 @@ cdef class TcpHandle(Handle):
 
     def recv(self, Py_ssize_t length, int flags, timeout):
         """1 to `length` bytes; b"" at the end of the stream."""
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_read(timeout)
         cdef int64_t count
         cdef PyObject* target
         cdef uint8_t* start
@@ -470,7 +494,7 @@ cdef class TcpHandle(Handle):
 
     def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):
         """How many bytes were put into the buffer; length 0: as many as it holds."""
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_read(timeout)
         cdef int64_t count = 0
         cdef Py_buffer view
         if length < 0:
@@ -540,7 +564,7 @@ cdef class TcpHandle(Handle):
         cookie it asks for one.
         """
         cdef Addr addr = addr_from(address)
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_written(timeout)
         cdef int64_t count
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -554,7 +578,7 @@ cdef class TcpHandle(Handle):
         return count
 
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1:
-        cdef int64_t until = until_from(self.engine, timeout)
+        cdef int64_t until = self.until_written(timeout)
         cdef int64_t count
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)

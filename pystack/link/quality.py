@@ -29,6 +29,7 @@ class GilbertElliott:
     good: Quantity = 0.0
 
     def words(self) -> tuple[float, float, float, float]:
+        """Its four chances, from 0 to 1, as a link has them."""
         return (
             chance(self.good),
             chance(self.bad),

@@ -198,8 +198,8 @@ class Link:
         self.name = f"{a.name}-{b.name}"
         if any(link.name == self.name for link in net.links):
             self.name += f"-{number}"
-        self.there = self._direction(a, b, number)
-        self.back = self._direction(b, a, number)
+        self.there = self._direction(a, b, number)  # from the first to the second
+        self.back = self._direction(b, a, number)  # from the second to the first
 
     def _direction(self, sender: Host, receiver: Host, number: int) -> Direction:
         side = 0 if sender is self.ends[0] else 1
@@ -395,6 +395,7 @@ class VirtualNetwork:
 
     @property
     def now_ns(self) -> int:
+        """Virtual time, in ns."""
         return self._world.time_ns
 
     @property
@@ -504,6 +505,7 @@ class VirtualNetwork:
 
     @property
     def closed(self) -> bool:
+        """Whether it was closed, and its hosts with it."""
         return self._world.closed
 
     def __enter__(self) -> Self:

@@ -38,6 +38,7 @@ class Transfer:
         size_bytes(self.bytes)
 
     def config(self) -> TcpConfig:
+        """What its hosts are configured with."""
         changes: dict[str, Any] = {}
         if self.cc is not None:
             changes["congestion_control"] = self.cc

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from pathlib import Path
 
 import pytest
-from interop.command import PYSTACK, serving
-from interop.harness import ROOT, require_tool
+from interop.command import serving
+from interop.harness import ROOT
 
 TOUR = (ROOT / "README.md").read_text().partition("\n## A tour\n")[2]
 
@@ -19,32 +16,6 @@ def blocks(part: str) -> list[str]:
     text = re.split(r"^### ", TOUR, flags=re.MULTILINE)
     (found,) = [one for one in text if one.startswith(part + "\n")]
     return re.findall(r"^```sh\n(.*?)^```$", found, re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture
-def shell(namespace, tmp_path):
-    """Runs a block as it stands, with `pystack` and `python` those of this test."""
-    namespace.tun("10.99.0.0/24").close()  # or skip
-    for program in ("ping", "nc", "curl"):
-        require_tool(program)
-    bin = tmp_path / "bin"
-    bin.mkdir()
-    script(bin / "pystack", PYSTACK)
-    script(bin / "python", [sys.executable])
-    path = f"{bin}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    found = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": found}
-
-    def run(block: str) -> str:
-        done = namespace.run(["bash", "-e", "-c", block], cwd=tmp_path, env=environment)
-        return done.stdout
-
-    return run
-
-
-def script(file: Path, command: list[str]) -> None:
-    file.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
-    file.chmod(0o755)
 
 
 @pytest.mark.parametrize("block", blocks("Without root"), ids=lambda block: block.split("\n")[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
 from native.core import CallError, Host
 
 from pystack.core.tcp.congestion.interface import NAMES
@@ -16,8 +17,8 @@ RATE, BUCKET, DELAY = 4_000_000, 30_000, 20 * MS
 class Policed:
     """Two hosts; what the first sends passes a token bucket."""
 
-    def __init__(self):
-        self.hosts = [Host(f"10.0.0.{i}/32", seed=(7, i), send_buffer=1 << 21) for i in (1, 2)]
+    def __init__(self, seed):
+        self.hosts = [Host(f"10.0.0.{i}/32", seed=(seed, i), send_buffer=1 << 21) for i in (1, 2)]
         self.now = self.filled_at = self.hosts[0].now
         self.tokens, self.carried, self.lost = float(BUCKET), 0, 0
         self.flying = (deque(), deque())
@@ -61,11 +62,13 @@ def attempt(call, *arguments):
         return None
 
 
-def test_bbr_sends_at_the_rate_of_a_policer():
+@pytest.mark.parametrize("seed", [7, 28, 33])
+def test_bbr_sends_at_the_rate_of_a_policer(seed):
     """As Linux ("long-term bandwidth"): what probes for more is dropped, so for 48 round trips it
-    does not probe.
+    does not probe. The seed says where in its cycle it begins each time, and so how much is lost:
+    of those up to 40, most with 28 and 33.
     """
-    wire = Policed()
+    wire = Policed(seed)
     listener, sender = wire.hosts[1].tcp(), wire.hosts[0].tcp()
     listener.bind("10.0.0.2", 80)
     listener.listen()
@@ -85,7 +88,7 @@ def test_bbr_sends_at_the_rate_of_a_policer():
         policed.add(sender.bbr.policed)
     share = (received - first[0]) * 8 / 6 / (RATE * PAYLOAD)
     assert share > 0.9
-    assert wire.lost - first[1] < 0.06 * (wire.carried - first[2])
+    assert wire.lost - first[1] < 0.08 * (wire.carried - first[2])
     assert first[1] > 0.15 * first[2]
     rates = [rate * 8 / PAYLOAD for rate in policed if rate]
     assert rates

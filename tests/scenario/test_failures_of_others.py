@@ -84,7 +84,9 @@ def test_a_tiny_timeout_neither_hangs_nor_spins(rto_min, options):
     first = [segment.seq for segment in peer.drop()]
     start = peer.host.now
     while peer.host.now - start < 20 * SECOND:
+        before = peer.host.counters.get("tcp_timeouts", 0)
         peer.step()
+        assert peer.host.counters.get("tcp_timeouts", 0) <= before + 1
         sent = peer.drop()
         if any(segment.seq == first[0] for segment in sent):
             break
@@ -142,10 +144,15 @@ def test_nothing_is_outstanding_when_all_is_acknowledged(lost):
     peer.socket.send(bytes(8000))
     segments = peer.drop()
     una, end = segments[0].seq, segments[-1].end
-    kept = [(s.seq, s.end) for i, s in enumerate(segments) if i not in (0, *lost)]
+    kept = [(s.seq, s.end) for i, s in enumerate(segments[:-1]) if i not in (0, *lost)]
     for block in kept:
         peer.inject("A", ack=una, sack=[block])
         peer.drop()
+    # One is still outstanding, which keeps the sums: an idle connection forgets them.
+    peer.inject("A", ack=segments[-1].seq)
+    peer.drop()
+    tcb = peer.tcb
+    assert (tcb.packets_out, tcb.sacked_out, tcb.lost_out, tcb.retrans_out) == (1, 0, 0, 0)
     peer.inject("A", ack=end)
     peer.advance(SECOND)
     tcb = peer.tcb

@@ -120,7 +120,7 @@ def test_a_peer_that_lost_its_state_resets():
 
 
 def test_no_probe_while_data_is_outstanding():
-    """RFC 9293 section 3.8.4 (MUST-27): only when nothing else would find out."""
+    """RFC 9293 section 3.8.4 (MUST-26): only when nothing else would find out."""
     peer = kept(idle=1)
     peer.socket.send(b"x" * 100)
     peer.advance(10 * SECOND)

@@ -589,7 +589,7 @@ def test_a_four_tuple_in_use_is_refused():
 
 @both
 def test_nobody_connects_to_a_multicast_group(family):
-    """RFC 9293 section 3.9.2.3 (MUST-57)."""
+    """RFC 9293 section 3.9.2.3 (MUST-46)."""
     socket = alone(family).host.tcp(family.v6)
     with pytest.raises(CallError) as error:
         socket.connect("ff02::1" if family.v6 else "224.0.0.1", 80)

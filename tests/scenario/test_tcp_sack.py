@@ -242,6 +242,21 @@ def test_memory_for_held_text_is_bounded_by_the_window():
     peer.drop()
 
 
+@pytest.mark.parametrize("hole", [0, 100], ids=["in order", "beyond a hole"])
+def test_text_beyond_the_window_is_cut_off(hole):
+    """RFC 9293 section 3.10.7.4: "trimming off any portions that lie outside the window"."""
+    peer = accepted(receive_buffer=8192, options=SACK)
+    window = peer.socket.rcv_edge - peer.socket.rcv_nxt
+    peer.inject("A", seq=1 + hole, data=bytes(window + 20_000))
+    assert peer.socket.ring_memory <= 2 * 8192
+    answer = peer.expect("A", ack=1 if hole else 1 + window)
+    if hole:
+        assert answer.sack == [(1 + hole, 1 + window)]
+        peer.inject("A", seq=1, data=bytes(hole))
+        peer.drop()
+    assert len(peer.socket.receive(1 << 20)) == window
+
+
 def test_the_fin_is_part_of_a_duplicate():
     """RFC 2883: it has a sequence number of its own."""
     peer = accepted(options=SACK)

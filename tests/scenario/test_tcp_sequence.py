@@ -69,7 +69,10 @@ def test_our_numbers_wrap_around(family, options):
     for _ in range(10):
         sent += peer.send(5000, ack=False)
         received += b"".join(s.data for s in peer.drop())
+        peer.inject("A", ack=peer.rcv_nxt - 4000)  # once from before the wrap for text beyond it
+        assert peer.tcb.snd_una == (peer.irs + peer.rcv_nxt - 4000) % 2**32
         peer.inject("A")
+        assert peer.tcb.snd_una == peer.tcb.snd_nxt
     assert received == sent
     assert (peer.irs + 50_001) % 2**32 < 2**31
     peer.socket.shutdown(SHUT_WR)

@@ -190,7 +190,7 @@ def test_more_does_not_hold_full_segments():
 
 
 def test_psh_marks_the_end_of_what_was_written():
-    """RFC 9293 section 3.9.1.2 (MUST-60): the last segment of the queue."""
+    """RFC 9293 section 3.9.1.2 (MUST-61): the last segment of the queue."""
     peer = accepted()
     peer.socket.send(bytes(2500))
     assert ["P" in s.flags for s in peer.drop()] == [False, False, True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pystack import extended_error
@@ -58,6 +58,8 @@ def test_other_control_messages_are_passed_over():
 
 
 @given(st.binary(max_size=64), st.binary(max_size=64))
+@example(bytes(16) + b"\x02", b"")
+@example(bytes(16) + b"\x0a", b"")
 def test_garbage_is_survived(control, data):
     extended_error([(0, 11, control), (41, 25, control)], data)
     parse_extensions(data)

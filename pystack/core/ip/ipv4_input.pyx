@@ -89,6 +89,7 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     view.packet = packet
     view.ttl = header.ttl
     view.tos = header.tos
+    view.flow_label = 0
     view.v6 = False
     view.to_many = to_many
     return True

@@ -87,6 +87,7 @@ cdef bint ipv6_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     view.packet = packet
     view.ttl = header.hop_limit
     view.tos = header.tos
+    view.flow_label = header.flow_label
     view.v6 = True
     view.to_many = to_many
     return True

@@ -2,9 +2,9 @@
 # Called by: udp, tcp, stack.
 # RFCs: 791, 1122 section 3, 8200.
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport Context
-from pystack.core.endpoint cimport IpMarking
+from pystack.core.endpoint cimport Endpoint, IpMarking
 from pystack.core.ip.fragment_table cimport FragmentTable
 from pystack.core.ip.identification cimport Identification
 from pystack.core.ip.membership_table cimport MembershipTable
@@ -13,6 +13,7 @@ from pystack.core.ip.path_mtu_cache cimport PathMtuCache
 from pystack.core.ip.policy_table cimport PolicyTable
 from pystack.core.ip.rate_limit cimport RateLimit
 from pystack.core.ip.token_bucket cimport TokenBucket
+from pystack.core.memory.flow cimport FlowKey, FlowTable
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport Addr
 
@@ -34,6 +35,7 @@ ctypedef struct IpView:
     uint8_t protocol            # behind all extension headers
     uint8_t ttl
     uint8_t tos
+    uint32_t flow_label         # of IPv6
     bint v6
     bint to_many                # to a multicast group or a broadcast address
 
@@ -93,6 +95,31 @@ ctypedef struct IpSend:
     uint8_t multicast           # MulticastSend, if the destination is a group
     IpMarking marking
 
+cdef enum:
+    ASKED_PACKETS = 8               # of one flow, kept until somebody decides
+
+# A flow that nobody here waits for, until somebody decides what becomes of it.
+ctypedef struct AskedFlow:
+    FlowKey key                     # first: the flow table holds pointers to it
+    AskedFlow* previous             # in the order in which they came
+    AskedFlow* next
+    uint64_t number                 # no two flows have the same
+    uint32_t count
+    IpView views[ASKED_PACKETS]     # what it has sent so far; the packets are its own
+
+# Who decides about flows that nobody waits for. Written by ip/doorman.
+ctypedef struct Doorman:
+    Endpoint endpoint               # READ: there are flows that nobody has looked at
+    FlowTable flows
+    AskedFlow* first
+    AskedFlow* last
+    AskedFlow* unseen               # the first that nobody has looked at; all after it are so too
+    uint64_t numbers                # given so far
+    uint32_t count
+    uint32_t limit                  # of flows; the oldest goes for a new one
+    bint tcp
+    bint udp
+
 # Opaque to transports: its fields belong to the rooms of ip/ that they are named after.
 ctypedef struct IpLayer:
     Context* context
@@ -104,3 +131,4 @@ ctypedef struct IpLayer:
     TokenBucket icmp_errors     # that we may still send
     RateLimit icmp_destinations     # the same for each destination
     MembershipTable membership
+    Doorman* doorman            # NULL: nobody is asked

@@ -4,6 +4,7 @@
 
 from libc.string cimport memset
 from pystack.core.context cimport Context
+from pystack.core.ip.doorman cimport doorman_close
 from pystack.core.ip.fragments cimport fragments_init, fragments_release
 from pystack.core.ip.icmp cimport ICMP_ERRORS_BURST, ICMP_ERRORS_PER_SECOND
 from pystack.core.ip.identification cimport identification_init
@@ -38,6 +39,7 @@ cdef int ip_init(IpLayer* ip, Context* context) noexcept nogil:
 
 cdef void ip_release(IpLayer* ip) noexcept nogil:
     """Free all that the layer holds; packets in the context's queues are the stack's."""
+    doorman_close(ip)
     membership_release(ip)
     fragments_release(ip)
     path_mtu_release(ip)

@@ -37,6 +37,8 @@ cdef void tcp_send_pattern(
 # error.
 cdef int64_t tcp_receive(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil
+cdef int64_t tcp_peek(
+        TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, uint32_t offset) noexcept nogil
 # The application is done with `size` received bytes that it has looked at in the ring itself.
 cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil
 # how: 0 read, 1 write, 2 both (SHUT_RD, SHUT_WR, SHUT_RDWR).

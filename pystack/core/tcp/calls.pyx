@@ -12,11 +12,14 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_END, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.endpoint cimport (
+    MANNER_FREE_BIND, MANNER_TRANSPARENT, READY_END, READY_ERROR, READY_HANGUP, READY_READ,
+    READY_WRITE,
+)
 from pystack.core.error_queue cimport error_queue_is_empty
-from pystack.core.ip.networks cimport ip_choose_source, ip_is_local
+from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
-from pystack.core.memory.flow cimport FlowKey, flow_insert, flow_remove
+from pystack.core.memory.flow cimport FlowKey, flow_insert
 from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
 )
@@ -33,7 +36,8 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport (
-    bind_conflict, connection_find, port_for_bind, port_for_connect, time_wait_is_reusable,
+    bind_conflict, bound_insert, bound_remove, connection_find, port_for_bind, port_for_connect,
+    time_wait_is_reusable,
 )
 from pystack.core.tcp.output cimport send_reset, send_syn
 from pystack.core.tcp.rate cimport rate_check_app_limited
@@ -93,7 +97,8 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
         return -EINVAL
     if not family_fits(tcb, address):
         return -EAFNOSUPPORT if not tcb.v6 else -EINVAL
-    if not addr_is_any(address) and not ip_is_local(tcp.ip, address):
+    if not addr_is_any(address) and not ip_is_local(tcp.ip, address) and not (
+            tcb.endpoint.manners & (MANNER_FREE_BIND | MANNER_TRANSPARENT)):
         return -EADDRNOTAVAIL
     if port == 0 and tcb.settings.choose_port_late:
         # IP_BIND_ADDRESS_NO_PORT: connect knows the whole 4-tuple, and has more to choose from.
@@ -105,7 +110,7 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
         return -EADDRINUSE
     tcb.endpoint.key.local = address[0]
     tcb.endpoint.key.local_port = port
-    if flow_insert(&tcp.bound, &tcb.endpoint.key) < 0:
+    if bound_insert(tcp, tcb) < 0:
         return -ENOMEM
     tcb.bound = True
     return 0
@@ -178,9 +183,12 @@ cdef int complete_key(
             return result
     elif addr_is_v4(&key.local) != addr_is_v4(remote):
         return -ENETUNREACH
+    elif addr_is_v4(remote) and not tcb.endpoint.manners & MANNER_TRANSPARENT and not (
+            ip_is_local(tcp.ip, &key.local)):
+        return -ENETUNREACH     # as Linux: IP_FREEBIND is no right to speak from there
     key.remote = remote[0]
     key.remote_port = port
-    if key.local_port == 0 and port_for_connect(tcp, key) == 0:
+    if key.local_port == 0 and port_for_connect(tcp, tcb, key) == 0:
         return -EADDRNOTAVAIL
     old = connection_find(tcp, &key.local, key.local_port, remote, port)
     if old != NULL:
@@ -210,15 +218,16 @@ cdef int prepare(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) no
         return -EISCONN         # as Linux: once was; only an open that failed may be repeated
     if not family_fits(tcb, address):
         return -ENETUNREACH if tcb.v6 else -EAFNOSUPPORT
-    if addr_is_any(address) or addr_is_multicast(address):
+    # RFC 9293 section 3.9.2.3 (MUST-46); the errno is Linux's.
+    if addr_is_any(address) or addr_is_multicast(address) or ip_is_broadcast(tcp.ip, address):
         return -ENETUNREACH
     if tcb.bound:
-        flow_remove(&tcp.bound, &tcb.endpoint.key)
+        bound_remove(tcp, tcb)
     result = complete_key(tcp, tcb, address, port, &least_iss)
     if result < 0:
         tcb.endpoint.key = before
         # The slot that was just left is still there: this cannot fail.
-        tcb.bound = tcb.bound and flow_insert(&tcp.bound, &tcb.endpoint.key) == 0
+        tcb.bound = tcb.bound and bound_insert(tcp, tcb) == 0
         return result
     tcb.bound = False
     prepare_handshake(tcp, tcb, least_iss)
@@ -381,6 +390,20 @@ cdef int64_t tcp_receive(
     ring_get(&tcb.receive_ring, 0, target, taken)
     if not peek:
         tcp_consume(tcp, tcb, taken)
+    return taken
+
+
+cdef int64_t tcp_peek(
+        TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, uint32_t offset) noexcept nogil:
+    """RECEIVE that takes nothing and begins so many bytes on (SO_PEEK_OFF); as tcp_receive."""
+    cdef uint32_t there = tcb.receive_ring.length
+    cdef uint32_t taken
+    if there == 0:
+        return tcp_receive(tcp, tcb, target, length, True)
+    if there <= offset:
+        return 0 if tcb.fin_received or tcb.shut_read else -EAGAIN
+    taken = <uint32_t>min(<size_t>(there - offset), length)
+    ring_get(&tcb.receive_ring, offset, target, taken)
     return taken
 
 

@@ -7,12 +7,14 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready, packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.ip.doorman cimport doorman_ask, doorman_wants
 from pystack.core.ip.input cimport ip_mirror
 from pystack.core.ip.layer cimport (
     POLICY_ACCEPT, POLICY_DROP, POLICY_MIRROR, POLICY_REFUSE, PROTOCOL_TCP, IpView, PolicyAction,
 )
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
 from pystack.core.tcp.acknowledge cimport (
     acknowledge_owe, acknowledge_set_quick, acknowledge_start, acknowledge_with_text,
@@ -34,7 +36,9 @@ from pystack.core.tcp.listen cimport (
     connection_start, handshake_was_slow, listen_defers, listen_established, listen_input,
     take_syn_options,
 )
-from pystack.core.tcp.lookup cimport connection_find, listener_find
+from pystack.core.tcp.lookup cimport (
+    connection_find, connection_key, listener_find, listener_share,
+)
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
@@ -112,14 +116,20 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
     packet_free(&tcp.context.slab, view.packet)
 
 
+cdef inline bint is_opening(const TcpSegment* seg) noexcept nogil:
+    return seg.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) == TCP_SYN
+
+
 cdef bint unknown_input(TcpLayer* tcp, IpView* view, const TcpSegment* seg) noexcept nogil:
-    """No connection: the policy, then a listener, then refusal. False: the packet has been taken.
+    """No connection: the policy, then a listener, then whoever decides about the rest, then
+    refusal. False: the packet has been taken.
     """
     cdef uint32_t token
     cdef PolicyAction action = policy_find(
         tcp.ip, &view.destination, PROTOCOL_TCP, seg.destination_port, &token)
     cdef Tcb* listener
     cdef Tcb* tcb
+    cdef FlowKey key
     if action == POLICY_MIRROR:
         ip_mirror(tcp.ip, view)
         return False
@@ -127,10 +137,17 @@ cdef bint unknown_input(TcpLayer* tcp, IpView* view, const TcpSegment* seg) noex
         packet_drop(tcp.context, view.packet, Counter.IP_DROP_BY_POLICY)
         return False
     listener = listener_find(tcp, &view.destination, seg.destination_port)
+    if listener == NULL and action == POLICY_ACCEPT and is_opening(seg) and (
+            doorman_wants(tcp.ip, PROTOCOL_TCP)):
+        connection_key(
+            &key, &view.destination, seg.destination_port, &view.source, seg.source_port)
+        doorman_ask(tcp.ip, view, &key)
+        return False
     if listener == NULL or action == POLICY_REFUSE:
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         send_reset_for(tcp, view, seg)
         return True
+    listener = listener_share(tcp, listener, &view.destination, &view.source, seg.source_port)
     if view.ttl < listener.settings.min_ttl:
         count(tcp.context, Counter.TCP_DROP_TTL)
         return True
@@ -145,7 +162,7 @@ cdef bint is_reopening(
     """May this SYN replace a connection in TIME-WAIT? (RFC 6191 section 2)"""
     cdef TcpOptions options
     cdef bint timestamps
-    if seg.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) != TCP_SYN:
+    if not is_opening(seg):
         return False
     tcp_parse_options(seg, &options)
     timestamps = tcb.config.timestamps and options.present & TCP_OPT_TIMESTAMP
@@ -167,6 +184,7 @@ cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) n
         segment_arrives(tcp, tcb, view, seg)
         return
     count(tcp.context, Counter.TCP_TIME_WAIT_REUSED)
+    listener = listener_share(tcp, listener, &view.destination, &view.source, seg.source_port)
     tcb_finish(tcp, tcb, 0)
     listen_input(tcp, listener, view, seg, tcb)
 
@@ -583,7 +601,7 @@ cdef bint become_established(
     if tcb.fast_open:           # our SYN crossed another
         fast_open_answered(tcp, tcb, seg.ack, options, again)
     keepalive_restart(tcp, tcb)
-    if not tcb.passive:
+    if not tcb.passive or tcb.held:
         endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
     if tcb.fin_queued:
         # CLOSE was called in SYN-RECEIVED (RFC 9293 section 3.10.4).

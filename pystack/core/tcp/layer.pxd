@@ -126,6 +126,8 @@ ctypedef struct TcpConfig:
     # what is remembered of destinations, and ports
     uint32_t first_port
     uint32_t port_count
+    uint16_t port_low           # IP_LOCAL_PORT_RANGE of this socket; 0: none
+    uint16_t port_high
     uint8_t metrics
     uint8_t metrics_ssthresh
     # bounds that Linux keeps elsewhere
@@ -403,7 +405,8 @@ ctypedef struct Backlog:
 cdef struct Tcb:
     Endpoint endpoint
     DeadlineNode deadline
-    # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead
+    # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead; without
+    # one, `next` shares the address and port of one that is bound (SO_REUSEPORT; lookup.pyx)
     TcbList* list
     Tcb* next
     Tcb* previous

@@ -16,6 +16,9 @@ cdef Tcb* listen_input(
 # A half-open connection got its ACK. False: the accept queue is full, drop the ACK (it will come
 # again).
 cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil
+# A SYN that no listener is for, after somebody has decided: see core/ip/doorman.
+cdef Tcb* listen_admit(TcpLayer* tcp, const IpView* view) noexcept nogil
+cdef void listen_turn_away(TcpLayer* tcp, const IpView* view) noexcept nogil
 # TCP_DEFER_ACCEPT lets this ACK of a half-open connection wait for text.
 cdef bint listen_defers(Tcb* child, const TcpSegment* seg) noexcept nogil
 # The listener goes: half-open and unaccepted connections are reset.

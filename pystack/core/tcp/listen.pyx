@@ -4,10 +4,10 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.endpoint cimport MANNER_NO_LABEL, MANNER_OWN_LABEL, READY_READ, READY_WRITE
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
@@ -17,7 +17,7 @@ from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.configure cimport config_share
 from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
-from pystack.core.tcp.ecn cimport ecn_is_agreed
+from pystack.core.tcp.ecn cimport ECN_MASK, ecn_is_agreed
 from pystack.core.tcp.fast_open cimport (
     fast_open_child, fast_open_input, fast_open_leave, fast_open_release, is_early,
 )
@@ -33,12 +33,12 @@ from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
 )
 from pystack.core.tcp.user_timeout cimport user_timeout_adopt
-from pystack.core.tcp.window cimport window_at_first, window_start
+from pystack.core.tcp.window cimport window_at_first, window_scale_for, window_start
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
     TCP_OPT_USER_TIMEOUT, TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt,
-    seq_max, tcp_parse_options,
+    seq_max, tcp_parse, tcp_parse_options,
 )
 
 cdef enum:
@@ -136,7 +136,9 @@ cdef Tcb* child_new(
     child.endpoint.key.local_port = seg.destination_port
     child.endpoint.key.remote_port = seg.source_port
     child.endpoint.marking = listener.endpoint.marking
-    child.endpoint.marking.flow_label = flow_label_new(tcp.context)
+    child.endpoint.marking.flow_label = 0 if listener.endpoint.manners & MANNER_NO_LABEL else (
+        flow_label_new(tcp.context))
+    child.endpoint.manners = listener.endpoint.manners & ~<int>MANNER_OWN_LABEL
     child.endpoint.service = listener.endpoint.service
     child.endpoint.v6only = listener.endpoint.v6only
     child.endpoint.report_errors = listener.endpoint.report_errors
@@ -161,6 +163,33 @@ cdef bint is_flooded(const Tcb* listener) noexcept nogil:
     """As Linux: a listener's SYN queue is no longer than its accept queue, but for a few."""
     return listener.backlog.half_open.count >= min(
         listener.config.max_syn_backlog, max(listener.backlog.limit, <uint32_t>8))
+
+
+cdef void receive_syn(
+        TcpLayer* tcp, Tcb* child, const TcpSegment* seg, const TcpOptions* options,
+        const Tcb* after) noexcept nogil:
+    """Take over what a SYN says; the new connection is in SYN-RECEIVED."""
+    child.iss = initial_sequence(tcp, &child.endpoint.key)
+    # RFC 1122 section 4.2.2.13: larger than what the previous incarnation used.
+    if after != NULL and not seq_gt(child.iss, after.snd_nxt):
+        child.iss = after.snd_nxt + REUSE_GAP
+    child.snd_una = child.iss
+    child.snd_nxt = child.snd_small = child.iss + 1
+    take_syn_options(tcp, child, options)
+    child.ecn = ECN_OK if ecn_is_agreed(child.config, seg) else 0
+    open_window(tcp, child)
+    child.snd_wnd = child.max_snd_wnd = seg.window
+    child.snd_wl1 = seg.seq
+    tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
+
+
+cdef void answer_syn(TcpLayer* tcp, Tcb* child, const FastOpenCookie* cookie) noexcept nogil:
+    """Send the SYN-ACK, and repeat it if it draws no ACK."""
+    child.first_unacked_at = tcp.context.now
+    child.retransmit_at = tcp.context.now + min(
+        child.config.rto_initial, child.config.rto_max)
+    tcb_rearm(tcp, child)
+    send_first_syn(tcp, child, cookie, 0)
 
 
 cdef void syn_input(
@@ -193,28 +222,50 @@ cdef void syn_input(
     if listener.settings.save_syn:
         save_syn(child, view, seg)
     early = fast_open_input(tcp, listener, view, seg, &options, &cookie)
-    child.iss = initial_sequence(tcp, &child.endpoint.key)
-    # RFC 1122 section 4.2.2.13: larger than what the previous incarnation used.
-    if after != NULL and not seq_gt(child.iss, after.snd_nxt):
-        child.iss = after.snd_nxt + REUSE_GAP
-    child.snd_una = child.iss
-    child.snd_nxt = child.snd_small = child.iss + 1
-    take_syn_options(tcp, child, &options)
-    child.ecn = ECN_OK if ecn_is_agreed(child.config, seg) else 0
-    open_window(tcp, child)
-    child.snd_wnd = child.max_snd_wnd = seg.window
-    child.snd_wl1 = seg.seq
+    receive_syn(tcp, child, seg, &options, after)
     child.listener = listener
-    tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
     if early:
         fast_open_child(tcp, listener, child, seg)
     else:
         tcb_list_push(&backlog.half_open, child)
-    child.first_unacked_at = tcp.context.now
-    child.retransmit_at = tcp.context.now + min(
-        child.config.rto_initial, child.config.rto_max)
-    tcb_rearm(tcp, child)
-    send_first_syn(tcp, child, &cookie, 0)
+    answer_syn(tcp, child, &cookie)
+
+
+cdef Tcb* listen_admit(TcpLayer* tcp, const IpView* view) noexcept nogil:
+    """A connection out of a SYN that no listener is for, in SYN-RECEIVED and held by the caller.
+
+    NULL: out of memory, or there is such a connection.
+    """
+    cdef Tcb* template = tcb_new(tcp)
+    cdef Tcb* child = NULL
+    cdef TcpSegment seg
+    cdef TcpOptions options
+    cdef FastOpenCookie cookie
+    if template == NULL:
+        return NULL
+    template.rcv_scale = window_scale_for(tcp, template)
+    memset(&cookie, 0, sizeof(cookie))
+    if tcp_parse(view.payload, view.length, &seg) == 0:
+        seg.gso_size = 0
+        seg.ecn = view.tos & ECN_MASK
+        tcp_parse_options(&seg, &options)
+        child = child_new(tcp, template, view, &seg)
+    tcb_bury(tcp, template)
+    if child == NULL:
+        return NULL
+    child.held = True
+    child.v6 = view.v6
+    receive_syn(tcp, child, &seg, &options, NULL)
+    answer_syn(tcp, child, &cookie)
+    return child
+
+
+cdef void listen_turn_away(TcpLayer* tcp, const IpView* view) noexcept nogil:
+    """Refuse a SYN that no listener is for."""
+    cdef TcpSegment seg
+    if tcp_parse(view.payload, view.length, &seg) == 0:
+        count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
+        send_reset_for(tcp, view, &seg)
 
 
 cdef Tcb* cookie_input(

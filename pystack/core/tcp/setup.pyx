@@ -130,6 +130,8 @@ cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
     cdef uint32_t cursor = 0
     cdef Tcb* tcb = <Tcb*>flow_next(&tcp.bound, &cursor)
     while tcb != NULL:
+        while tcb.state != STATE_LISTEN and tcb.next != NULL:
+            tcb = tcb.next
         if tcb.state == STATE_LISTEN:
             listen_close(tcp, tcb)
             tcb_finish(tcp, tcb, ECONNABORTED)

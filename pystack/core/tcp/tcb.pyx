@@ -32,6 +32,7 @@ from pystack.core.tcp.layer cimport (
     STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings,
     TcpState,
 )
+from pystack.core.tcp.lookup cimport bound_remove
 
 # For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.
 cdef uint16_t[11] NEXT_STATES
@@ -108,7 +109,7 @@ cdef void tcb_set_state(TcpLayer* tcp, Tcb* tcb, TcpState state) noexcept nogil:
 
 cdef void leave_tables(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.bound:
-        flow_remove(&tcp.bound, &tcb.endpoint.key)
+        bound_remove(tcp, tcb)
         tcb.bound = False
     elif tcb.state not in (STATE_CLOSED, STATE_LISTEN):
         flow_remove(&tcp.connections, &tcb.endpoint.key)

@@ -7,6 +7,7 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
+from pystack.core.endpoint cimport MANNER_NO_LABEL, MANNER_OWN_LABEL
 from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
@@ -70,7 +71,8 @@ cdef void change_path(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """As Linux: where routers spread flows by their labels (RFC 6438), another one may lead around
     what has lost the segments.
     """
-    if not addr_is_v4(&tcb.endpoint.key.remote):
+    cdef int chosen = tcb.endpoint.manners & (MANNER_NO_LABEL | MANNER_OWN_LABEL)
+    if not chosen and not addr_is_v4(&tcb.endpoint.key.remote):
         tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
 
 

@@ -9,7 +9,9 @@ from pystack.core.wire.address cimport Addr
 cdef int local_check(UdpLayer* udp, const Datagram* socket, const Addr* address) noexcept nogil
 cdef int remote_check(UdpLayer* udp, const Datagram* socket, const Addr* remote) noexcept nogil
 cdef bint is_of_many(UdpLayer* udp, const Addr* address) noexcept nogil
-cdef int source_check(UdpLayer* udp, const Addr* source, const Addr* remote) noexcept nogil
+cdef int source_check(
+    UdpLayer* udp, const Datagram* socket, const Addr* source, const Addr* remote
+) noexcept nogil
 cdef int source_find(
-    UdpLayer* udp, const Addr* bound, const Addr* remote, Addr* source
+    UdpLayer* udp, const Datagram* socket, const Addr* bound, const Addr* remote, Addr* source
 ) noexcept nogil

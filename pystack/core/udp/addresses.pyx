@@ -3,6 +3,7 @@
 # RFCs: 3493 sections 3.7 and 5.3 (mapped addresses, IPV6_V6ONLY), 6724 (by ip_choose_source).
 
 from libc.errno cimport EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETUNREACH
+from pystack.core.endpoint cimport MANNER_FREE_BIND, MANNER_TRANSPARENT
 from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
 from pystack.core.udp.layer cimport Datagram, UdpLayer
 from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_multicast, addr_is_v4
@@ -23,6 +24,8 @@ cdef int local_check(UdpLayer* udp, const Datagram* socket, const Addr* address)
         return -EINVAL
     if addr_is_any(address) or ip_is_local(udp.ip, address) or is_of_many(udp, address):
         return 0
+    if socket.endpoint.manners & (MANNER_FREE_BIND | MANNER_TRANSPARENT):
+        return 0
     return -EADDRNOTAVAIL
 
 
@@ -42,7 +45,7 @@ cdef int remote_check(
 
 
 cdef int source_find(
-    UdpLayer* udp, const Addr* bound, const Addr* remote, Addr* source
+    UdpLayer* udp, const Datagram* socket, const Addr* bound, const Addr* remote, Addr* source
 ) noexcept nogil:
     """The source of datagrams to a remote address: the bound address, or the one to be chosen.
 
@@ -55,12 +58,30 @@ cdef int source_find(
         return ip_choose_source(udp.ip, remote, source)
     if addr_is_v4(remote) and not addr_is_v4(bound):
         return -ENETUNREACH
+    if is_foreign(udp, socket, bound):
+        return -ENETUNREACH
     source[0] = bound[0]
     return 0
 
 
-cdef int source_check(UdpLayer* udp, const Addr* source, const Addr* remote) noexcept nogil:
+cdef bint is_foreign(UdpLayer* udp, const Datagram* socket, const Addr* source) noexcept nogil:
+    """An address that the socket could be bound to, but not speak from.
+
+    As in Linux the right to do so comes with IP_TRANSPARENT only, but for IPv6.
+    """
+    if not addr_is_v4(source) or socket.endpoint.manners & MANNER_TRANSPARENT:
+        return False
+    return socket.endpoint.manners & MANNER_FREE_BIND and not ip_is_local(udp.ip, source)
+
+
+cdef int source_check(
+    UdpLayer* udp, const Datagram* socket, const Addr* source, const Addr* remote
+) noexcept nogil:
     """Whether datagrams to a remote address may come from this one (IP_PKTINFO): 0, or -EINVAL."""
-    if addr_is_v4(source) != addr_is_v4(remote) or not ip_is_local(udp.ip, source):
+    if addr_is_v4(source) != addr_is_v4(remote):
         return -EINVAL
-    return 0
+    if ip_is_local(udp.ip, source) or socket.endpoint.manners & MANNER_TRANSPARENT:
+        return 0
+    if socket.endpoint.manners & MANNER_FREE_BIND and not addr_is_v4(source):
+        return 0
+    return -EINVAL

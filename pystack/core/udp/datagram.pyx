@@ -4,7 +4,7 @@
 
 from libc.errno cimport EADDRINUSE, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOTCONN, EPIPE
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport endpoint_ready, endpoint_unready
@@ -28,6 +28,7 @@ from pystack.core.udp.addresses cimport (
     source_find,
 )
 from pystack.core.udp.binding cimport binding_clear, binding_set, binding_set_ephemeral
+from pystack.core.udp.cork cimport cork_add, cork_begin, cork_release
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.errors cimport too_big_report
 from pystack.core.udp.multicast cimport multicast_init, multicast_leave_all, multicast_mark
@@ -73,6 +74,7 @@ cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
     """Free a socket and all that waits in its queue."""
     if socket.connected:
         udp.connected_count -= 1
+    cork_release(socket)
     multicast_leave_all(udp, socket)
     binding_clear(udp, socket)
     packet_queue_release(&udp.ip.context.slab, &socket.queue)
@@ -123,7 +125,7 @@ cdef int datagram_connect(
     cdef int code = remote_check(udp, socket, address)
     if code < 0:
         return code
-    code = source_find(udp, &socket.bound_address, address, &key.local)
+    code = source_find(udp, socket, &socket.bound_address, address, &key.local)
     if code < 0:
         return code
     # Who is bound to a group goes on listening there.
@@ -193,10 +195,10 @@ cdef int prepare(
         return code
     memset(send, 0, sizeof(IpSend))
     if source != NULL and not addr_is_any(source):
-        code = source_check(udp, source, remote)
+        code = source_check(udp, socket, source, remote)
         send.source = source[0]
     else:
-        code = source_find(udp, source_bound(socket, remote), remote, &send.source)
+        code = source_find(udp, socket, source_bound(socket, remote), remote, &send.source)
     if code < 0:
         return code
     send.destination = send.source if addr_is_any(remote) else remote[0]
@@ -216,6 +218,17 @@ cdef int64_t datagram_send(
     A pending error comes first, then -EPIPE after datagram_shut_write. -EDESTADDRREQ, -EMSGSIZE;
     -EINVAL: port 0, a source that is not ours, too many pieces, or not an echo request.
     """
+    return datagram_write(udp, socket, address, port, source, data, length, gso_size, False)
+
+
+cdef int64_t datagram_write(
+    UdpLayer* udp, Datagram* socket, const Addr* address, uint16_t port, const Addr* source,
+    const uint8_t* data, size_t length, uint16_t gso_size, bint more
+) noexcept nogil:
+    """datagram_send; with `more` (MSG_MORE), or UDP_CORK, the datagram waits for its other pieces.
+
+    As in Linux the first piece says where it goes.
+    """
     cdef FlowKey* key = &socket.endpoint.key
     cdef FlowKey chosen
     cdef IpSend send
@@ -225,6 +238,8 @@ cdef int64_t datagram_send(
         return code
     if socket.shut_write:
         return -EPIPE
+    if socket.cork != NULL:
+        return cork_add(udp, socket, data, length, more or socket.corked)
     code = prepare(udp, socket, address, source, &send)
     if code < 0:
         return code
@@ -239,10 +254,12 @@ cdef int64_t datagram_send(
             return code
     if address == NULL:
         port = key.remote_port
+    if key.protocol == PROTOCOL_UDP and (more or socket.corked):
+        return cork_begin(udp, socket, &send, port, gso_size, data, length)
     if key.protocol != PROTOCOL_UDP:
         sent = echo_output(udp, &send, key.local_port, data, length)
     else:
-        sent = udp_output(udp, &send, key.local_port, port, data, length, gso_size)
+        sent = udp_output(udp, socket, &send, port, data, length, gso_size)
     if sent == -EMSGSIZE:
         too_big_report(udp, socket, &send, port)
     return sent
@@ -263,6 +280,28 @@ cdef Packet* datagram_peek(Datagram* socket, DatagramInfo* info) noexcept nogil:
     cdef Packet* packet = socket.queue.first
     if packet == NULL:
         return NULL
+    info[0] = (<DatagramInfo*>packet.control)[0]
+    return packet
+
+
+cdef Packet* datagram_peek_at(
+    Datagram* socket, uint32_t* offset, DatagramInfo* info
+) noexcept nogil:
+    """The datagram at a place of all that is queued (SO_PEEK_OFF), offset: from its beginning.
+
+    NULL: nothing is there yet. An empty one is told of once, as in Linux.
+    """
+    cdef Packet* packet = socket.queue.first
+    while packet != NULL:
+        if offset[0] < packet.length or not (
+                offset[0] or (<DatagramInfo*>packet.control).peeked):
+            break
+        offset[0] -= packet.length
+        packet = packet.next
+    if packet == NULL:
+        return NULL
+    if packet.length == 0:
+        (<DatagramInfo*>packet.control).peeked = True
     info[0] = (<DatagramInfo*>packet.control)[0]
     return packet
 

@@ -15,6 +15,7 @@ from pystack.core.counters cimport (
     UDP_DROP_ZERO_CHECKSUM,
     UDP_PORT_UNREACHABLE,
 )
+from pystack.core.ip.doorman cimport doorman_ask, doorman_wants
 from pystack.core.ip.icmp cimport icmp_port_unreachable
 from pystack.core.ip.input cimport ip_mirror
 from pystack.core.ip.layer cimport (
@@ -22,6 +23,7 @@ from pystack.core.ip.layer cimport (
     POLICY_DROP,
     POLICY_MIRROR,
     PROTOCOL_UDP,
+    AskedFlow,
     IpView,
     PolicyAction,
 )
@@ -35,6 +37,8 @@ from pystack.core.memory.packet cimport (
     Packet,
     packet_free,
 )
+from pystack.core.udp.binding cimport binding_set
+from pystack.core.udp.datagram cimport datagram_close, datagram_open
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 from pystack.core.udp.multicast cimport multicast_is_for
 from pystack.core.udp.ports cimport port_first
@@ -71,17 +75,21 @@ cdef void info_of_view(const IpView* view, uint16_t source_port, DatagramInfo* i
     info.source_port = source_port
     info.ttl = view.ttl
     info.tos = view.tos
+    info.flow_label = view.flow_label
 
 
 cdef bint checksum_is_good(
-    Context* context, const IpView* view, const UdpHeader* header
+    Context* context, const IpView* view, const UdpHeader* header, bint zero6
 ) noexcept nogil:
     """False, and counted, if a datagram has a wrong checksum, or none where it must have one."""
     cdef uint32_t sum
     if view.packet.csum == CSUM_PARTIAL:
         return True
     if header.checksum == 0:
-        # RFC 768: the sender made none. RFC 8200 section 8.1: in IPv6 it must.
+        # RFC 768: the sender made none. RFC 8200 section 8.1: in IPv6 it must, unless the receiver
+        # does without (RFC 6936).
+        if view.v6 and zero6:
+            return True
         if view.v6:
             count(context, UDP_DROP_ZERO_CHECKSUM)
         return not view.v6
@@ -165,7 +173,7 @@ cdef void input_to_many(UdpLayer* udp, IpView* view, const UdpHeader* header) no
     cdef Datagram* socket = port_first(udp, PROTOCOL_UDP, header.destination_port)
     cdef DatagramInfo info
     cdef bint heard = False
-    if not checksum_is_good(context, view, header):
+    if not checksum_is_good(context, view, header, False):
         packet_free(&context.slab, packet)
         return
     packet.data = view.payload + UDP_HEADER_LENGTH
@@ -208,13 +216,52 @@ cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
     if action == POLICY_DROP:
         packet_drop(context, view.packet, IP_DROP_BY_POLICY)
         return
-    if not checksum_is_good(context, view, &header):
+    if not checksum_is_good(
+            context, view, &header, socket != NULL and socket.zero_checksum6):
         packet_free(&context.slab, view.packet)
+        return
+    if socket == NULL and action == POLICY_ACCEPT and doorman_wants(udp.ip, PROTOCOL_UDP):
+        doorman_ask(udp.ip, view, &flow)
         return
     if socket == NULL:
         refuse(udp, view)
         return
     deliver(udp, socket, view, &header)
+
+
+cdef Datagram* udp_admit(UdpLayer* udp, AskedFlow* asked) noexcept nogil:
+    """A socket connected to the sender of a flow, with what this has sent; NULL: out of memory.
+
+    It speaks as the address that was asked for, whoever else may be bound to its port. NULL also
+    if there is a socket for the flow by now.
+    """
+    cdef Datagram* socket = NULL
+    cdef UdpHeader header
+    cdef uint32_t i
+    cdef IpView view
+    if table_find_connected(udp, &asked.key) == NULL:
+        socket = datagram_open(udp, PROTOCOL_UDP, asked.views[0].v6)
+    if socket == NULL:
+        return NULL
+    if binding_set(udp, socket, &asked.key) < 0:
+        datagram_close(udp, socket)
+        return NULL
+    socket.bound_address = asked.key.local
+    socket.port_given = socket.connected = True
+    udp.connected_count += 1
+    for i in range(asked.count):
+        view = asked.views[i]
+        asked.views[i].packet = NULL
+        udp_parse(view.payload, view.length, &header)
+        deliver(udp, socket, &view, &header)
+    return socket
+
+
+cdef void udp_turn_away(UdpLayer* udp, AskedFlow* asked) noexcept nogil:
+    """Refuse the first datagram of a flow."""
+    cdef IpView view = asked.views[0]
+    asked.views[0].packet = NULL
+    refuse(udp, &view)
 
 
 cdef void echo_input(UdpLayer* udp, IpView* view) noexcept nogil:

@@ -4,6 +4,7 @@
 
 from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOBUFS
 from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memset
 from pystack.core.endpoint cimport SERVICE_NONE
 from pystack.core.ip.layer cimport MULTICAST_LOOP, MULTICAST_STAY, IpSend, IpView
 from pystack.core.ip.membership cimport (
@@ -22,8 +23,14 @@ from pystack.core.ip.membership_table cimport (
     SOURCES6_MAX,
     FilterMode,
     Membership,
+    SourceList,
 )
-from pystack.core.ip.source_list cimport source_list_add, source_list_find, source_list_remove
+from pystack.core.ip.source_list cimport (
+    source_list_add,
+    source_list_clear,
+    source_list_find,
+    source_list_remove,
+)
 from pystack.core.udp.layer cimport Datagram, MulticastOptions, UdpLayer
 from pystack.core.wire.address cimport (
     Addr,
@@ -151,6 +158,42 @@ cdef int multicast_call(
     if call == MEMBERSHIP_UNBLOCK:
         return change_source(udp, socket, group, source, FILTER_EXCLUDE, False)
     return -EINVAL
+
+
+cdef int multicast_filter(
+    UdpLayer* udp, Datagram* socket, const Addr* group, bint only, const Addr* sources,
+    uint32_t number
+) noexcept nogil:
+    """Linux's ip_mc_msfilter."""
+    cdef uint32_t most = SOURCES4_MAX if addr_is_v4(group) else <int>SOURCES6_MAX
+    cdef Membership* membership = membership_find(socket.memberships, group)
+    cdef Membership before
+    cdef int code
+    cdef uint32_t i
+    if not addr_is_multicast(group):
+        return -EINVAL
+    if only and number == 0:
+        return leave(udp, socket, membership)
+    if membership == NULL:
+        return -EINVAL
+    if number > most:
+        return -ENOBUFS
+    before = membership[0]
+    memset(&membership.sources, 0, sizeof(SourceList))
+    membership.mode = FILTER_INCLUDE if only else FILTER_EXCLUDE
+    code = 0
+    for i in range(number):
+        if code == 0:
+            code = source_list_add(&membership.sources, &sources[i])
+    if code == 0:
+        code = membership_changed(udp.ip, membership)
+    if code == 0:
+        source_list_clear(&before.sources)
+        return 0
+    source_list_clear(&membership.sources)
+    membership.sources = before.sources
+    membership.mode = before.mode
+    return code
 
 
 # Out and in

@@ -11,8 +11,10 @@ from pystack.core.counters cimport UDP_DATAGRAMS_OUT
 from pystack.core.ip.layer cimport PROTOCOL_ICMPV6, PROTOCOL_UDP, IpSend
 from pystack.core.ip.output cimport ip_output, ip_packet_new
 from pystack.core.ip.path_mtu cimport ip_path_mtu
-from pystack.core.memory.packet cimport CSUM_PARTIAL, GSO_UDP4, GSO_UDP6, PACKET_MAX, Packet
-from pystack.core.udp.layer cimport UdpLayer
+from pystack.core.memory.packet cimport (
+    CSUM_PARTIAL, CSUM_VERIFIED, GSO_UDP4, GSO_UDP6, PACKET_MAX, Packet,
+)
+from pystack.core.udp.layer cimport Datagram, UdpLayer
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.bytes cimport store16
 from pystack.core.wire.checksum cimport csum_fold, csum_pseudo
@@ -47,16 +49,27 @@ cdef inline uint32_t transport_limit(const IpSend* send) noexcept nogil:
     return MAX_LENGTH - IPV4_HEADER_LENGTH if addr_is_v4(&send.destination) else MAX_LENGTH
 
 
+cdef uint32_t udp_limit(const IpSend* send) noexcept nogil:
+    return transport_limit(send) - UDP_HEADER_LENGTH
+
+
+cdef inline bint has_no_checksum(const Datagram* socket, const IpSend* send) noexcept nogil:
+    """RFC 768, and RFC 6935 for IPv6: the application does without."""
+    return socket.no_checksum if addr_is_v4(&send.destination) else socket.no_checksum6
+
+
 cdef int check_length(
-    UdpLayer* udp, const IpSend* send, size_t length, uint16_t gso_size
+    UdpLayer* udp, const Datagram* socket, const IpSend* send, size_t length, uint16_t gso_size
 ) noexcept nogil:
     """0; -EMSGSIZE or -EINVAL with Linux's limits for one call."""
     cdef uint32_t headers = ip_header_length(send) + UDP_HEADER_LENGTH
     cdef uint32_t mtu
-    if length > transport_limit(send) - UDP_HEADER_LENGTH:
+    if length > udp_limit(send):
         return -EMSGSIZE
     if gso_size == 0:
         return 0
+    if has_no_checksum(socket, send):
+        return -EINVAL      # as Linux: pieces have checksums
     # The pieces of a train are never fragmented.
     mtu = ip_path_mtu(udp.ip, &send.source, &send.destination)
     if headers + min(length, <size_t>gso_size) > mtu:
@@ -76,7 +89,7 @@ cdef uint32_t train_limit(
 
 
 cdef Packet* udp_packet(
-    UdpLayer* udp, const IpSend* send, uint16_t source_port, uint16_t port,
+    UdpLayer* udp, const Datagram* socket, const IpSend* send, uint16_t port,
     const uint8_t* data, uint32_t length
 ) noexcept nogil:
     """A packet that holds one datagram, or a whole train under one header; NULL: no memory."""
@@ -84,17 +97,20 @@ cdef Packet* udp_packet(
     cdef UdpHeader header
     if packet == NULL:
         return NULL
-    header.source_port = source_port
+    header.source_port = socket.endpoint.key.local_port
     header.destination_port = port
     header.length = <uint16_t>(UDP_HEADER_LENGTH + length)
     # Who completes the sum writes 0xffff for 0 (RFC 768).
-    header.checksum = csum_fold(
+    header.checksum = 0 if has_no_checksum(socket, send) else csum_fold(
         csum_pseudo(&send.source, &send.destination, PROTOCOL_UDP, header.length)
     )
     udp_build_header(packet.data, &header)
     if length:
         memcpy(packet.data + UDP_HEADER_LENGTH, data, length)
     packet.length = UDP_HEADER_LENGTH + length
+    if has_no_checksum(socket, send):
+        packet.csum = CSUM_VERIFIED     # as it is to be
+        return packet
     packet.csum = CSUM_PARTIAL
     packet.csum_start = 0
     packet.csum_offset = UDP_CHECKSUM_OFFSET
@@ -102,10 +118,10 @@ cdef Packet* udp_packet(
 
 
 cdef int send_datagram(
-    UdpLayer* udp, const IpSend* send, uint16_t source_port, uint16_t port,
+    UdpLayer* udp, const Datagram* socket, const IpSend* send, uint16_t port,
     const uint8_t* data, uint32_t length
 ) noexcept nogil:
-    cdef Packet* packet = udp_packet(udp, send, source_port, port, data, length)
+    cdef Packet* packet = udp_packet(udp, socket, send, port, data, length)
     cdef int code
     if packet == NULL:
         return -ENOMEM
@@ -116,10 +132,10 @@ cdef int send_datagram(
 
 
 cdef int send_train(
-    UdpLayer* udp, const IpSend* send, uint16_t source_port, uint16_t port,
+    UdpLayer* udp, const Datagram* socket, const IpSend* send, uint16_t port,
     const uint8_t* data, uint32_t length, uint16_t gso_size
 ) noexcept nogil:
-    cdef Packet* packet = udp_packet(udp, send, source_port, port, data, length)
+    cdef Packet* packet = udp_packet(udp, socket, send, port, data, length)
     cdef int code
     if packet == NULL:
         return -ENOMEM
@@ -132,28 +148,28 @@ cdef int send_train(
 
 
 cdef int64_t udp_output(
-    UdpLayer* udp, const IpSend* send, uint16_t source_port, uint16_t port,
+    UdpLayer* udp, const Datagram* socket, const IpSend* send, uint16_t port,
     const uint8_t* data, size_t length, uint16_t gso_size
 ) noexcept nogil:
     """Send data as one datagram or, with gso_size, cut into several; return its length.
 
     -EMSGSIZE, -EINVAL (more than 64 pieces), -ENOMEM, and what ip_output returns.
     """
-    cdef int code = check_length(udp, send, length, gso_size)
+    cdef int code = check_length(udp, socket, send, length, gso_size)
     cdef uint32_t left = <uint32_t>length
     cdef uint32_t most, part
     if code < 0:
         return code
     if gso_size == 0 or length <= gso_size:
-        code = send_datagram(udp, send, source_port, port, data, left)
+        code = send_datagram(udp, socket, send, port, data, left)
         return code if code < 0 else <int64_t>length
     most = train_limit(udp.ip.context, send, gso_size)
     while left:
         part = min(left, most)
         if part <= gso_size:
-            code = send_datagram(udp, send, source_port, port, data, part)
+            code = send_datagram(udp, socket, send, port, data, part)
         else:
-            code = send_train(udp, send, source_port, port, data, part, gso_size)
+            code = send_train(udp, socket, send, port, data, part, gso_size)
         if code < 0:
             return code
         data += part

@@ -6,7 +6,7 @@ from libc.errno cimport EADDRINUSE, ENOMEM
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from pystack.core.endpoint cimport SERVICE_NONE
+from pystack.core.endpoint cimport MANNER_REUSE_PORT, SERVICE_NONE
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.memory.flow cimport FlowKey, flow_find, flow_insert, flow_remove
 from pystack.core.memory.random cimport random_below
@@ -108,13 +108,15 @@ cdef bint port_is_taken(
 ) noexcept nogil:
     """True if another socket forbids this one to bind to address and port.
 
-    As in Linux only two sockets that both have reuse_address can share them.
+    As in Linux only two sockets that both have reuse_address, or both SO_REUSEPORT, can share them.
     """
     cdef DatagramPort* found = port_find(udp, socket.endpoint.key.protocol, port)
     cdef Datagram* other = found.first if found != NULL else NULL
     while other != NULL:
         if overlaps(socket, address, other):
-            if not (socket.reuse_address and other.reuse_address):
+            if not (socket.reuse_address and other.reuse_address) and not (
+                    socket.endpoint.key.protocol == PROTOCOL_UDP
+                    and socket.endpoint.manners & other.endpoint.manners & MANNER_REUSE_PORT):
                 return True
         other = other.port_next
     return False
@@ -144,6 +146,12 @@ cdef int port_choose(UdpLayer* udp, const Datagram* socket, const Addr* address)
     if socket.endpoint.key.protocol != PROTOCOL_UDP:
         first = IDENTIFIER_FIRST
         last = IDENTIFIER_LAST
+    elif first <= socket.port_low <= last:
+        first = socket.port_low
+    if socket.endpoint.key.protocol == PROTOCOL_UDP and EPHEMERAL_FIRST <= socket.port_high <= last:
+        last = socket.port_high
+    if last < first:
+        return -EADDRINUSE
     number = last - first + 1
     start = random_below(&udp.ip.context.random, number)
     for i in range(number):

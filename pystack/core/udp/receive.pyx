@@ -78,23 +78,33 @@ cdef inline bint queue_has_room(const Datagram* socket, uint32_t size) noexcept 
         socket.queue_limit)
 
 
+cdef void drop_for_room(Context* context, Datagram* socket, Packet* packet) noexcept nogil:
+    socket.dropped += 1
+    packet_drop(context, packet, UDP_DROP_QUEUE_FULL)
+
+
 cdef void datagram_deliver(
     Context* context, Datagram* socket, Packet* packet, const DatagramInfo* info
 ) noexcept nogil:
     """Queue a datagram for its socket; drop it if there is no room or nobody will read it."""
+    cdef DatagramInfo* queued
     if socket.shut_read:
         packet_drop(context, packet, UDP_DROP_SHUT_DOWN)
         return
     if not queue_has_room(socket, 1):
-        packet_drop(context, packet, UDP_DROP_QUEUE_FULL)
+        drop_for_room(context, socket, packet)
         return
     packet = right_sized(&context.slab, packet)
     if not queue_has_room(socket, true_size(packet)):
-        packet_drop(context, packet, UDP_DROP_QUEUE_FULL)
+        drop_for_room(context, socket, packet)
         return
     packet.gso = GSO_NONE
     packet.csum = CSUM_VERIFIED
-    (<DatagramInfo*>packet.control)[0] = info[0]
+    queued = <DatagramInfo*>packet.control
+    queued[0] = info[0]
+    queued.destination_port = socket.endpoint.key.local_port
+    queued.received_at = context.now
+    queued.dropped = socket.dropped
     socket.queue_bytes += true_size(packet)
     packet_push(&socket.queue, packet)
     if socket.endpoint.key.protocol == PROTOCOL_UDP:

@@ -3,7 +3,9 @@
 # RFCs: 768, 3493 section 5.3 (IPV6_V6ONLY).
 
 from libc.errno cimport ENOMEM
-from pystack.core.memory.flow cimport FlowKey, flow_find, flow_insert, flow_remove
+from libc.stdint cimport uint8_t, uint64_t
+from pystack.core.endpoint cimport MANNER_REUSE_PORT
+from pystack.core.memory.flow cimport FlowKey, flow_find, flow_insert, flow_remove, siphash
 from pystack.core.udp.layer cimport Datagram, UdpLayer
 from pystack.core.wire.address cimport addr_any, addr_is_v4
 
@@ -64,6 +66,30 @@ cdef Datagram* find_mapped_wildcard(UdpLayer* udp, const FlowKey* key) noexcept 
     return socket
 
 
+cdef inline bint is_sharing(const Datagram* socket, bint v6only) noexcept nogil:
+    return socket.endpoint.manners & MANNER_REUSE_PORT != 0 and socket.endpoint.v6only == v6only
+
+
+cdef Datagram* share(UdpLayer* udp, Datagram* socket, const FlowKey* flow) noexcept nogil:
+    """Of those that share its address and port (SO_REUSEPORT) the one whose flow it is."""
+    cdef bint v6only = socket.endpoint.v6only
+    cdef Datagram* at = socket
+    cdef uint64_t number = 0
+    cdef uint64_t chosen
+    if not is_sharing(socket, v6only):
+        return socket
+    while at != NULL:
+        number += is_sharing(at, v6only)
+        at = at.twin
+    chosen = siphash(udp.ip.context.secret, <const uint8_t*>flow, sizeof(FlowKey)) >> 32
+    chosen = chosen * number >> 32
+    at = socket
+    while chosen or not is_sharing(at, v6only):
+        chosen -= is_sharing(at, v6only)
+        at = at.twin
+    return at
+
+
 cdef Datagram* table_find_bound(UdpLayer* udp, const FlowKey* flow) noexcept nogil:
     """The socket bound to a flow's local address and port, else to the port at every address."""
     cdef bint v6 = not addr_is_v4(&flow.local)
@@ -72,11 +98,12 @@ cdef Datagram* table_find_bound(UdpLayer* udp, const FlowKey* flow) noexcept nog
     key.remote.hi = key.remote.lo = 0
     key.remote_port = 0
     socket = <Datagram*>flow_find(&udp.sockets, &key)
-    if socket != NULL:
+    if socket == NULL:
+        key.local = addr_any(v6)
+        socket = <Datagram*>flow_find(&udp.sockets, &key)
+    if socket == NULL and not v6:
+        key.local = addr_any(True)
+        socket = find_mapped_wildcard(udp, &key)
+    if socket == NULL or socket.twin == NULL:
         return socket
-    key.local = addr_any(v6)
-    socket = <Datagram*>flow_find(&udp.sockets, &key)
-    if socket != NULL or v6:
-        return socket
-    key.local = addr_any(True)
-    return find_mapped_wildcard(udp, &key)
+    return share(udp, socket, flow)

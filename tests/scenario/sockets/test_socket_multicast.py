@@ -177,3 +177,31 @@ def test_reports_leave_with_the_call(stack):
         assert deadline <= 2 * 10**9
         stack.poll(deadline)
         assert len(stack.transmit()) == 1
+
+
+def group_filter(group, mode, *sources):
+    """struct group_filter."""
+    start = struct.pack("=I4x", 0) + storage(group) + struct.pack("=II", mode, len(sources))
+    return start + b"".join(map(storage, sources))
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_a_filter_replaces_the_sources_of_a_membership(pair, family, mode):
+    """RFC 3678 sections 4.1.3 and 5.1.3: INCLUDE these, or EXCLUDE them."""
+    v4 = family == socket.AF_INET
+    level, group = (IP, GROUP) if v4 else (IPV6, GROUP6)
+    ours, other = ("10.2.0.9", "10.2.0.8") if v4 else ("fd02::9", "fd02::8")
+    with receiver(pair, family) as hears, pair.far.socket(family, DGRAM) as speaks:
+        speaks.bind((ours, 0))
+        hears.setsockopt(level, pystack.MCAST_JOIN_GROUP, group_req(group))
+        for sources, heard in (((ours,), mode == 1), ((other,), mode == 0), ((ours, other), mode)):
+            value = group_filter(group, mode, *sources)
+            hears.setsockopt(level, pystack.MCAST_MSFILTER, value)
+            speaks.sendto(b"hello", (group, 5000))
+            assert bool(select.select([hears], [], [], 5 if heard else 0.05)[0]) == bool(heard)
+            if heard:
+                assert hears.recv(100) == b"hello"
+        wrong = group_filter("ff0e::1" if v4 else "239.1.1.1", mode, ours)
+        with pytest.raises(OSError) as caught:
+            hears.setsockopt(level, pystack.MCAST_MSFILTER, wrong)
+        assert caught.value.errno == errno.EADDRNOTAVAIL

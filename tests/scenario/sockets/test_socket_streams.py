@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import os
 import pickle
 import select
 import socket
@@ -233,6 +234,54 @@ def test_a_timeout_is_a_timeouterror_without_errno(world):
         listener.settimeout(0.001)
         with pytest.raises(TimeoutError, match=r"^timed out$"):
             listener.accept()
+
+
+def test_the_timeouts_of_options_are_of_calls_that_have_none_of_python_s(world):
+    client, server = world.connected()
+    timeval = struct.pack("@ll", 0, 20_000)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16) == timeval
+    client.settimeout(None)
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+    client.settimeout(0.01)
+    with pytest.raises(TimeoutError, match="timed out"):
+        client.recv(1)
+    server.send(b"x")
+    client.settimeout(None)
+    assert client.recv(1) == b"x"
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+    server.settimeout(None)
+    sent = 0
+    with suppress(BlockingIOError):
+        while sent < 1 << 28:
+            sent += server.send(bytes(1 << 20))
+    assert sent < 1 << 28
+
+
+def test_a_duplicate_is_the_same_connection_until_both_are_closed(world):
+    client, server = world.connected()
+    client.settimeout(7)
+    other = client.dup()
+    assert other.gettimeout() == 7
+    assert other.getpeername() == client.getpeername()
+    assert other.fileno() != client.fileno()
+    server.send(b"ab")
+    assert client.recv(1) == b"a"
+    for _ in range(2):
+        ready, *_ = select.select([other, client], [], [], 5)
+        assert other in ready
+    client.close()
+    assert other.recv(1) == b"b"
+    other.send(b"c")
+    assert server.recv(1) == b"c"
+    fd = other.fileno()
+    other.close()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+    assert server.recv(1) == b""
+    with pytest.raises(OSError, match="Bad file"):
+        other.dup()
 
 
 def test_timeouts_are_floats_or_none(world):
@@ -482,7 +531,7 @@ def test_a_socket_of_a_stack_is_a_socket(stack_world):
     assert not client.get_inheritable()
     with pytest.raises(TypeError):
         pickle.dumps(client)
-    for call in (client.dup, client.detach, lambda: client.set_inheritable(True)):
+    for call in (client.detach, lambda: client.set_inheritable(True)):
         with pytest.raises(OSError) as caught:
             call()
         assert caught.value.errno == errno.EOPNOTSUPP

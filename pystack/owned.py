@@ -1,11 +1,12 @@
 """Owned: which addresses belong to which stack, however they are written.
 
-Called by: install.
+Called by: patching, aio.install.
 RFCs: 4291 section 2.5.5.2 (IPv4-mapped addresses).
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,14 @@ def address_of(host: Any) -> Address | None:
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
         return found.ipv4_mapped
     return found
+
+
+def refused(host: Any) -> OSError:
+    """Why a call of the kernel's is not made."""
+    return OSError(
+        errno.ENETUNREACH,
+        f"pystack: {host} belongs to a stack, and this call would leave it to the kernel",
+    )
 
 
 class Owned:
