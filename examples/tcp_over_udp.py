@@ -45,8 +45,11 @@ async def copy(reader, writer):
 
 def joined_with(connect):
     """A server's callback: a connection that comes in is joined with one that goes out."""
+    alive = set()  # asyncio itself forgets a task whose peers have both half-closed
 
     async def serve(reader, writer):
+        alive.add(task := asyncio.current_task())
+        task.add_done_callback(alive.discard)
         try:
             there, back = await connect()
         except OSError:

@@ -52,14 +52,31 @@ def test_iperf3_over_tcp(namespace, family, offloads, options):
     assert counters["tcp_segments_in"] == 0
 
 
+def dropped_by_the_kernel(namespace):
+    """UDP packets that the kernel had no room for: on their way to the stack, and back."""
+    link = json.loads(namespace.run(["ip", "-s", "-j", "link", "show", "dev", "pystack0"]).stdout)
+    ipv4 = namespace.run(["cat", "/proc/net/snmp"]).stdout.splitlines()
+    ipv6 = namespace.run(["cat", "/proc/net/snmp6"]).stdout.splitlines()
+    names, counts = (line.split() for line in ipv4 if line.startswith("Udp:"))
+    full = dict(zip(names, counts, strict=True)) | dict(line.split() for line in ipv6)
+    on_the_way = sum(way["dropped"] for way in link[0]["stats64"].values())
+    return on_the_way + int(full["RcvbufErrors"]) + int(full["Udp6RcvbufErrors"])
+
+
 @both_families
 def test_iperf3_over_udp(namespace, family):
+    """Whatever the kernel does not drop comes through: it drops what programs are too late for."""
     with virtual_net(namespace) as stack, iperf_server(namespace, family):
         stack.set_policy(HOST[family], "mirror")
-        rate = ("--udp", "--bitrate", "100M", "--length", "1400")
+        rate = ("--udp", "--bitrate", "20M", "--length", "1400")
+        before = dropped_by_the_kernel(namespace)
         end = iperf(namespace, family, "--bytes", str(5 * MB), *rate)
+        dropped = dropped_by_the_kernel(namespace) - before
+        counters = stack.counters()
     assert end["sum"]["packets"] > 3000
-    assert end["sum"]["lost_percent"] < 1
+    assert end["sum"]["lost_packets"] <= dropped
+    assert end["sum"]["lost_percent"] < 50
+    assert counters["ip_mirrored"] == counters["packets_in"]
 
 
 @both_families
