@@ -1,9 +1,7 @@
-"""A TCP tunnel over UDP between two processes: a stack at each end, no root, no TUN.
+"""A TCP tunnel over UDP, a stack at each end. See docs/how-to/tunnel-over-udp.md.
 
     python tcp_over_udp.py far 0.0.0.0 4500 127.0.0.1 22
     python tcp_over_udp.py near FAR 4500 127.0.0.1 2222
-
-Between the two, TCP is the stacks': it repairs what UDP loses. See docs/how-to/tunnel-over-udp.md.
 """
 
 import asyncio
@@ -52,12 +50,11 @@ def joined_with(connect):
         task.add_done_callback(alive.discard)
         try:
             there, back = await connect()
+            await asyncio.gather(copy(reader, back), copy(there, writer))
+            writer.close()
+            back.close()
         except OSError:
             writer.transport.abort()
-            return
-        await asyncio.gather(copy(reader, back), copy(there, writer))
-        writer.close()
-        back.close()
 
     return serve
 
