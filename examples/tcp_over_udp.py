@@ -1,7 +1,7 @@
 """A TCP tunnel over UDP, a stack at each end. See docs/how-to/tunnel-over-udp.md.
 
-    python tcp_over_udp.py far 0.0.0.0 4500 127.0.0.1 22
-    python tcp_over_udp.py near FAR 4500 127.0.0.1 2222
+At the far end:  python tcp_over_udp.py far 0.0.0.0 4500 127.0.0.1 22
+At the near one: python tcp_over_udp.py near FAR 4500 127.0.0.1 2222
 """
 
 import asyncio
