@@ -55,7 +55,8 @@ def shims_are_current(last_build: Path, mode: str) -> bool:
     if not last_build.exists() or last_build.read_text() != mode:
         return False
     shims = list(ROOT.glob(SHIMS))
-    inputs = [*shims, *(ROOT / "pystack").rglob("*.pxd"), ROOT / "setup.py"]
+    headers = [*ROOT.glob("tests/native/*.pxd"), *(ROOT / "pystack").rglob("*.pxd")]
+    inputs = [*shims, *headers, ROOT / "setup.py"]
     return all(path.stat().st_mtime < last_build.stat().st_mtime for path in inputs) and all(
         shim.with_name(shim.stem + EXTENSION_SUFFIXES[0]).exists() for shim in shims
     )
