@@ -36,6 +36,17 @@ def test_a_ratio_is_taken_round_by_round():
     assert (found.median, found.least, found.most) == (0.9, 0.4, 2.0)
 
 
+def test_where_less_is_better_the_ratio_is_the_other_way_round():
+    from bench.measure import Run
+    from bench.report import ratio_to
+    from bench.rows import PROGRAM, Row
+
+    row = Row("row", "", "paced", PROGRAM, "pystack", ("kernel", "pystack"), less=True)
+    found = ratio_to(row, Run(figures(pystack=[50, 10], kernel=[100, 5])), "kernel")
+    assert found is not None
+    assert (found.least, found.most) == (0.5, 2.0)
+
+
 def test_rounds_that_only_one_side_has_do_not_count():
     found = figures(pystack=[90, 10], limit=[100]).ratios("row", "pystack", "limit")
     assert (found.median, found.least, found.most) == (0.9, 0.9, 0.9)
@@ -89,6 +100,19 @@ def test_lost_and_wrong_data_is_no_figure(report, fault):
         judged(row, good | report, 1.0)
 
 
+def test_the_figure_of_a_latency_row_is_its_quantile():
+    from bench.measure import judged
+    from bench.rows import chosen
+
+    report = {
+        "operations": 1000, "bytes": 1000, "seconds": 1.0, "total_operations": 1000,
+        "total_bytes": 1000, "lost": 0, "wrong": 0, "cpu": 0.5, "note": "", "p50": 7, "p99": 8,
+        "p999": 9,
+    }  # fmt: skip
+    rows = chosen(["latency"], False)
+    assert [judged(row, report, 1.0)["value"] for row in rows] == [7, 8, 9]
+
+
 def test_a_sender_that_paces_is_no_measure():
     from bench.measure import Fault, judged
     from bench.rows import chosen
@@ -136,8 +160,11 @@ def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         pytest.skip("no /dev/net/tun for us")
     file = tmp_path / "figures.json"
-    rows = [f"--only={row}" for row in ("tcp-in", "request-16", "connect-close-32", "udp-64")]
-    systems = "--systems=limit,kernel,pystack,kernel-plain,pystack-plain"
+    wanted = (
+        "tcp-in", "request-16", "connect-close-32", "udp-64", "protocols-request-1", "latency-p50",
+    )  # fmt: skip
+    rows = [f"--only={row}" for row in wanted]
+    systems = "--systems=limit,kernel,pystack,kernel-plain,pystack-plain,kernel-aio,pystack-aio"
     command = [sys.executable, "tools/bench", "--smoke", *rows, systems, f"--json={file}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -146,6 +173,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
     assert found["faults"] == []
     assert set(found["ratios"]) == {
         "tcp-in", "tcp-in-plain", "request-16", "connect-close-32", "udp-64",
+        "protocols-request-1", "latency-p50",
     }  # fmt: skip
     assert all(figure["value"] > 0 for figure in found["figures"])
     assert not Path("/sys/class/net/limit").exists()

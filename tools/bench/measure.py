@@ -11,13 +11,13 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import place
 from bench.figures import Figure, Figures
 from bench.programs import program
-from bench.rows import GBIT, Row
+from bench.rows import GBIT, PER_SECOND, Row
 from bench.systems import System, Systems
 
 GRACE = 20  # seconds that a measurement may take beyond its time
@@ -46,6 +46,7 @@ class Run:
 
     figures: Figures = field(default_factory=lambda: Figures(uuid.uuid4().hex[:12]))
     faults: dict[tuple[str, str], str] = field(default_factory=dict)  # (row, system) -> what
+    rates: dict[str, float] = field(default_factory=dict)  # system -> half of what it can do
 
 
 class Fault(Exception):
@@ -69,30 +70,49 @@ def measure(
                 if name in systems.missing or (row.name, name) in run.faults:
                     continue
                 try:
-                    figure = attempt(binary, row, systems.running[name], times, cpus)
+                    rate = half_load(binary, row, systems, times, cpus, run)
+                    figure = attempt(binary, row, systems.running[name], times, cpus, rate)
                 except Fault as fault:
                     run.faults[row.name, name] = str(fault)
                     continue
                 run.figures.add(Figure(run.figures.run, number, row.name, name, **figure))
 
 
+def half_load(
+    binary: str, row: Row, systems: Systems, times: Times, cpus: list[int], run: Run
+) -> float:
+    """The rate of a paced row, the same for all its systems; measured once a run. 0: not paced."""
+    reference = row.paced_by
+    if not reference:
+        return 0
+    if reference not in systems.running:
+        raise Fault(f"{reference}, half of whose rate is the load, is missing")
+    if reference not in run.rates:
+        full = replace(row, mode="request", unit=PER_SECOND, value="")
+        found = attempt(binary, full, systems.running[reference], times, cpus)
+        run.rates[reference] = found["value"] / 2
+    return run.rates[reference]
+
+
 def attempt(
-    binary: str, row: Row, system: System, times: Times, cpus: list[int]
+    binary: str, row: Row, system: System, times: Times, cpus: list[int], rate: float = 0
 ) -> dict[str, float]:
     """A measurement that is repeated, and for longer, if one side was not even scheduled."""
     for longer in (1, 3):
         with suppress(Starved):
-            return cell(binary, row, system, times.stretched(longer), cpus)
-    return cell(binary, row, system, times.stretched(9), cpus)
+            return cell(binary, row, system, times.stretched(longer), cpus, rate)
+    return cell(binary, row, system, times.stretched(9), cpus, rate)
 
 
-def cell(binary: str, row: Row, system: System, times: Times, cpus: list[int]) -> dict[str, float]:
+def cell(
+    binary: str, row: Row, system: System, times: Times, cpus: list[int], rate: float
+) -> dict[str, float]:
     """One measurement: the fields of a Figure. Fault."""
     there = cpus[0] if row.one_core or len(cpus) == 1 else cpus[1]
     place.pin(system.pid, there)
     before = place.cpu_seconds(system.pid)
     command = [binary, row.mode, system.address, str(row.port), str(row.number), str(row.size)]
-    command += [str(times.warmup), str(times.duration)]
+    command += [str(times.warmup), str(times.duration), *([str(rate)] if rate else [])]
     try:
         done = subprocess.run(
             command,
@@ -125,6 +145,8 @@ def judged(row: Row, report: dict[str, Any], system_cpu: float) -> dict[str, flo
     else:
         value = report["operations"] / report["seconds"] if report["seconds"] else 0
         amount = report["total_operations"] / 1e3
+    if value and row.value:
+        value = report[row.value]
     if not value:
         raise Starved("nothing came through")
     return {

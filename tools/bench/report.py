@@ -70,11 +70,18 @@ def cells(row: Row, system: str, run: Run) -> list[str]:
     ]
 
 
+def ratio_to(row: Row, run: Run, reference: str) -> Spread | None:
+    """How many times better the subject is; None if no round has both."""
+    if row.less:
+        return run.figures.ratios(row.name, reference, row.subject)
+    return run.figures.ratios(row.name, row.subject, reference)
+
+
 def verdicts(row: Row, run: Run) -> list[str]:
     """The subject's ratio to each system that it has a target for."""
     lines = []
     for reference, target in row.targets.items():
-        found = run.figures.ratios(row.name, row.subject, reference)
+        found = ratio_to(row, run, reference)
         if found is not None:
             colour = "green" if found.median >= target else "red"
             lines.append(f"[{colour}]{ratio_text(found)}[/] of {reference}, target {target:g}")
@@ -105,7 +112,7 @@ def ratios(rows: list[Row], run: Run) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         for reference in row.targets:
-            ratio = run.figures.ratios(row.name, row.subject, reference)
+            ratio = ratio_to(row, run, reference)
             if ratio is not None:
                 found.setdefault(row.name, {})[reference] = ratio.median
     return found
@@ -126,7 +133,7 @@ def plot(file: Path, rows: list[Row], run: Run) -> None:
         (f"{row.title} / {reference}", found, row.targets[reference])
         for row in rows
         for reference in row.targets
-        if (found := run.figures.ratios(row.name, row.subject, reference)) is not None
+        if (found := ratio_to(row, run, reference)) is not None
     ]
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.3 * len(bars)))
     for place, (_, found, target) in enumerate(bars):
@@ -137,7 +144,7 @@ def plot(file: Path, rows: list[Row], run: Run) -> None:
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_xscale("log")
     axes.invert_yaxis()
-    axes.set_xlabel("pystack / reference, round by round; dotted: the target")
+    axes.set_xlabel("how many times the reference, round by round; dotted: the target")
     figure.tight_layout()
     figure.savefig(file)
     pyplot.close(figure)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
-# The services of the Python programs (program.py) stand beside the native ones.
-PROGRAM = 1000
+# The services of the Python programs stand beside the native ones: program.py, aio_program.py.
+PROGRAM, STREAMS, PROTOCOLS = 1000, 2000, 3000
 
 GBIT = "Gbit/s"
 PER_SECOND = "/s"
+MICROSECONDS = "µs"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Row:
 
     name: str
     title: str
-    mode: str  # of the load generator
+    mode: str  # of the load generator; or a trial
     port: int
     subject: str  # the system that the targets are about
     systems: tuple[str, ...]  # in the order of measurement
@@ -31,6 +32,11 @@ class Row:
     one_core: bool = False
     quick: bool = False  # part of --quick
     targets: dict[str, float] = field(default_factory=dict)  # reference -> least ratio
+    less: bool = False  # less is better: ratios are the reference's figure to the subject's
+    value: str = ""  # what of the report is the figure, if it is a latency
+    paced_by: str = ""  # requests come at half of the rate that this system can do
+    asked: float = 0.0  # the figure of the system "asked": what is to be reached, whoever does
+    once: bool = False  # in the first round only: it always comes out the same
 
 
 BULK = ("limit", "kernel", "loopback", "pystack")
@@ -38,6 +44,8 @@ PLAIN = ("limit-plain", "kernel-plain", "lwip", "pytcp", "pystack-plain")
 RATE = ("limit", "kernel", "lwip", "pytcp", "pystack")
 PROGRAMS = ("kernel-program", "pystack-program")
 MIRRORS = ("limit-mirror", "pystack-mirror")
+ECHO_PROGRAMS = ("kernel-program", "kernel-uvloop", "pystack-program")
+ASYNCIO = ("kernel-aio", "kernel-uvloop", "pystack-aio", "pystack-uvloop")
 
 
 def bulk(name: str, title: str, out: bool, **more: object) -> Row:
@@ -77,6 +85,40 @@ def visits(number: int, with_request: bool) -> Row:
 def echo(name: str, title: str, mode: str, size: int, quick: bool) -> Row:
     targets = {"limit": 0.95, "lwip": 1.0, "pytcp": 20}
     return Row(name, title, mode, ECHO, "pystack", RATE, 256, size, quick=quick, targets=targets)
+
+
+def asyncio_rows(kind: str, base: int) -> tuple[Row, ...]:
+    """Streams or protocols; pystack on asyncio's own loop against both loops on kernel sockets."""
+
+    def row(name: str, title: str, mode: str, service: int, **more: object) -> Row:
+        given = {"subject": "pystack-aio", "targets": {"kernel-aio": 1.0}, **more}
+        names = f"{kind}-{name}", f"{title}, asyncio {kind}"
+        return Row(*names, mode, base + service, systems=ASYNCIO, **given)  # type: ignore[arg-type]
+
+    both = {"kernel-aio": 1.0, "kernel-uvloop": 1.0}
+    return (
+        row("in", "TCP in", "stream-in", DISCARD, unit=GBIT),
+        row("out", "TCP out", "stream-out", CHARGEN, unit=GBIT),
+        row("request-1", "request-response 1 B", "request", ECHO, targets=both),
+        row("request-64", "the same, 64 connections", "request", ECHO, number=64, targets=both),
+    )
+
+
+def latency(quantile: str, title: str) -> Row:
+    return Row(
+        f"latency-{quantile}",
+        f"request-response, 16 connections, half load: {title}",
+        "paced",
+        ECHO,
+        "pystack",
+        ("kernel", "pystack"),
+        16,
+        unit=MICROSECONDS,
+        targets={"kernel": 1.0},
+        less=True,
+        value=quantile,
+        paced_by="kernel",
+    )
 
 
 ROWS = (
@@ -198,9 +240,9 @@ ROWS = (
         "request",
         PROGRAM + ECHO,
         "pystack-program",
-        PROGRAMS,
+        ECHO_PROGRAMS,
         quick=True,
-        targets={"kernel-program": 1.0},
+        targets={"kernel-program": 1.0, "kernel-uvloop": 1.0},
     ),
     Row(
         "program-request-64",
@@ -208,10 +250,15 @@ ROWS = (
         "request",
         PROGRAM + ECHO,
         "pystack-program",
-        PROGRAMS,
+        ECHO_PROGRAMS,
         64,
-        targets={"kernel-program": 1.0},
+        targets={"kernel-program": 1.0, "kernel-uvloop": 1.0},
     ),
+    *asyncio_rows("streams", STREAMS),
+    *asyncio_rows("protocols", PROTOCOLS),
+    latency("p50", "median"),
+    latency("p99", "99 %"),
+    latency("p999", "99.9 %"),
 )
 
 

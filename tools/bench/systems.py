@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench import place
@@ -103,6 +104,32 @@ def kernel_program(systems: Systems, name: str) -> System:
     return System(name, f"{systems.prefix(name)}.2", process)
 
 
+def loop_of(name: str) -> str:
+    """The event loop that a system's name says; Unavailable if it is not installed."""
+    if "uvloop" not in name:
+        return "asyncio"
+    if find_spec("uvloop") is None:
+        raise Unavailable("uvloop is not installed (pip install uvloop)")
+    return "uvloop"
+
+
+def kernel_aio(systems: Systems, name: str) -> System:
+    """Python with asyncio on the kernel's sockets, in a namespace of its own."""
+    command = ["unshare", "--net", "--", sys.executable, "-m", "bench.aio_program"]
+    process = systems.begin([*command, "kernel", loop_of(name)], env=python_environment())
+    place.connect(name, systems.prefix(name), process.pid, offloads=True)
+    return System(name, f"{systems.prefix(name)}.2", process)
+
+
+def pystack_aio(systems: Systems, name: str) -> System:
+    """The same on a stack that the event loop turns."""
+    prefix = systems.prefix(name)
+    command = [sys.executable, "-m", "bench.aio_program", "pystack", loop_of(name)]
+    process = systems.begin([*command, name, f"{prefix}.0/24"], env=python_environment())
+    place.route_with_cubic(name, prefix)
+    return System(name, f"{prefix}.2", process)
+
+
 def pystack(systems: Systems, name: str) -> System:
     kind = "mirror" if "mirror" in name else "pystack"
     offloads = "plain" if "plain" in name else "offloads"
@@ -155,10 +182,14 @@ STARTERS: dict[str, Callable[[Systems, str], System]] = {
     "kernel": kernel,
     "kernel-plain": kernel,
     "kernel-program": kernel_program,
+    "kernel-aio": kernel_aio,
+    "kernel-uvloop": kernel_aio,
     "lwip": lwip,
     "pytcp": pytcp,
     "pystack": pystack,
     "pystack-plain": pystack,
     "pystack-mirror": pystack,
     "pystack-program": pystack_program,
+    "pystack-aio": pystack_aio,
+    "pystack-uvloop": pystack_aio,
 }

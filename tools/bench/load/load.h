@@ -15,6 +15,7 @@ typedef struct {
     int size;         /* bytes of a request */
     int64_t warmup;   /* ns */
     int64_t duration; /* ns, after the warm-up */
+    double rate;      /* requests a second, of the mode paced */
 } Options;
 
 /* What is counted; `total` from the first packet on, the others after the warm-up. */
@@ -57,6 +58,7 @@ void pattern_fill(void);
 void stream_in(const Options *, Report *);
 void stream_out(const Options *, Report *);
 void request_response(const Options *, Report *);
+void paced(const Options *, Report *);
 void connect_close(const Options *, Report *);
 void connect_request_close(const Options *, Report *);
 void icmp_echo(const Options *, Report *);

@@ -1,6 +1,6 @@
 /* The load generator of tools/bench: one kind of traffic for some time, and a line of JSON.
 
-   usage: load MODE ADDRESS PORT NUMBER SIZE WARMUP SECONDS */
+   usage: load MODE ADDRESS PORT NUMBER SIZE WARMUP SECONDS [RATE] */
 #define _GNU_SOURCE
 #include "load.h"
 
@@ -19,6 +19,7 @@ static const struct {
     {"stream-in", stream_in},
     {"stream-out", stream_out},
     {"request", request_response},
+    {"paced", paced},
     {"connect", connect_close},
     {"connect-request", connect_request_close},
     {"icmp", icmp_echo},
@@ -50,8 +51,8 @@ int main(int count, char **arguments)
 {
     static Report report;
     Options options;
-    if (count != 8) {
-        fprintf(stderr, "usage: load MODE ADDRESS PORT NUMBER SIZE WARMUP SECONDS\n");
+    if (count != 8 && count != 9) {
+        fprintf(stderr, "usage: load MODE ADDRESS PORT NUMBER SIZE WARMUP SECONDS [RATE]\n");
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -62,7 +63,9 @@ int main(int count, char **arguments)
     options.size = atoi(arguments[5]);
     options.warmup = atof(arguments[6]) * 1e9;
     options.duration = atof(arguments[7]) * 1e9;
+    options.rate = count == 9 ? atof(arguments[8]) : 1000;
     if (inet_pton(AF_INET, arguments[2], &options.peer.sin_addr) != 1 || options.number < 1
+        || options.rate <= 0
         || options.number > MAX_CONNECTIONS) {
         fprintf(stderr, "load: bad arguments\n");
         return 2;

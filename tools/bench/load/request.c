@@ -1,4 +1,7 @@
-/* Request and response: a number of connections, each with one request in flight. */
+/* Request and response: a number of connections, each with one request in flight; or at a rate.
+
+   At a rate, request number k is due at k / rate and belongs to connection k modulo their number.
+   Its latency counts from when it was due, not from when the connection was free for it. */
 #define _GNU_SOURCE
 #include "load.h"
 
@@ -11,16 +14,19 @@ typedef struct {
     int fd;
     int awaited; /* bytes of the response that have not come yet */
     unsigned char number;
-    int64_t sent_at;
+    int64_t sent_at; /* at a rate: when it was due, or the next one is */
 } Conversation;
 
+enum { PATIENCE_NS = 1000000000 };
+
+static Conversation all[MAX_CONNECTIONS];
 static unsigned char buffer[1 << 16];
 
-static void ask(Conversation *one, int size, int64_t now)
+static void ask(Conversation *one, int size, int64_t when)
 {
     one->number++;
     one->awaited = size;
-    one->sent_at = now;
+    one->sent_at = when;
     memset(buffer, one->number, size);
     if (send(one->fd, buffer, size, MSG_NOSIGNAL) != size)
         fail("send");
@@ -40,18 +46,29 @@ static int answered(Conversation *one, Report *report)
     return one->awaited <= 0;
 }
 
-void request_response(const Options *options, Report *report)
+static int open_all(const Options *options)
 {
-    static Conversation all[MAX_CONNECTIONS];
-    struct epoll_event events[256];
     int poller = epoll_create1(EPOLL_CLOEXEC);
-    int64_t now, last;
-    Run run;
     for (int i = 0; i < options->number; i++) {
         struct epoll_event event = {EPOLLIN, {.ptr = &all[i]}};
         all[i].fd = tcp_connect(options);
         epoll_ctl(poller, EPOLL_CTL_ADD, all[i].fd, &event);
     }
+    return poller;
+}
+
+static void close_all(const Options *options)
+{
+    for (int i = 0; i < options->number; i++)
+        close(all[i].fd);
+}
+
+void request_response(const Options *options, Report *report)
+{
+    struct epoll_event events[256];
+    int poller = open_all(options);
+    int64_t now, last;
+    Run run;
     run_begin(&run, options, report);
     for (int i = 0; i < options->number; i++)
         ask(&all[i], options->size, run.start);
@@ -59,7 +76,7 @@ void request_response(const Options *options, Report *report)
     for (now = run.start; run_tick(&run, now); now = now_ns()) {
         int ready = epoll_wait(poller, events, 256, 100);
         now = now_ns();
-        if (ready == 0 && now - last > 1000000000LL) {
+        if (ready == 0 && now - last > PATIENCE_NS) {
             report->lost += options->number;
             break;
         }
@@ -75,6 +92,40 @@ void request_response(const Options *options, Report *report)
         }
     }
     run_end(&run, now);
+    close_all(options);
+}
+
+void paced(const Options *options, Report *report)
+{
+    struct epoll_event events[256];
+    double interval = 1e9 / options->rate;
+    int poller = open_all(options);
+    int64_t now, last;
+    Run run;
+    run_begin(&run, options, report);
     for (int i = 0; i < options->number; i++)
-        close(all[i].fd);
+        all[i].sent_at = run.start + (int64_t)(i * interval);
+    for (now = last = run.start; run_tick(&run, now); now = now_ns()) {
+        for (int i = 0; i < options->number; i++)
+            if (all[i].awaited <= 0 && all[i].sent_at <= now)
+                ask(&all[i], options->size, all[i].sent_at);
+        int ready = epoll_wait(poller, events, 256, 0);
+        now = now_ns();
+        for (int i = 0; i < ready; i++) {
+            Conversation *one = events[i].data.ptr;
+            if (!answered(one, report))
+                continue;
+            last = now;
+            run_count(&run, now, 1, options->size);
+            if (now >= run.begin)
+                latency_add(report, now - one->sent_at);
+            one->sent_at += (int64_t)(options->number * interval);
+        }
+        if (now - last > PATIENCE_NS + (int64_t)interval) {
+            report->lost += options->number;
+            break;
+        }
+    }
+    run_end(&run, now);
+    close_all(options);
 }
