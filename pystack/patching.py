@@ -267,6 +267,11 @@ class RoutedSocket(kernels, metaclass=Kind):
         super().setsockopt(*arguments)
         self._said.append(arguments)
 
+    def set_inheritable(self, inheritable: bool) -> None:
+        """Of a stack's it changes nothing: programs ask for it, for children that may never be."""
+        if self._own is None:
+            super().set_inheritable(inheritable)
+
     def fileno(self) -> int:
         if self._own is None or self._shown:
             self._shown = True
@@ -314,7 +319,7 @@ def passed_on(name: str) -> Any:
 for _name in (
     "getblocking", "getpeername", "getsockname", "getsockopt", "gettimeout", "listen", "recv",
     "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "send", "sendall",
-    "sendfile", "setblocking", "settimeout", "shutdown", "get_inheritable", "set_inheritable",
+    "sendfile", "setblocking", "settimeout", "shutdown", "get_inheritable",
 ):  # fmt: skip
     if hasattr(kernels, _name):
         setattr(RoutedSocket, _name, passed_on(_name))

@@ -117,6 +117,12 @@ def test_options_and_timeouts_go_along(pair, served, away):
         assert client.recv(2) == b"A\n"
 
 
+def test_a_listener_is_said_to_be_for_children_and_is_not(pair):
+    with pystack.patch(pair.near), socket.create_server(("10.1.0.5", 80)) as listener:
+        listener.set_inheritable(True)
+        assert not listener.get_inheritable()
+
+
 def test_a_nonblocking_connect_is_told_by_the_descriptor_it_had_before(pair, served, away):
     served(pair.near.create_server(("10.1.0.5", 80)))
     with socket.socket() as client:
