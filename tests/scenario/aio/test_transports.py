@@ -387,6 +387,7 @@ def test_a_transport_that_is_forgotten_warns(stack_world):
 async def test_idle_connections_cost_no_descriptors(stack_world):
     server, port = await stack_world.serve(Recorder)
     made = [(await stack_world.connect(Recorder, port))[0]]
+    gc.collect()  # what earlier tests have left behind
     before = len(os.listdir("/proc/self/fd"))
     made += [(await stack_world.connect(Recorder, port))[0] for _ in range(200)]
     assert len(os.listdir("/proc/self/fd")) == before
