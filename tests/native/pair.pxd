@@ -10,6 +10,9 @@ from pystack.core.tcp.layer cimport Tcb
 from pystack.core.udp.layer cimport Datagram
 
 cdef enum:
+    NEAR = 0x0A000101           # 10.0.1.1
+    FAR = 0x0A000201            # 10.0.2.1
+    FLIGHT_NS = 100_000         # that a packet takes from one stack to the other
     ECHO_PORT = 7
     DISCARD_PORT = 9
     MSS = 1448                  # MTU 1500, with timestamps
@@ -34,6 +37,9 @@ cdef void take_in(void* argument) noexcept nogil
 cdef void settle(void* argument) noexcept nogil
 cdef void send(void* argument) noexcept nogil
 cdef void receive(void* argument) noexcept nogil
+# A packet of one side as the other's device has it: a train as from one with offloads, a packet
+# with its checksum. NULL: out of memory, or its checksum cannot be made.
+cdef Packet* handed_over(Side* source, Side* target, Packet* packet) noexcept
 # OSError for a negative errno.
 cdef int64_t check(int64_t result) except -1
 # What has been counted up to here is a part of the profile.

@@ -46,10 +46,7 @@ cdef extern from *:
     void counted_part() nogil
 
 cdef enum:
-    NEAR = 0x0A000101           # 10.0.1.1
-    FAR = 0x0A000201            # 10.0.2.1
     PREFIX_LENGTH = 96 + 24
-    FLIGHT_NS = 100_000         # that a packet takes from one stack to the other
 
 
 cdef void take_in(void* argument) noexcept nogil:
@@ -82,10 +79,7 @@ cdef void receive(void* argument) noexcept nogil:
 
 
 cdef Packet* handed_over(Side* source, Side* target, Packet* packet) noexcept:
-    """As the other's device has it: a train as from one with offloads, a packet with its checksum.
-
-    NULL: out of memory, or its checksum cannot be made.
-    """
+    """What leaves one side, as it comes to the other."""
     cdef Packet* copy
     cdef uint8_t* end
     if packet.gso == GSO_NONE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from native.core import CallError
+from native.core import CallError, Host
 from scenario.peer import FULL, SECOND
 from scenario.tcp_states import (
     SHUT_RD,
@@ -19,7 +19,7 @@ from scenario.tcp_states import (
     in_state,
     simultaneous,
 )
-from scenario.tcp_wire import FAMILIES
+from scenario.tcp_wire import FAMILIES, FLAGS
 
 both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 READ, WRITE, ERROR, HANGUP = 1, 2, 4, 8
@@ -708,6 +708,29 @@ def test_the_whole_stack_goes_down_with_resets(family):
         peer.listener.close()
         peer.collect()
         assert peer.host.connections == 0
+
+
+def test_of_many_connections_each_is_reset_once():
+    """RFC 9293 section 3.10.5; the table of connections shrinks while they go."""
+    host, other = Host("10.0.0.0/24"), Host("10.0.1.0/24")
+    other.serve(1, 6, 7)
+    held = [host.tcp() for _ in range(300)]
+    for socket in held:
+        socket.connect("10.0.1.1", 7)
+    for _ in range(2):
+        for packet in host.take():
+            other.input(packet)
+        for packet in other.take():
+            host.input(packet)
+    host.take()
+    host.abort_all()
+    resets = [packet for packet in host.take() if packet[33] & FLAGS["R"]]
+    assert len({packet[20:22] for packet in resets}) == len(resets) == 300
+    for socket in held:
+        assert socket.error == errno.ECONNABORTED
+        socket.close()
+    host.take()
+    assert host.connections == host.live_packets == 0
 
 
 def test_close_after_the_connection_is_gone_frees_it():

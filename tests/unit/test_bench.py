@@ -113,6 +113,23 @@ def test_the_figure_of_a_latency_row_is_its_quantile():
     assert [judged(row, report, 1.0)["value"] for row in rows] == [7, 8, 9]
 
 
+def test_a_trial_is_a_process_whose_fault_is_its_last_line():
+    from bench.measure import Fault, trial
+    from bench.rows import chosen
+
+    row, *_ = chosen(["idle-10000"], False)
+    assert trial(row, "asked", 0) == {"value": 512}
+    with pytest.raises(Fault, match="KeyError: 'no such trial'"):
+        trial(row, "no such trial", 0)
+
+
+def test_a_request_in_a_crowd_is_answered_and_has_a_cost():
+    from native.crowd import Crowd
+
+    assert Crowd(1).cost(5) > 0
+    assert Crowd(300).cost(100) > 0
+
+
 def test_a_sender_that_paces_is_no_measure():
     from bench.measure import Fault, judged
     from bench.rows import chosen

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,9 +18,10 @@ from typing import Any
 from bench import place
 from bench.figures import Figure, Figures
 from bench.programs import program
-from bench.rows import GBIT, PER_SECOND, Row
-from bench.systems import System, Systems
+from bench.rows import GBIT, PER_SECOND, TRIAL, Row
+from bench.systems import System, Systems, python_environment
 
+TRIAL_SECONDS = 120
 GRACE = 20  # seconds that a measurement may take beyond its time
 # Of the operations: a packet now and then may meet a full queue.
 TOLERATED_LOSS = 0.001
@@ -69,13 +71,34 @@ def measure(
                 progress(f"{row.title}: {name}")
                 if name in systems.missing or (row.name, name) in run.faults:
                     continue
+                if row.once and number:
+                    continue
                 try:
-                    rate = half_load(binary, row, systems, times, cpus, run)
-                    figure = attempt(binary, row, systems.running[name], times, cpus, rate)
+                    if row.mode == TRIAL:
+                        figure = trial(row, name, number)
+                    else:
+                        rate = half_load(binary, row, systems, times, cpus, run)
+                        figure = attempt(binary, row, systems.running[name], times, cpus, rate)
                 except Fault as fault:
                     run.faults[row.name, name] = str(fault)
                     continue
                 run.figures.add(Figure(run.figures.run, number, row.name, name, **figure))
+
+
+def trial(row: Row, name: str, number: int) -> dict[str, float]:
+    """One measurement without the load generator. Fault."""
+    if name == "asked":
+        return {"value": row.asked}
+    command = [sys.executable, "-m", "bench.trial", name, str(row.number), str(number)]
+    try:
+        done = subprocess.run(
+            command, env=python_environment(), capture_output=True, text=True, timeout=TRIAL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise Fault("took too long") from None
+    if done.returncode:
+        raise Fault((done.stderr.strip().splitlines() or ["no figure"])[-1])
+    return {"value": float(done.stdout)}
 
 
 def half_load(
@@ -124,7 +147,7 @@ def cell(
     except subprocess.TimeoutExpired:
         raise Fault("took too long") from None
     used = place.cpu_seconds(system.pid) - before
-    if system.process.poll() is not None:
+    if system.process is not None and system.process.poll() is not None:
         raise Fault(f"it ended with status {system.process.returncode}")
     if done.returncode:
         raise Fault(done.stderr.strip() or f"the load ended with status {done.returncode}")

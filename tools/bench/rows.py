@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
+TRIAL = "trial"  # of trial.py, without the load generator
 # The services of the Python programs stand beside the native ones: program.py, aio_program.py.
 PROGRAM, STREAMS, PROTOCOLS = 1000, 2000, 3000
 
 GBIT = "Gbit/s"
 PER_SECOND = "/s"
-MICROSECONDS = "µs"
+MBIT, MILLISECONDS, MICROSECONDS, NANOSECONDS, BYTES = "Mbit/s", "ms", "µs", "ns", "bytes"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Row:
 
     name: str
     title: str
-    mode: str  # of the load generator; or a trial
+    mode: str  # of the load generator, or TRIAL
     port: int
     subject: str  # the system that the targets are about
     systems: tuple[str, ...]  # in the order of measurement
@@ -35,7 +36,7 @@ class Row:
     less: bool = False  # less is better: ratios are the reference's figure to the subject's
     value: str = ""  # what of the report is the figure, if it is a latency
     paced_by: str = ""  # requests come at half of the rate that this system can do
-    asked: float = 0.0  # the figure of the system "asked": what is to be reached, whoever does
+    asked: float = 0.0  # the figure of the system "asked", which is nobody's: what is to be reached
     once: bool = False  # in the first round only: it always comes out the same
 
 
@@ -119,6 +120,27 @@ def latency(quantile: str, title: str) -> Row:
         value=quantile,
         paced_by="kernel",
     )
+
+
+def trial(name: str, title: str, system: str, reference: str = "asked", **more: object) -> Row:
+    given = {"targets": {reference: 1.0}, "systems": (reference, system), **more}
+    return Row(name, title, TRIAL, 0, system, **given)  # type: ignore[arg-type]
+
+
+def idle(number: int) -> Row:
+    title = f"memory of an idle connection, {number:,} of them"
+    return trial(
+        f"idle-{number}", title, "idle-memory", number=number, unit=BYTES, less=True, asked=512,
+        once=True,
+    )  # fmt: skip
+
+
+def crowd(number: int) -> Row:
+    title = f"request in the core, {number:,} connections, 64 busy; one alone"
+    return trial(
+        f"crowd-{number}", title, "crowd", "alone", number=number, unit=NANOSECONDS, less=True,
+        targets={"alone": 1 / 1.3},
+    )  # fmt: skip
 
 
 ROWS = (
@@ -259,6 +281,18 @@ ROWS = (
     latency("p50", "median"),
     latency("p99", "99 %"),
     latency("p999", "99.9 %"),
+    idle(10_000),
+    idle(100_000),
+    crowd(1_000),
+    crowd(100_000),
+    trial(
+        "goodput", "goodput at 1 % loss and 20 ms, cubic", "pystack-link", "linux-link", unit=MBIT
+    ),
+    trial("simulation", "simulated segments, 100 MB", "simulation", number=100, asked=1e6),
+    trial("import", "import pystack", "import", unit=MILLISECONDS, less=True, asked=50),
+    trial(
+        "serve", "serve, until a ping is answered", "serve", unit=MILLISECONDS, less=True, asked=400
+    ),
 )
 
 

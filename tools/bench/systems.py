@@ -16,6 +16,7 @@ from pathlib import Path
 from bench import place
 from bench.place import Unavailable
 from bench.programs import HERE, program
+from bench.trial import TRIALS
 
 ACK_EVERY = 32  # packets, of the limit without offloads
 PYTCP = "PYSTACK_BENCH_PYTCP"  # the Python of a virtual environment that has PyTCP
@@ -27,10 +28,11 @@ class System:
 
     name: str
     address: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None  # None: it is started for each trial
 
     @property
     def pid(self) -> int:
+        assert self.process is not None
         return self.process.pid
 
 
@@ -174,6 +176,10 @@ def pystack_program(systems: Systems, name: str) -> System:
     return System(name, native.address, native.process)
 
 
+def on_trial(systems: Systems, name: str) -> System:
+    return System(name, "", None)
+
+
 STARTERS: dict[str, Callable[[Systems, str], System]] = {
     "limit": limit,
     "limit-plain": limit,
@@ -192,4 +198,5 @@ STARTERS: dict[str, Callable[[Systems, str], System]] = {
     "pystack-program": pystack_program,
     "pystack-aio": pystack_aio,
     "pystack-uvloop": pystack_aio,
+    **dict.fromkeys(("asked", *TRIALS), on_trial),
 }

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from pystack.core.ip.layer cimport IpLayer
 from pystack.core.memory.flow cimport (
-    flow_next, flow_table_init, flow_table_release, siphash,
+    FlowKey, FlowTable, flow_next, flow_table_init, flow_table_release, siphash,
 )
 from pystack.core.memory.random cimport random_next
 from pystack.core.tcp.layer cimport (
@@ -116,14 +116,17 @@ cdef void tcp_init(TcpLayer* tcp, IpLayer* ip, const TcpConfig* config) noexcept
     flow_table_init(&tcp.bound, tcp.context.secret)
 
 
-cdef Tcb* first_connection(const TcpLayer* tcp) noexcept nogil:
-    cdef uint32_t cursor = 0
-    return <Tcb*>flow_next(&tcp.connections, &cursor)
+cdef Tcb* next_to_remove(const FlowTable* table, uint32_t* cursor) noexcept nogil:
+    """The next of a walk that removes what it finds, or NULL when the table is empty.
 
-
-cdef Tcb* first_bound(const TcpLayer* tcp) noexcept nogil:
-    cdef uint32_t cursor = 0
-    return <Tcb*>flow_next(&tcp.bound, &cursor)
+    It goes on where it was, or else each removal would cost a walk over all slots; what a removal
+    has moved behind its back is found when it begins anew.
+    """
+    cdef FlowKey* key = flow_next(table, cursor)
+    if key == NULL and table.count > 0:
+        cursor[0] = 0
+        key = flow_next(table, cursor)
+    return <Tcb*>key
 
 
 cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
@@ -137,32 +140,35 @@ cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
             tcb_finish(tcp, tcb, ECONNABORTED)
             cursor = 0      # the table has moved
         tcb = <Tcb*>flow_next(&tcp.bound, &cursor)
-    tcb = first_connection(tcp)
+    cursor = 0
+    tcb = next_to_remove(&tcp.connections, &cursor)
     while tcb != NULL:
         if tcb.state not in (STATE_SYN_SENT, STATE_TIME_WAIT):
             send_reset(tcp, tcb)
         tcb_finish(tcp, tcb, ECONNABORTED)
-        tcb = first_connection(tcp)
+        tcb = next_to_remove(&tcp.connections, &cursor)
 
 
 cdef void tcp_release(TcpLayer* tcp) noexcept nogil:
     """What is still held was leaked by its holder: its memory is freed all the same."""
     # Connections first: those not yet accepted are in the queues of their listeners.
-    cdef Tcb* tcb = first_connection(tcp)
+    cdef uint32_t cursor = 0
+    cdef Tcb* tcb = next_to_remove(&tcp.connections, &cursor)
     while tcb != NULL:
         tcb.held = False
         tcb.listener = NULL
         tcb_finish(tcp, tcb, 0)
-        tcb = first_connection(tcp)
+        tcb = next_to_remove(&tcp.connections, &cursor)
     tcp_reap(tcp)
-    tcb = first_bound(tcp)
+    cursor = 0
+    tcb = next_to_remove(&tcp.bound, &cursor)
     while tcb != NULL:
         tcb.held = False
         while tcb.backlog != NULL and tcb.backlog.accept.first != NULL:
             tcb_bury(tcp, tcb.backlog.accept.first)
         tcb_bury(tcp, tcb)
         tcp_reap(tcp)
-        tcb = first_bound(tcp)
+        tcb = next_to_remove(&tcp.bound, &cursor)
     metrics_forget(tcp)
     flow_table_release(&tcp.connections)
     flow_table_release(&tcp.bound)

@@ -1,0 +1,157 @@
+"""Rows without a load generator: what pystack costs, how its simulation fares, how fast it starts.
+
+usage: python -m bench.trial SYSTEM NUMBER ROUND      prints a figure
+
+A process for each figure, so that none inherits another's memory.
+Called by: measure.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+LINK = {"rate": "100Mbit/s", "delay": "20ms", "loss": "1%", "queue": 200}
+SIZE, TRANSFERS = "2MB", 6  # a round
+REQUESTS = 2000
+IMPORTS = 9
+NETWORK, HOST = "10.254.254.0/24", "10.254.254.7"
+START_SECONDS = 20
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+
+
+def idle_memory(number: int, round: int) -> float:
+    """Bytes for each idle connection, tables included."""
+    command = [sys.executable, str(ROOT / "tools" / "idle-memory"), str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[0])
+
+
+def crowd(number: int, round: int) -> float:
+    """ns that a request takes with so many connections open."""
+    sys.path.append(str(ROOT / "tests"))
+    from native.crowd import Crowd
+
+    return float(Crowd(number).cost(REQUESTS))
+
+
+def alone(number: int, round: int) -> float:
+    return crowd(1, round)
+
+
+def simulation(number: int, round: int) -> float:
+    """Segments of a transfer of so many MB that are simulated in a second."""
+    from pystack.testing import Transfer
+
+    link = {"rate": "10Gbit/s", "delay": "1ms"}
+    start = time.perf_counter()
+    outcome = Transfer(f"{number}MB", seed=round, link=link).run()
+    if outcome.error:
+        raise RuntimeError(outcome.error)
+    return outcome.packets / (time.perf_counter() - start)
+
+
+def seeds(round: int) -> range:
+    return range(round * TRANSFERS, (round + 1) * TRANSFERS)
+
+
+def pystack_link(number: int, round: int) -> float:
+    """Mbit/s over the simulated link, the mean of some seeds."""
+    from pystack.testing import Transfer
+
+    found = [Transfer(SIZE, seed=seed, cc="cubic", link=LINK).run() for seed in seeds(round)]
+    return statistics.mean(one.goodput for one in found) / 1e6
+
+
+def linux_link(number: int, round: int) -> float:
+    """The same of this machine's kernel, in real time; transfers at once, which mostly wait."""
+    from kernel_transfer import DISTURBED, KernelTransfer, transfer
+
+    cells = [
+        KernelTransfer(SIZE, "cubic", seed, **LINK)  # type: ignore[arg-type]
+        for seed in seeds(round)
+    ]
+    with ProcessPoolExecutor(TRANSFERS) as executor:
+        found = list(executor.map(transfer, cells))
+    good = [goodput for goodput, late in found if late < DISTURBED]
+    if not good:
+        raise RuntimeError("the machine was so busy that the link delivered everything late")
+    return statistics.mean(good) / 1e6
+
+
+def import_ms(what: str) -> float:
+    """In a fresh Python; the median of some."""
+    script = f"import time; start = time.perf_counter(); {what}; print(time.perf_counter() - start)"
+    command = [sys.executable, "-c", script]
+    return 1e3 * statistics.median(
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for _ in range(IMPORTS)
+    )
+
+
+def imported(number: int, round: int) -> float:
+    """ms of `import pystack`."""
+    return import_ms("import pystack")
+
+
+def stack_imported(number: int, round: int) -> float:
+    """The same with what is loaded when it is first used: Stack, and the core."""
+    return import_ms("import pystack; pystack.Stack")
+
+
+def served(number: int, round: int) -> float:
+    """ms from the start of `pystack serve` until it has answered a ping."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "pystack", "serve", "--net", NETWORK, "-q"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for_ping(server, start + START_SECONDS)
+            return (time.perf_counter() - start) * 1e3
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def wait_for_ping(server: subprocess.Popen[Any], until: float) -> None:
+    header = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, os.getpid() & 0xFFFF, 1)
+    checksum = -sum(struct.unpack("!4H", header)) % 0xFFFF
+    request = header[:2] + struct.pack("!H", checksum) + header[4:]
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as pinger:
+        pinger.settimeout(0.002)
+        while time.perf_counter() < until and server.poll() is None:
+            with suppress(OSError):  # no route yet, no answer yet
+                pinger.sendto(request, (HOST, 0))
+                answer, peer = pinger.recvfrom(256)
+                if peer[0] == HOST and answer[20] == ECHO_REPLY:
+                    return
+            time.sleep(0.001)
+    raise RuntimeError(f"no answer to a ping; serve's exit status: {server.poll()}")
+
+
+TRIALS: dict[str, Callable[[int, int], float]] = {
+    "idle-memory": idle_memory,
+    "alone": alone,
+    "crowd": crowd,
+    "simulation": simulation,
+    "linux-link": linux_link,
+    "pystack-link": pystack_link,
+    "import": imported,
+    "import-stack": stack_imported,
+    "serve": served,
+}
+
+
+if __name__ == "__main__":
+    name, count, round_ = sys.argv[1:]
+    print(TRIALS[name](int(count), int(round_)))
