@@ -68,7 +68,7 @@ _CONSTANTS = (
 
 
 def __getattr__(name: str) -> object:
-    if name in ("aio", "testing"):
+    if name in ("aio", "testing", "trio"):
         from importlib import import_module
 
         value: object = import_module(f"pystack.{name}")

@@ -11,7 +11,7 @@ import pytest
 
 import pystack
 
-HEAVY = {"click", "rich", "pyroute2", "asyncio", "hashlib", "ssl"}
+HEAVY = {"click", "rich", "pyroute2", "asyncio", "hashlib", "ssl", "trio"}
 
 
 def loaded_by(program: str) -> set[str]:

@@ -25,6 +25,7 @@ ROOMS = {
     "link": ["link/**"],
     "application": ["*"],
     "aio": ["aio/**"],
+    "trio": ["trio/**"],
     "services": ["services/**"],
     "script": ["script/**"],
     "testing": ["testing/**", "pytest_plugin.*"],

@@ -1,0 +1,271 @@
+"""pystack.trio: streams, listeners and sockets in a run of trio, and what runs on it unchanged."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import socket
+from contextlib import AsyncExitStack, ExitStack
+
+import pytest
+from integration.asgi import uvicorn_with
+from integration.conftest import (
+    BIG,
+    FAR,
+    HERE,
+    NAMES,
+    NEAR,
+    PATIENCE,
+    PIECE,
+    big,
+    big_sum,
+    contexts,
+)
+
+import pystack
+from pystack import PipeDevice
+
+pytestmark = pytest.mark.needs("trio")
+
+
+def in_trio(test):
+    """Run a test that is a coroutine."""
+
+    @functools.wraps(test)
+    def run(**fixtures):
+        import trio
+
+        async def main():
+            with trio.fail_after(PATIENCE):
+                await test(**fixtures)
+
+        trio.run(main)
+
+    return run
+
+
+class Two(AsyncExitStack):
+    """Two stacks: `near`, `far`."""
+
+    def __init__(self, driver):
+        super().__init__()
+        self.driver = driver
+
+    async def __aenter__(self):
+        await super().__aenter__()
+        one, other = PipeDevice.pair()
+        if self.driver == "thread":
+            self.near = self.enter_context(pystack.Stack(*NEAR, device=one))
+            self.far = self.enter_context(pystack.Stack(*FAR, device=other))
+        else:
+            Stack = pystack.trio.Stack
+            self.near = await self.enter_async_context(Stack(*NEAR, device=one))
+            self.far = await self.enter_async_context(Stack(*FAR, device=other))
+        return self
+
+
+@pytest.fixture(params=["trio", "thread"])
+def driver(request):
+    return request.param
+
+
+async def echo(stream):
+    async with stream:
+        async for data in stream:
+            await stream.send_all(data)
+
+
+@pytest.mark.parametrize("host", ["10.1.0.5", "fd01::5"])
+@in_trio
+async def test_streams_carry_a_file_there_and_back(driver, host):
+    import trio
+
+    async with Two(driver) as two, trio.open_nursery() as nursery:
+        await nursery.start(pystack.trio.serve_tcp, two.near, echo, 7)
+        stream = await pystack.trio.open_tcp_stream(two.far, host, 7)
+        assert isinstance(stream, trio.SocketStream)
+        found = hashlib.sha256()
+
+        async def send():
+            for piece in big():
+                await stream.send_all(piece)
+            await stream.send_eof()
+
+        nursery.start_soon(send)
+        async for data in stream:
+            found.update(data)
+        assert found.hexdigest() == big_sum()
+        nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_tls_over_streams(driver):
+    import trio
+
+    server, client = contexts()
+    async with Two(driver) as two, trio.open_nursery() as nursery:
+        listeners = await pystack.trio.open_tcp_listeners(two.near, 443, host="10.1.0.5")
+        tls = [trio.SSLListener(one, server) for one in listeners]
+        nursery.start_soon(trio.serve_listeners, echo, tls)
+        raw = await pystack.trio.open_tcp_stream(two.far, "10.1.0.5", 443)
+        stream = trio.SSLStream(raw, client, server_hostname="server.test")
+        await stream.send_all(b"hello")
+        assert await stream.receive_some() == b"hello"
+        nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_calls_end_by_cancellation_close_and_refusal(driver):
+    import trio
+    import trio.testing
+
+    async with Two(driver) as two, trio.open_nursery() as nursery:
+        with pytest.raises(ConnectionRefusedError):
+            await pystack.trio.open_tcp_stream(two.far, "10.1.0.5", 9)
+        listeners = await pystack.trio.open_tcp_listeners(two.near, 7, host="10.1.0.5")
+        with trio.move_on_after(0.02) as scope:
+            await listeners[0].accept()
+        assert scope.cancelled_caught
+        stream = await pystack.trio.open_tcp_stream(two.far, "10.1.0.5", 7)
+
+        async def receive():
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.receive_some()
+
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await stream.aclose()
+        await listeners[0].aclose()
+
+
+@in_trio
+async def test_a_sender_waits_for_a_slow_receiver(driver):
+    import trio
+
+    async with Two(driver) as two:
+        listeners = await pystack.trio.open_tcp_listeners(two.near, 7, host="10.1.0.5")
+        stream = await pystack.trio.open_tcp_stream(two.far, "10.1.0.5", 7)
+        far = await listeners[0].accept()
+        sent = 0
+        with trio.move_on_after(0.5):
+            while True:
+                await stream.send_all(PIECE)
+                sent += len(PIECE)
+        assert sent < BIG
+        await stream.aclose()
+        await far.aclose()
+        await listeners[0].aclose()
+
+
+@in_trio
+async def test_datagrams_and_options(driver):
+    async with Two(driver) as two:
+        server = pystack.trio.socket(two.near, socket.AF_INET, socket.SOCK_DGRAM)
+        client = pystack.trio.socket(two.far, socket.AF_INET, socket.SOCK_DGRAM)
+        with server, client:
+            await server.bind(("10.1.0.5", 53))
+            assert await client.sendto(b"question", ("10.1.0.5", 53)) == 8
+            data, sender = await server.recvfrom(100)
+            assert (data, sender) == (b"question", (sender[0], client.getsockname()[1]))
+            await server.sendto(b"answer", sender)
+            assert await client.recv(100) == b"answer"
+
+
+@in_trio
+async def test_install_brings_trios_own_calls_to_stacks(driver):
+    import trio
+    import trio.testing
+
+    async with Two(driver) as two, trio.open_nursery() as nursery:
+        with pystack.trio.install(two.near, names=NAMES):
+            await nursery.start(functools.partial(trio.serve_tcp, echo, 7, host="server.test"))
+        with pystack.trio.install(two.far, routes=NEAR, names=NAMES):
+            stream = await trio.open_tcp_stream("server.test", 7)
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            assert stream.socket.getsockname()[0].startswith("10.2.0.")
+            await stream.aclose()
+            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            kernel = await trio.testing.open_stream_to_socket_listener(listeners[0])
+            await kernel.aclose()
+            await listeners[0].aclose()
+            with trio.socket.socket() as bound:
+                await bound.bind(("127.0.0.1", 0))
+                with pytest.raises(OSError, match="belongs to a stack"):
+                    await bound.connect(("10.1.0.5", 7))
+        nursery.cancel_scope.cancel()
+
+
+PAGE = HERE.parent.parent / "docs/how-to/trio.md"
+BLOCKS = re.findall(r"```py\n(.*?)```\n\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_page_on_trio_shows_what_happens(number, capsys):
+    assert len(BLOCKS) == 2
+    program, printed = BLOCKS[number]
+    exec(compile(program, str(PAGE), "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.needs("httpx", "anyio", "uvicorn", "h11")
+def test_httpx_and_anyio_ask_on_trio(wire):
+    import anyio
+    import httpx
+    import trio
+
+    async def client():
+        async with pystack.trio.Stack(*FAR, device=wire.far) as stack:
+            with pystack.trio.install(stack, routes=NEAR, names=NAMES):
+                async with httpx.AsyncClient(verify=contexts()[1], timeout=20) as client:
+                    said = (await client.get("https://server.test/")).text
+                async with await anyio.connect_tcp("server.test", 443) as stream:
+                    return said, stream.extra_attributes[anyio.abc.SocketAttribute.remote_address]()
+
+    with wire.serving(uvicorn_with("h11", tls=True)):
+        said, peer = trio.run(client)
+    assert said.startswith("https 10.1.0.5 10.2.0.")
+    assert peer == ("10.1.0.5", 443)
+
+
+@pytest.mark.needs("anyio")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_anyio_serves_and_asks(wire, backend):
+    """Its listeners are sockets of the socket module; its streams are made by asyncio or trio."""
+    import anyio
+
+    async def shout(stream):
+        async with stream:
+            await stream.send((await stream.receive()).upper())
+
+    async def main():
+        with wire.near_patched():
+            listener = await anyio.create_tcp_listener(local_host="10.1.0.5", local_port=7)
+            async with listener, anyio.create_task_group() as group:
+                group.start_soon(listener.serve, shout)
+                with wire.away() as far, ExitStack() as ending:
+                    if backend == "trio":
+                        ending.enter_context(pystack.trio.install(far, routes=NEAR))
+                    async with await anyio.connect_tcp("10.1.0.5", 7) as stream:
+                        await stream.send(b"hello")
+                        assert await stream.receive() == b"HELLO"
+                group.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.needs("anyio")
+def test_anyio_asks_on_asyncio(wire):
+    async def client():
+        import anyio
+
+        stream = await anyio.connect_tcp(
+            "server.test", 443, tls=True, ssl_context=contexts()[1], tls_hostname="server.test"
+        )
+        async with stream:
+            await stream.send(b"GET / HTTP/1.0\r\n\r\n")
+            return b"".join([data async for data in stream])
+
+    with wire.serving(uvicorn_with("h11", tls=True)):
+        assert wire.ask(client).startswith(b"HTTP/1.1 200")
