@@ -289,7 +289,15 @@ ROWS = (
         "goodput", "goodput at 1 % loss and 20 ms, cubic", "pystack-link", "linux-link", unit=MBIT
     ),
     trial("simulation", "simulated segments, 100 MB", "simulation", number=100, asked=1e6),
-    trial("import", "import pystack", "import", unit=MILLISECONDS, less=True, asked=50),
+    trial(
+        "import",
+        "import pystack; with Stack",
+        "import",
+        unit=MILLISECONDS,
+        less=True,
+        asked=50,
+        systems=("asked", "import", "import-stack"),
+    ),
     trial(
         "serve", "serve, until a ping is answered", "serve", unit=MILLISECONDS, less=True, asked=400
     ),
