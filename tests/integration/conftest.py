@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import some
 
 import pystack
 from pystack import PipeDevice, aio
@@ -31,7 +32,7 @@ NEAR = ("10.1.0.0/24", "fd01::/64")
 FAR = ("10.2.0.0/24", "fd02::/64")
 NAMES = {"server.test": "10.1.0.5", "six.test": "fd01::5"}
 
-BIG = 32 << 20
+BIG = some(32) << 20
 PIECE = bytes(range(256)) * 256
 
 
