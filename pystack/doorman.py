@@ -147,8 +147,8 @@ class AnyListener:
             try:
                 decide(request)
             except Exception:
-                logger.exception("pystack: deciding about %r failed; it is dropped", request)
                 request.give_up()
+                logger.exception("pystack: deciding about %r failed; it is dropped", request)
 
 
 def by_protocol(on_tcp: Decide | None, on_udp: Decide | None) -> Decide:

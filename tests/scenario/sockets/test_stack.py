@@ -281,7 +281,8 @@ def test_a_capture_sees_single_finished_packets_of_both_directions(pair):
     assert writer.packets == seen
     for direction in (False, True):
         packets = [packet for packet, _, outbound in seen if outbound is direction]
-        assert sum(len(packet.data.data) for packet in packets) == 30_000
+        text = [range(p.data.seq, p.data.seq + len(p.data.data)) for p in packets]
+        assert len(set().union(*text)) == 30_000  # on a busy machine some of it is sent again
         assert max(len(packet) for packet in packets) == 1500
         assert all(checksum_is_right(packet) for packet in packets)
     times = [at for _, at, _ in seen]
