@@ -166,6 +166,7 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
 
 cdef void tcb_bury(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.list != &tcp.dead:
+        leave_tables(tcp, tcb)      # where `next` may tell who shares its address and port
         tcb_list_remove(tcb)
         tcb_list_push(&tcp.dead, tcb)
 
@@ -191,7 +192,6 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
     cdef Tcb* tcb = tcp.dead.first
     while tcb != NULL:
         tcb_list_remove(tcb)
-        leave_tables(tcp, tcb)
         output_forget(tcp, tcb)
         endpoint_unready(tcp.context, &tcb.endpoint)
         deadline_unregister(&tcp.context.deadlines, &tcb.deadline)

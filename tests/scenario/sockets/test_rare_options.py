@@ -409,6 +409,20 @@ def test_listeners_share_connections_by_their_flow(host):
     assert min(accepted) >= 5
 
 
+def test_one_that_is_closed_before_it_listens_leaves_the_port_to_the_others():
+    with Stack("10.1.0.0/24", now=0) as stack:
+        bound = [stack.socket() for _ in range(3)]
+        for sock in bound:
+            sock.setsockopt(SOL, socket.SO_REUSEPORT, 1)
+            sock.bind(("10.1.0.1", 80))
+        bound.pop(0).close()
+        with stack.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("10.1.0.1", 80))
+        for sock in bound:
+            sock.listen()
+            sock.close()
+
+
 def test_a_listener_that_has_gone_gets_nothing_more(host):
     listeners = sharing(host, STREAM, 3)
     address = listeners[0].getsockname()
