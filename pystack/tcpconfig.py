@@ -168,10 +168,20 @@ class TcpConfig:
     """A congestion mark reduces the window less than a loss does (RFC 8511)."""
     hystart: bool = switch(True)
     """cubic's slow start ends when round trips become longer: HyStart++ (RFC 9406)."""
+    hystart_classic: bool = switch(False)
+    """It does so by the older HyStart, as Linux has it, instead."""
     pacing_ss_ratio: int = number(200, 1, 1000, "tcp_pacing_ss_ratio")
     """Percent of cwnd / srtt in slow start."""
     pacing_ca_ratio: int = number(120, 1, 1000, "tcp_pacing_ca_ratio")
     """The same in congestion avoidance."""
+    min_tso_segs: int = number(2, 1, 65535, "tcp_min_tso_segs")
+    """Segments that a train has at least, however slow the path, if there is that much to send."""
+    tso_rtt_log: int = number(9, 0, 255, "tcp_tso_rtt_log")
+    """Trains become longer where the round trip is less than 2 to this power, in microseconds;
+    0: they do not."""
+    tso_win_divisor: int = number(3, 0, 255, "tcp_tso_win_divisor")
+    """A train that is less than this part of the window waits a moment for the next ACK; 0: it
+    waits as long as it would be no more than three segments."""
 
     # Buffers. As in Linux half of each receive buffer is window, with window_share 1.
     receive_buffer: Triple = sizes((4096, 131072, 33554432), "tcp_rmem")  # noqa: RUF009
@@ -242,8 +252,8 @@ class TcpConfig:
     """Beyond it the oldest goes."""
     max_orphans: int = number(65536, 1, 1 << 24, "tcp_max_orphans")
     """Connections that nobody holds; beyond it a close resets."""
-    rfc1337: bool = switch(True, "tcp_rfc1337")
-    """A RST does not end TIME-WAIT (RFC 1337 section 3). Linux's default is that it does."""
+    rfc1337: bool = switch(False, "tcp_rfc1337")
+    """A RST does not end TIME-WAIT (RFC 1337 section 3)."""
     time_wait_reuse: int = number(2, 0, 2, "tcp_tw_reuse")
     """May connect() take the port of a connection in TIME-WAIT: 0 no, 1 yes, 2 yes, of the
     loopback device (as which packets between two addresses of one stack count)."""
@@ -499,10 +509,7 @@ HARMLESS = frozenset((
     "tcp_l3mdev_accept",
     "tcp_limit_output_bytes",
     "tcp_migrate_req",
-    "tcp_min_tso_segs",
     "tcp_retrans_collapse",
-    "tcp_tso_rtt_log",
-    "tcp_tso_win_divisor",
     "tcp_allowed_congestion_control",
     "net.core.default_qdisc",
     "net.core.netdev_budget",

@@ -146,3 +146,39 @@ def test_reno_does_without():
         round_trip(peer)
     for _ in range(4):
         assert round_trip(peer, RTT + 30 * MS) == 2
+
+
+def test_the_classic_one_ends_slow_start_when_the_round_trip_has_grown():
+    """Linux's HyStart (`hystart_classic`): by an eighth, after eight samples of a round."""
+    peer = sender(hystart_classic=True)
+    for _ in range(2):
+        assert round_trip(peer) == 2
+    assert in_slow_start(peer)
+    round_trip(peer, RTT + 14 * MS)
+    assert not in_slow_start(peer)
+
+
+def test_the_classic_one_ends_slow_start_when_a_train_of_acks_is_long():
+    """Half of the least round trip, in ACKs that are no more than 2 ms apart."""
+    peer = sender(hystart_classic=True)
+    for _ in range(3):
+        round_trip(peer)
+    sent = peer.drop()
+    peer.advance(RTT)
+    for segment in sent[:40]:
+        peer.inject("A", ack=segment.end)
+        peer.drop()
+        peer.advance(1500 * MS // 1000)
+    assert not in_slow_start(peer)
+
+
+def test_the_classic_one_begins_anew_after_a_timeout():
+    peer = sender(hystart_classic=True, frto=0)
+    for _ in range(2):
+        round_trip(peer)
+    round_trip(peer, RTT + 14 * MS)
+    assert not in_slow_start(peer)
+    peer.drop()
+    while peer.socket.cwnd > 1000:
+        peer.step()
+    assert in_slow_start(peer)

@@ -16,6 +16,7 @@ from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_sample
 from pystack.core.tcp.ecn cimport ecn_is_echoed
 from pystack.core.tcp.layer cimport CA_OPEN, Sent, Tcb, TcpLayer
+from pystack.core.tcp.mss cimport sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_acked
 from pystack.core.tcp.news cimport (
     NEWS_ACKED, NEWS_ADVANCED, NEWS_ALERT, NEWS_DATA, NEWS_DUPLICATE, NEWS_ECE, NEWS_NOT_DUPLICATE,
@@ -235,6 +236,7 @@ cdef bint ack_input(
     """Step five for the synchronized states (RFC 9293 section 3.10.7.4 with RFC 5961 section 5)."""
     cdef AckNews news
     cdef bint outstanding = tcb.packets_out != 0
+    cdef uint32_t largest = tcb.max_snd_wnd
     if seq_gt(seg.ack, tcb.snd_nxt) or seq_lt(seg.ack, tcb.snd_una - oldest_ack(tcb)):
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         challenge_ack(tcp, tcb)
@@ -253,6 +255,8 @@ cdef bint ack_input(
         news.prior_highest = sent_highest_sacked(tcb)
     if window_input(tcb, seg):
         news.flags |= NEWS_WINDOW
+    if tcb.max_snd_wnd != largest:
+        sync_mss(tcp, tcb)
     if seg.ack != tcb.snd_una:
         advance(tcp, tcb, seg.ack, &news)
     if has_blocks(tcb, options):

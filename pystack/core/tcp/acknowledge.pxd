@@ -28,3 +28,6 @@ cdef void acknowledge_set_quick(TcpLayer* tcp, Tcb* tcb, bint quick) noexcept no
 cdef inline bint is_interactive(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Text is answered with text: our ACKs will find a ride (Linux's ping-pong mode)."""
     return tcb.pingpong >= tcb.config.pingpong_threshold
+# Learn from a segment what a full one is.
+cdef void acknowledge_measure(
+        TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil

@@ -46,7 +46,7 @@ cdef void acknowledge_quickly(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.ato_us = <uint32_t>(tcb.config.delayed_ack // MICROSECOND)
 
 
-cdef void measure_segment(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+cdef void acknowledge_measure(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """What a full segment of the peer is: the largest, or a smaller one that comes twice in a row.
     """
     cdef uint32_t length = seg.gso_size if seg.gso_size else seg.length
@@ -86,7 +86,7 @@ cdef void adapt_delay(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void acknowledge_text(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    measure_segment(tcp, tcb, seg)
+    acknowledge_measure(tcp, tcb, seg)
     adapt_delay(tcp, tcb)
     window_grow(tcb, seg.length)
     acknowledge_owe(tcp, tcb)

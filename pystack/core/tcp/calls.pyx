@@ -24,6 +24,7 @@ from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
 )
 from pystack.core.tcp.acknowledge cimport acknowledge_read
+from pystack.core.tcp.chunks cimport chunks_write
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
 from pystack.core.tcp.fast_open cimport (
@@ -336,6 +337,8 @@ cdef int64_t tcp_send(
     if taken < 0 or length == 0:
         return taken
     room = <uint32_t>taken
+    if room:
+        room = chunks_write(tcp, tcb, room, more)
     if room == 0 or ring_reserve(&tcb.send_ring, tcb.send_ring.length + room) < 0:
         # Without memory the ACK of what is queued brings the next chance; with nothing queued there
         # is none.
@@ -360,6 +363,8 @@ cdef void tcp_send_pattern(
     All that the connection, which was opened passively, ever sends is the pattern.
     """
     cdef int64_t room = room_to_send(tcb, tcb.settings.send_buffer)
+    if room > 0:
+        room = chunks_write(tcp, tcb, <uint32_t>room, False)
     if room <= 0:
         tcb.write_blocked = True
         return

@@ -7,9 +7,8 @@ from libc.string cimport memset
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, chrono_time
 from pystack.core.tcp.congestion.bbr cimport BbrInfo, bbr_info
-from pystack.core.tcp.fast_open cimport is_early
 from pystack.core.tcp.layer cimport (
-    CONGESTION_BBR, ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSE_WAIT,
+    CA_LOSS, CONGESTION_BBR, ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSE_WAIT,
     STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
     STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
     TcpLayer,
@@ -18,7 +17,7 @@ from pystack.core.tcp.mss cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate
 from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.rtt cimport rtt_min, rtt_timeout
-from pystack.core.tcp.tcb cimport tcb_flight, tcb_is_synchronized
+from pystack.core.tcp.tcb cimport tcb_flight
 from pystack.core.tcp.window cimport window_now
 
 cdef enum:
@@ -29,6 +28,9 @@ cdef enum:
     OPTION_ECN_SEEN = 16
     OPTION_SYN_DATA = 32
     OPTION_TFO_CHILD = 128
+    FIRST_DEVIATION = 250_000   # us, before there is a sample
+    DEFAULT_MSS = 536           # before there is a peer
+    LEAST_SEGMENT = 88
     UNLIMITED = 0x7FFFFFFF      # ssthresh before the first loss
     NO_SAMPLE = 0xFFFFFFFF      # min_rtt before the first
 
@@ -82,7 +84,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.rto = <uint32_t>(
         (tcb.rtt.rto if tcb.probing else rtt_timeout(&tcb.rtt, tcb.config)) // MICROSECOND)
     info.rtt = <uint32_t>(tcb.rtt.srtt // MICROSECOND)
-    info.rttvar = tcb.rtt.mdev // 4
+    info.rttvar = tcb.rtt.mdev // 4 if tcb.rtt.mdev or tcb.rtt.srtt else <uint32_t>FIRST_DEVIATION
     info.min_rtt = <uint32_t>(rtt_min(&tcb.rtt) // MICROSECOND) if tcb.rtt.min_us[0] else NO_SAMPLE
     info.snd_mss = tcb.smss
     info.unacked = tcb.packets_out
@@ -91,7 +93,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.retrans = tcb.retrans_out
     info.snd_cwnd = segments(tcb.congestion.cwnd, tcb)
     info.snd_ssthresh = UNLIMITED
-    if tcb.congestion.ssthresh < 1 << 30:
+    if 0 < tcb.congestion.ssthresh < 1 << 30:
         info.snd_ssthresh = segments(tcb.congestion.ssthresh, tcb)
     info.reordering = tcb.reordering
     info.reord_seen = tcb.reordering_seen
@@ -109,12 +111,14 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.rwnd_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_WINDOW) // MICROSECOND)
     info.sndbuf_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_ROOM) // MICROSECOND)
     info.busy_time += info.rwnd_limited + info.sndbuf_limited
+    info.rehash = tcb.totals.path_changes
 
 
 cdef void tell_receiving(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     info.ato = tcb.ato_us
     info.rcv_mss = tcb.ack_segment
-    info.advmss = announced_mss(tcp, tcb) - (12 if tcb.timestamps_ok else 0)
+    info.advmss = announced_mss(tcp, tcb) - (
+        12 if tcb.timestamps_ok and tcb.congestion.cwnd else 0)
     info.rcv_ssthresh = tcb.rcv_ssthresh
     info.rcv_space = tcb.read_target
     info.rcv_rtt = <uint32_t>(tcb.rcv_rtt // MICROSECOND)
@@ -138,26 +142,47 @@ cdef void tell_totals(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nog
     info.last_ack_recv = since(tcp, tcb.last_received_at)
 
 
+cdef void tell_beginning(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
+    """What there is before there is a connection."""
+    info.snd_cwnd = tcb.config.initial_window
+    info.delivered = 0
+    info.snd_mss = DEFAULT_MSS
+    if tcb.state == STATE_CLOSED:
+        info.advmss = 0
+    elif tcb.state == STATE_SYN_SENT:
+        info.snd_mss -= 12 if tcb.timestamps_ok else 0
+        info.rcv_mss = LEAST_SEGMENT
+        info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
+        info.unacked = 1
+        if tcb.retransmits:
+            info.ca_state = CA_LOSS
+            info.lost = info.retrans = info.snd_cwnd = 1
+
+
 cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     memset(info, 0, sizeof(TcpInfo))
     info.state = LINUX_STATE[tcb.state]
     if tcb.state == STATE_LISTEN:
+        info.pacing_rate = info.max_pacing_rate = tcb.settings.max_pacing_rate
         info.reordering = tcb.config.reordering
         info.snd_cwnd = tcb.config.initial_window
         info.unacked = tcb.backlog.accept.count
         info.sacked = tcb.backlog.limit
         return
     info.ca_state = tcb.ca_state
-    info.retransmits = tcb.retransmits
+    info.retransmits = 0 if tcb.probing else tcb.retransmits
     info.probes = tcb.retransmits if tcb.probing else tcb.keepalive_probes
     info.backoff = tcb.rtt.backoff
-    if tcb_is_synchronized(tcb) or is_early(tcb):
+    # As Linux, what was agreed on is told even when the connection has ended.
+    if tcb.congestion.cwnd:
         info.options = options_of(tcb)
         info.scales = tcb.snd_scale | tcb.rcv_scale << 4
         info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
     tell_sending(tcp, tcb, info)
     tell_receiving(tcp, tcb, info)
     tell_totals(tcp, tcb, info)
+    if tcb.congestion.cwnd == 0:
+        tell_beginning(tcp, tcb, info)
 
 
 cdef uint32_t tcp_congestion_info(const Tcb* tcb, BbrInfo* info) noexcept nogil:

@@ -262,6 +262,7 @@ cdef void syn_acknowledged(
         handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.snd_una = tcb.iss + 1
+    tcb.totals.bytes_acked += 1
     tcb.retransmit_at = DEADLINE_NEVER
     tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
     connection_start(tcp, tcb)
@@ -376,11 +377,14 @@ cdef void report_duplicate(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexc
 cdef bint timestamp_is_good(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
     """PAWS: a segment with an older timestamp is itself old (RFC 7323 section 5.3 R1)."""
-    if (not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
+    if (not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP
+            or (seg.flags & TCP_RST and tcb.state != STATE_TIME_WAIT)
             or not seq_lt(options.ts_val, tcb.ts_recent)
             or tcp.context.now - tcb.ts_recent_at >= PAWS_IDLE):
         return True
     count(tcp.context, Counter.TCP_DROP_PAWS)
+    if seg.flags & TCP_RST:
+        return False            # of the time before TIME-WAIT: it must not end it (RFC 1337)
     if is_bare_ack(seg) and seq_lt(seg.seq, tcb.rcv_nxt):
         return False            # as Linux: one that was overtaken, nothing is missing
     report_duplicate(tcp, tcb, seg)
@@ -539,6 +543,9 @@ cdef bint ack_step(
 
 cdef void take_first_window(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     tcb.snd_wnd = segment_window(tcb, seg)
+    # As Linux, that of an ordinary SYN was no more than a guess of the peer's.
+    if tcb.passive and not tcb.fast_open:
+        tcb.max_snd_wnd = tcb.snd_wnd
     tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
     tcb.snd_wl1 = seg.seq
     tcb.snd_wl2 = seg.ack

@@ -67,12 +67,16 @@ ctypedef struct TcpConfig:
     uint32_t advertised_mss     # at most; 0: what the MTU allows
     uint32_t pacing_ss_ratio    # percent
     uint32_t pacing_ca_ratio
+    uint32_t min_tso_segs       # a train is at least so long, if there is that much to send
+    uint32_t tso_rtt_log        # and longer where the round trip is less than 2^it us
+    uint32_t tso_win_divisor    # a train waits for more than such a part of the window
     uint8_t congestion          # CongestionAlgorithm of new sockets
     uint8_t slow_start_after_idle       # RFC 5681 section 4.1
     uint8_t ecn                 # 0 never, 1 asked for, 2 agreed to
     uint8_t ecn_fallback        # a SYN sent again does not ask (RFC 3168 section 6.1.1.1)
     uint8_t abe                 # milder reductions for marks than for losses (RFC 8511)
     uint8_t hystart             # HyStart++ (RFC 9406)
+    uint8_t hystart_classic     # Linux's HyStart instead
     # buffers: bytes of stream, without Linux's overhead
     uint32_t receive_buffer     # at the beginning
     uint32_t receive_buffer_max  # limit of auto-tuning
@@ -112,7 +116,7 @@ ctypedef struct TcpConfig:
     uint32_t keepalive_probes   # 9
     uint32_t max_time_wait      # per stack; beyond it the oldest goes
     uint32_t max_orphans        # per stack; beyond it a close resets
-    uint8_t rfc1337
+    uint8_t rfc1337             # a RST does not end TIME-WAIT
     uint8_t time_wait_reuse     # connect(): 0 never, 1 yes, 2 between our own addresses
     # the user timeout option (RFC 5482)
     int64_t user_timeout_advertised     # where the application has asked for none
@@ -227,12 +231,11 @@ cdef enum CongestionAlgorithm:
 # RFC 9438; written by cubic.pyx. Windows in segments, times in ms, as Linux.
 ctypedef struct CubicCurve:
     uint32_t w_max              # 0: no loss yet that says so
-    uint32_t cwnd_prior         # at the last reduction
     uint32_t k                  # of K, in 1/1024 s
     uint32_t origin             # where the curve is flat
     uint32_t epoch_start
     uint32_t w_est              # what Reno would have
-    uint32_t w_est_acked        # bytes towards its next segment
+    uint32_t w_est_acked        # segments towards its next one
     uint8_t in_epoch
 
 # RFC 9406; written by hystart.pyx.
@@ -245,10 +248,21 @@ ctypedef struct HyStart:
     uint8_t css_rounds          # rounds left of conservative slow start; 0: standard slow start
     uint8_t in_round            # window_end is known
 
+# Linux's HyStart; written by hystart_classic.pyx. Times in us.
+ctypedef struct ClassicHyStart:
+    uint32_t round_start
+    uint32_t last_ack
+    uint32_t round_end          # sequence number
+    uint32_t least_rtt          # of this round
+    uint8_t samples
+    uint8_t found               # this slow start is over
+    uint8_t in_round
+
 ctypedef struct CubicState:
     CubicCurve curve
-    CubicCurve before           # the last reduction, should it have been a mistake
     HyStart hystart
+    ClassicHyStart classic
+    uint32_t least_rtt_us       # since the last timeout; 0: none
     uint32_t per_segment        # segments to be acknowledged for one more of cwnd
     uint32_t last_cwnd          # what per_segment was computed for, and when
     uint32_t last_at
@@ -268,6 +282,7 @@ ctypedef struct Congestion:
     CubicState* cubic           # NULL until needed; cubic.pyx
     BbrState* bbr               # NULL with any other algorithm; bbr.pyx
     uint8_t limited             # it was full in this round
+    uint64_t pacing_rate        # bytes per second, as of the last ACK; 0: not known; pacing.pyx
 
 # Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR by
 # congestion/ too.
@@ -314,6 +329,18 @@ ctypedef struct SavedSyn:
     uint32_t length
     uint8_t headers[1]          # as many as length says
 
+# Where Linux's buffers would end of what is written and not sent; written by chunks.pyx.
+cdef enum:
+    MOST_CHUNKS = 16
+
+ctypedef struct Chunks:
+    uint32_t ends[16]
+    uint8_t pushed[16]          # its last segment has PSH
+    uint8_t count
+    uint8_t used                # pushed_at is known
+    uint32_t pushed_at          # end of the last one that has
+    uint32_t sent_at_once       # how far the last write would have been sent while it went on
+
 # What only a connection with unacknowledged data or holes needs; allocated on use.
 ctypedef struct TcpBusy:
     SentQueue sent              # oldest first; written by scoreboard.pyx
@@ -321,6 +348,7 @@ ctypedef struct TcpBusy:
     # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
     uint32_t recent[4]
     uint8_t recent_count
+    Chunks chunks
     # the delivery rate: when that was sent which the last sample is of, and when something last
     # arrived; or when sending began after a pause; written by rate.pyx
     int64_t first_sent_at
@@ -352,6 +380,7 @@ ctypedef struct TcpTotals:
     uint32_t delivered_marked   # segments whose ACK had ECE
     uint16_t timeouts
     uint16_t timeout_episodes   # timeouts in a row are one
+    uint16_t path_changes       # other hashes or flow labels, after timeouts
 
 cdef struct TcbList:
     Tcb* first

@@ -25,6 +25,7 @@ from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie
 from pystack.core.tcp.layer cimport (
     ECN_OK, STATE_CLOSED, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer,
 )
+from pystack.core.tcp.pacing cimport pacing_update
 from pystack.core.tcp.metrics cimport metrics_apply
 from pystack.core.tcp.mss cimport announced_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_start
@@ -87,6 +88,7 @@ cdef void handshake_was_slow(Tcb* tcb) noexcept nogil:
     """RFC 6298 section 5.7: its SYN was repeated, and nothing could be measured."""
     if tcb.rtt.srtt == 0:
         tcb.rtt.rto = RTO_AFTER_SYN_LOSS
+        tcb.rtt.mdev = RTO_AFTER_SYN_LOSS // 1000
 
 
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -106,11 +108,11 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     window_start(tcp, tcb, announced_mss(tcp, tcb) - (12 if tcb.timestamps_ok else 0))
     if tcb.passive:
         # As Linux counts: the SYN, but none of our SYN-ACKs.
-        tcb.totals.segments_in += 1
+        tcb.totals.segments_in = 2
         tcb.totals.segments_out = tcb.totals.data_segments_out
     tcb.retransmits = 0
-    tcb.last_received_at = tcp.context.now
-    tcb.last_sent_at = 0
+    pacing_update(tcp, tcb)
+    tcb.last_received_at = tcb.last_text_at = tcb.last_sent_at = tcp.context.now
 
 
 cdef void save_syn(Tcb* child, const IpView* view, const TcpSegment* seg) noexcept nogil:

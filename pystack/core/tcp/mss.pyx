@@ -2,10 +2,11 @@
 # Called by: output, listen, acknowledge, info, errors, mtu_search.
 # RFCs: 6691, 9293 section 3.7.1.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.memory.packet cimport PACKET_MAX
-from pystack.core.tcp.layer cimport MtuSearch, Tcb, TcpLayer
+from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH, MAX_CWND
+from pystack.core.tcp.layer cimport Congestion, MtuSearch, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr, addr_is_v4
 
 cdef enum:
@@ -76,8 +77,28 @@ cdef uint32_t within_half_window(const Tcb* tcb, uint32_t mss) noexcept nogil:
     return min(mss, max(window // 2 if window > DEFAULT_MSS else window, <uint32_t>LEAST_MSS))
 
 
+cdef inline uint32_t in_segments_of(uint32_t window, uint32_t before, uint32_t now) noexcept nogil:
+    return <uint32_t>min(<uint64_t>window // before * now, <uint64_t>MAX_CWND)
+
+
+cdef void recount(Congestion* congestion, uint32_t before, uint32_t now) noexcept nogil:
+    """As Linux, which counts segments, windows stay as many of them."""
+    congestion.cwnd = max(in_segments_of(congestion.cwnd, before, now), now)
+    congestion.prior_cwnd = in_segments_of(congestion.prior_cwnd, before, now)
+    congestion.acked = in_segments_of(congestion.acked, before, now)
+    congestion.max_flight = in_segments_of(congestion.max_flight, before, now)
+    congestion.used = in_segments_of(congestion.used, before, now)
+    if congestion.ssthresh < INFINITE_SSTHRESH:
+        congestion.ssthresh = in_segments_of(congestion.ssthresh, before, now)
+    if congestion.prior_ssthresh < INFINITE_SSTHRESH:
+        congestion.prior_ssthresh = in_segments_of(congestion.prior_ssthresh, before, now)
+
+
 cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t mtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
     if tcb.search != NULL:
         mtu = searched(tcb.search, mtu)
-    tcb.smss = within_half_window(tcb, mss_of(tcp, tcb, mtu))
+    mtu = within_half_window(tcb, mss_of(tcp, tcb, mtu))
+    if tcb.smss != mtu and tcb.congestion.cwnd:
+        recount(&tcb.congestion, tcb.smss, mtu)
+    tcb.smss = mtu

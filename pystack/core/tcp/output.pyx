@@ -15,6 +15,9 @@ from pystack.core.memory.packet cimport (
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.acknowledge cimport acknowledge_by_text, acknowledge_sent
+from pystack.core.tcp.chunks cimport (
+    chunks_first, chunks_grow, chunks_pushed, chunks_sent,
+)
 from pystack.core.tcp.chrono cimport CHRONO_ROOM, CHRONO_WINDOW, chrono_start, chrono_stop
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_idle, congestion_sent
@@ -51,7 +54,7 @@ from pystack.core.wire.tcp cimport (
 )
 
 cdef enum:
-    WINDOW_DIVISOR = 3          # as Linux's tcp_tso_win_divisor
+    FEW_SEGMENTS = 3
     CHECKSUM_OFFSET = 16
     USER_TIMEOUT_LENGTH = 4
 
@@ -258,8 +261,12 @@ cdef bint ends_a_write(const Tcb* tcb, uint32_t seq, uint32_t length) noexcept n
     """PSH (RFC 9293 section 3.9.1.2): the end of what was written; as Linux, also what the peer's
     window has no room for twice.
     """
+    cdef int pushed
     if length == 0:
         return False
+    pushed = chunks_pushed(tcb, seq + length)
+    if pushed >= 0:
+        return pushed
     return (seq - tcb.snd_una + length == tcb.send_ring.length and not tcb.more) or (
         length > tcb.max_snd_wnd // 2)
 
@@ -362,6 +369,20 @@ cdef uint32_t sendable(Tcb* tcb, uint32_t mss, uint32_t train, bint forced) noex
     return whole_segments(size, mss)
 
 
+cdef uint32_t room_in_window(const Tcb* tcb, uint32_t mss) noexcept nogil:
+    """What cwnd allows, in whole segments."""
+    cdef uint32_t pipe = sent_pipe(tcb)
+    return (tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)) // tcb.smss * mss
+
+
+cdef uint32_t longest_wait(const Tcb* tcb, uint32_t mss) noexcept nogil:
+    """A train as long as that does not wait for more."""
+    cdef uint32_t divisor = tcb.config.tso_win_divisor
+    if divisor == 0:
+        return FEW_SEGMENTS * mss + 1
+    return min(tcb.snd_wnd, tcb.congestion.cwnd) // divisor
+
+
 cdef bint train_waits(
         TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint* full) noexcept nogil:
     """Linux's tcp_tso_should_defer(): rather a longer train with the next ACK than one now.
@@ -371,15 +392,22 @@ cdef bint train_waits(
     """
     cdef uint32_t waiting = tcb_unsent(tcb)
     cdef uint32_t window = usable_window(tcb)
-    cdef uint32_t pipe = sent_pipe(tcb)
-    cdef uint32_t room = (
-        (tcb.congestion.cwnd - min(pipe, tcb.congestion.cwnd)) // tcb.smss * mss)
+    cdef uint32_t room = room_in_window(tcb, mss)
     cdef uint32_t limit = min(window, room)
     cdef const Sent* first = sent_first(tcb)
+    cdef uint32_t end, size
+    cdef bint last
     if (first == NULL or waiting <= mss or tcb.ca_state >= CA_RECOVERY
             or tcp.context.now - tcb.last_sent_at > MILLISECOND):
         return False
-    if limit >= train or limit >= min(tcb.snd_wnd, tcb.congestion.cwnd) // WINDOW_DIVISOR:
+    if limit >= train:
+        return False
+    if chunks_first(tcb, &end, &last):
+        # A buffer of one segment has nothing to wait for, nor has one that is full.
+        size = end - tcb.snd_nxt
+        if size <= mss or (not last and limit >= size):
+            return False
+    if limit >= longest_wait(tcb, mss):
         return False
     if first.sent_at + tcb.rtt.srtt - tcp.context.now > min(tcb.rtt.srtt // 2, MILLISECOND):
         return False
@@ -405,6 +433,8 @@ cdef bint send_new(
         return False
     # As Linux, half of the window at most: what is acknowledged lets the other half out.
     length = max(tcb.congestion.cwnd // (2 * tcb.smss), <uint32_t>1) * mss
+    if tcb.busy != NULL and tcb.busy.chunks.count > 1:
+        chunks_grow(tcb, min(min(train, length), room_in_window(tcb, mss)))
     length = sendable(tcb, mss, mss if tcb.urgent_out else min(train, length), forced)
     fin = fin_may_go(tcb, length)
     if length == 0 and not fin:
@@ -432,6 +462,8 @@ cdef bint send_fresh(
         acknowledge_by_text(tcp, tcb)
     send_data(tcp, tcb, tcb.snd_nxt, length, flags, True, mss)
     tcb.snd_nxt = end
+    if tcb.busy.chunks.count:
+        chunks_sent(tcb)
     prr_sent(tcb, tcb.packets_out - before)
     retransmit_timer_sent(tcp, tcb, before == 0)
     return True
@@ -477,7 +509,7 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             tcb_unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
         return
     tcb.probing = True
-    tcb.first_unacked_at = tcp.context.now
+    tcb.first_unacked_at = 0    # as Linux, the user timeout begins with the first probe
     tcb.retransmit_at = tcp.context.now + max(
         rtt_timeout(&tcb.rtt, tcb.config), tcb.config.cork)
     tcb_rearm(tcp, tcb)

@@ -5,6 +5,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
+# Take over what the last ACK has changed.
+cdef void pacing_update(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Bytes per second at which this connection sends; all ones: no limit.
 cdef uint64_t pacing_rate(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil
 # Must the next train wait? If so, output will be called again when it is over.

@@ -7,35 +7,38 @@ from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.tcp.congestion.bbr cimport bbr_least_train, bbr_pacing_rate
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.rtt cimport rtt_min
-from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm
+from pystack.core.tcp.tcb cimport tcb_rearm
 from pystack.core.wire.tcp cimport seq_max
 
 cdef enum:
     FREE_SEGMENTS = 10          # the first of a connection are not paced
-    LEAST_TRAIN = 2             # segments
-    SHORT_PATH = 512_000        # ns: for each of them a train may be half as long
+    MANY = 32                   # halvings
     TRAINS_PER_SECOND = 1 << 10         # about: a train is what is sent in a millisecond
 
 cdef uint64_t UNLIMITED = ~<uint64_t>0
 cdef int64_t SECOND = 1_000_000_000
 
 
-cdef uint64_t pacing_rate(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    """Twice cwnd in a round trip as long as cwnd doubles, afterwards a fifth more than cwnd, so
-    that the wait never is what limits; BBR has a rate of its own. At most what the application
-    allows.
+cdef void pacing_update(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """With each ACK: twice cwnd in a round trip as long as cwnd doubles, afterwards a fifth more
+    than cwnd, so that the wait never is what limits.
     """
-    cdef uint64_t window = max(tcb.congestion.cwnd, tcb_flight(tcb))
+    cdef uint64_t window = max(tcb.congestion.cwnd, tcb.packets_out * tcb.smss)
     cdef uint64_t percent = tcb.config.pacing_ca_ratio
-    if tcb.congestion.bbr != NULL:
-        return min(bbr_pacing_rate(tcb), tcb.settings.max_pacing_rate)
-    if tcb.rtt.srtt == 0:
-        return tcb.settings.max_pacing_rate
     if tcb.congestion.cwnd < tcb.congestion.ssthresh // 2:
         percent = tcb.config.pacing_ss_ratio
     # cwnd < 2^30 and percent <= 1000: in microseconds it fits 64 bits.
-    return min(window * percent * 10_000 // max(<uint64_t>tcb.rtt.srtt // 1000, <uint64_t>1),
-               tcb.settings.max_pacing_rate)
+    tcb.congestion.pacing_rate = window * percent * 10_000 // max(
+        <uint64_t>tcb.rtt.srtt // 1000, <uint64_t>1)
+
+
+cdef uint64_t pacing_rate(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+    """BBR has a rate of its own. At most what the application allows."""
+    if tcb.congestion.bbr != NULL:
+        return min(bbr_pacing_rate(tcb), tcb.settings.max_pacing_rate)
+    if tcb.rtt.srtt == 0 or tcb.congestion.pacing_rate == 0:
+        return tcb.settings.max_pacing_rate
+    return min(tcb.congestion.pacing_rate, tcb.settings.max_pacing_rate)
 
 
 cdef bint pacing_holds(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -53,11 +56,13 @@ cdef uint32_t pacing_train(
     more, up to a whole train.
     """
     cdef uint64_t size = pacing_rate(tcp, tcb) // TRAINS_PER_SECOND
-    cdef uint64_t halvings = <uint64_t>rtt_min(&tcb.rtt) // SHORT_PATH
-    cdef uint64_t least = LEAST_TRAIN
+    cdef uint64_t halvings = MANY
+    cdef uint64_t least = tcb.config.min_tso_segs
+    if 0 < tcb.config.tso_rtt_log < MANY:
+        halvings = <uint64_t>rtt_min(&tcb.rtt) // 1000 >> tcb.config.tso_rtt_log
     if tcb.congestion.bbr != NULL:
         least = bbr_least_train(tcb)
-    if halvings < 32:
+    if halvings < MANY:
         size += train >> halvings
     size = max(size - size % mss, least * mss)
     return <uint32_t>min(size, <uint64_t>train)

@@ -10,7 +10,9 @@ from pystack.core.memory.interval cimport (
     Interval, IntervalSet, interval_add, interval_find, interval_remove_below,
 )
 from pystack.core.memory.ring cimport ring_extend, ring_put, ring_reserve
-from pystack.core.tcp.acknowledge cimport acknowledge_quickly, acknowledge_text
+from pystack.core.tcp.acknowledge cimport (
+    acknowledge_measure, acknowledge_quickly, acknowledge_text,
+)
 from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer
 from pystack.core.tcp.tcb cimport tcb_busy, tcb_output_later
 from pystack.core.tcp.window cimport window_round_trip_of_window
@@ -79,7 +81,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     cdef uint32_t offset = tcb.receive_ring.length + (seg.seq - tcb.rcv_nxt)
     cdef TcpBusy* busy = tcb_busy(tcb)
     tcb.ack_now = True
-    acknowledge_quickly(tcp, tcb)
+    acknowledge_measure(tcp, tcb, seg)
     if busy == NULL or (
             text_is_kept(tcb) and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)

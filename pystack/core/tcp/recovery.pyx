@@ -23,6 +23,7 @@ from pystack.core.tcp.news cimport (
     NEWS_ACKED, NEWS_ADVANCED, NEWS_ECE, NEWS_LOST_AGAIN, NEWS_RENEGED, NEWS_SACKED, NEWS_SET_TIMER,
     AckNews,
 )
+from pystack.core.tcp.pacing cimport pacing_update
 from pystack.core.tcp.prr cimport (
     in_reduction, prr_acked, prr_sent, reduction_end, reduction_start,
 )
@@ -207,19 +208,24 @@ cdef void recovery_acked(
         tcb.retransmit = RETRANSMIT_LOST
 
 
+cdef inline void change_window(
+        TcpLayer* tcp, Tcb* tcb, uint32_t delivered, const AckNews* news) noexcept nogil:
+    if in_reduction(tcb):
+        prr_acked(tcb, delivered, tcb.lost - news.lost_before, news)
+    elif delivered and (news.flags & NEWS_ACKED or (
+            news.flags & NEWS_SACKED and tcb.reordering > tcb.config.reordering)):
+        congestion_acked(tcp, tcb, delivered * tcb.smss)
+
+
 cdef void recovery_control(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
     """Reduce as the state demands, or grow; with much reordering also by what arrives out of order.
     """
     cdef uint32_t delivered = tcb.delivered - news.delivered_before
     cdef RateSample sample
     rate_sample(tcp, tcb, news, &sample)
-    if congestion_control(tcp, tcb, &sample):
-        return
-    if in_reduction(tcb):
-        prr_acked(tcb, delivered, tcb.lost - news.lost_before, news)
-    elif delivered and (news.flags & NEWS_ACKED or (
-            news.flags & NEWS_SACKED and tcb.reordering > tcb.config.reordering)):
-        congestion_acked(tcp, tcb, delivered * tcb.smss)
+    if not congestion_control(tcp, tcb, &sample):
+        change_window(tcp, tcb, delivered, news)
+        pacing_update(tcp, tcb)
 
 
 # --- timers

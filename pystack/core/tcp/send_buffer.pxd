@@ -5,6 +5,8 @@
 from libc.stdint cimport uint32_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
+# What Linux puts into one buffer: at most half of the peer's window, in whole segments.
+cdef uint32_t train_goal(const Tcb* tcb) noexcept nogil
 # Bytes that a write may add now.
 cdef uint32_t send_buffer_room(const Tcb* tcb) noexcept nogil
 # Is it worth waking a writer for?

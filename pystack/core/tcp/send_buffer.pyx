@@ -16,21 +16,13 @@ cdef enum:
 
 
 cdef uint32_t train_goal(const Tcb* tcb) noexcept nogil:
-    """What Linux puts into one buffer: at most half of the peer's window, in whole segments."""
     cdef uint32_t goal = min(tcb.max_snd_wnd // 2, <uint32_t>MOST_IN_TRAIN)
     return max(goal - goal % tcb.smss, tcb.smss)
 
 
 cdef uint32_t send_buffer_room(const Tcb* tcb) noexcept nogil:
-    """The buffer's; with TCP_NOTSENT_LOWAT, one train, as long as less than that is unsent (as
-    Linux).
-    """
-    cdef uint32_t room = tcb.settings.send_buffer - min(
-        tcb.send_ring.length, tcb.settings.send_buffer)
-    cdef uint32_t waiting = tcb_unsent(tcb)
-    if waiting >= tcb.settings.notsent_lowat:
-        return 0
-    return min(room, max(tcb.settings.notsent_lowat - waiting, train_goal(tcb)))
+    """The buffer's; TCP_NOTSENT_LOWAT is looked at where buffers are filled (chunks.pyx)."""
+    return tcb.settings.send_buffer - min(tcb.send_ring.length, tcb.settings.send_buffer)
 
 
 cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:

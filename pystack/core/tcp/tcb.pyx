@@ -91,6 +91,7 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
     tcb.delivered = 1               # our SYN
     tcb.rack.steps = 1
+    tcb.rate_app_limited = 1
     tcb.config = &tcp.config
     settings_default(&tcb.settings, tcb.config)
     tcb_take_config(tcb)
@@ -151,6 +152,7 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
     tcb.ack_now = tcb.fin_queued = tcb.probing = False
     release_busy(tcb)
+    tcb.rtt.backoff = 0
     tcb.snd_una = tcb.snd_nxt
     count(tcp.context, Counter.TCP_CONNECTIONS_CLOSED)
     tcb_set_state(tcp, tcb, STATE_CLOSED)
@@ -230,7 +232,8 @@ cdef void tcb_idle(Tcb* tcb) noexcept nogil:
             tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT):
         free(tcb.congestion.cubic)
         tcb.congestion.cubic = NULL
-    if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0:
+    if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0 and (
+            tcb.busy.chunks.count == 0 or tcb.send_ring.length == 0):
         free(tcb.busy.sent.items)
         interval_release(&tcb.busy.out_of_order)
         free(tcb.busy)

@@ -44,7 +44,7 @@ cdef int64_t MILLISECOND = 1_000_000
 
 
 cdef bint user_timeout_is_over(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    return tcb.settings.user_timeout_ms != 0 and (
+    return tcb.settings.user_timeout_ms != 0 and tcb.first_unacked_at != 0 and (
         tcp.context.now - tcb.first_unacked_at >= tcb.settings.user_timeout_ms * MILLISECOND)
 
 
@@ -72,6 +72,7 @@ cdef void change_path(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     what has lost the segments.
     """
     cdef int chosen = tcb.endpoint.manners & (MANNER_NO_LABEL | MANNER_OWN_LABEL)
+    tcb.totals.path_changes += 1
     if not chosen and not addr_is_v4(&tcb.endpoint.key.remote):
         tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
 
@@ -117,6 +118,12 @@ cdef uint32_t syn_limit(const Tcb* tcb) noexcept nogil:
     return tcb.config.synack_retries + is_early(tcb) if tcb.passive else tcb.config.syn_retries
 
 
+cdef void repeat_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
+    tcb.total_retransmitted += 1
+    send_syn(tcp, tcb)
+
+
 cdef bint deferring(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """TCP_DEFER_ACCEPT: the last ACK came and text is waited for; True: not yet in vain.
 
@@ -125,12 +132,14 @@ cdef bint deferring(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t wait = tcb.settings.defer_accept
     if not tcb.handshake_acked or tcb.retransmits >= wait:
         return False
+    if tcb.retransmits == 0:
+        tcb.totals.timeout_episodes += 1
+    tcb.totals.timeouts += 1
     tcb.retransmits += 1
     rtt_back_off(&tcb.rtt)
     retransmit_timer_backed_off(tcp, tcb)
     if tcb.retransmits >= wait:
-        count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
-        send_syn(tcp, tcb)
+        repeat_syn(tcp, tcb)
     return True
 
 
@@ -147,7 +156,6 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return
     fast_open_timeout(tcp, tcb, False)
     note_timeout(tcp, tcb)
-    count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
     tcb.retransmits += 1
     # As Linux, the first SYNs of an active open are repeated without back-off, and do not count
     # towards the limit; but all of them take no longer than the limit does with back-off.
@@ -157,7 +165,7 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         early_backed_off(tcp, tcb)
     else:
         retransmit_timer_backed_off(tcp, tcb)
-    send_syn(tcp, tcb)
+    repeat_syn(tcp, tcb)
 
 
 cdef bint backs_off(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
@@ -232,9 +240,10 @@ cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb_output_later(tcp, tcb)
         return
     if give_up(tcp, tcb) or user_timeout_is_over(tcp, tcb):
-        send_reset(tcp, tcb)
         time_out(tcp, tcb)
         return
+    if tcb.first_unacked_at == 0:
+        tcb.first_unacked_at = tcp.context.now
     count(tcp.context, Counter.TCP_ZERO_WINDOW_PROBES)
     tcb.retransmits += 1
     rtt_back_off(&tcb.rtt)

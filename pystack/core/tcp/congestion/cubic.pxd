@@ -10,6 +10,6 @@ cdef uint32_t cubic_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noe
 cdef void cubic_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil
 cdef void cubic_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil
 cdef void cubic_sent(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-cdef void cubic_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void cubic_idle(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogil
 cdef void cubic_stop(Tcb* tcb) noexcept nogil
+cdef void cubic_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil

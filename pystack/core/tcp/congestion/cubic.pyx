@@ -8,14 +8,15 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from pystack.core.tcp.congestion.algorithm cimport (
-    CONGESTION_ECN, CONGESTION_TIMEOUT, CongestionEvent,
-)
+from pystack.core.tcp.congestion.algorithm cimport CONGESTION_ECN, CongestionEvent
 from pystack.core.tcp.congestion.hystart cimport hystart_acked, hystart_sample, hystart_sent
+from pystack.core.tcp.congestion.hystart_classic cimport hystart_classic_sample
 from pystack.core.tcp.congestion.window cimport (
     INFINITE_SSTHRESH, additive_increase, in_slow_start, segments, slow_start, threshold,
 )
-from pystack.core.tcp.layer cimport CubicCurve, CubicState, HyStart, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport (
+    ClassicHyStart, CubicCurve, CubicState, HyStart, Tcb, TcpLayer,
+)
 
 cdef enum:
     SCALE = 1024
@@ -29,6 +30,8 @@ cdef enum:
     # As Linux: as long as no loss has shown where the curve is flat, at least 5 % in a round trip.
     MOST_PER_SEGMENT_WITHOUT_LOSS = 20
     RECOMPUTE_MS = 31           # as Linux, with a window that has not changed
+    SETTLED_MS = 1000           # of a curve
+    MOST_RTT_US = 0x7FFFFFFF
 
 cdef int64_t MILLISECOND = 1_000_000
 
@@ -57,12 +60,13 @@ cdef uint32_t cube_root(uint64_t of) noexcept nogil:
     return <uint32_t>root
 
 
-cdef void start_epoch(CubicCurve* curve, uint32_t cwnd, uint32_t now_ms) noexcept nogil:
+cdef void start_epoch(
+        CubicCurve* curve, uint32_t cwnd, uint32_t acked, uint32_t now_ms) noexcept nogil:
     """Congestion avoidance begins (section 4.2): K is the time from here to W_max."""
     curve.in_epoch = True
     curve.epoch_start = now_ms
     curve.w_est = cwnd
-    curve.w_est_acked = 0
+    curve.w_est_acked = acked
     if curve.w_max <= cwnd:
         curve.k = 0
         curve.origin = cwnd
@@ -81,17 +85,13 @@ cdef uint32_t cubic_target(const CubicCurve* curve, int64_t elapsed_ms) noexcept
     return curve.origin - min(<uint32_t>delta, curve.origin)
 
 
-cdef void follow_reno(
-        CubicCurve* curve, uint32_t cwnd, uint32_t acked, uint32_t smss) noexcept nogil:
-    """W_est, what Reno would have by now (section 4.3); once it is where the loss was, at Reno's
-    own pace.
+cdef void follow_reno(CubicCurve* curve, uint32_t cwnd) noexcept nogil:
+    """W_est, what Reno would have by now (section 4.3); as Linux at the same pace also when it has
+    passed where the loss was.
     """
-    cdef uint64_t per = <uint64_t>cwnd * smss
-    if curve.w_est < curve.cwnd_prior:
-        per = per * EIGHTHS_PER_SEGMENT >> 3
-    curve.w_est_acked += acked
+    cdef uint32_t per = cwnd * EIGHTHS_PER_SEGMENT >> 3
     while curve.w_est_acked > per:
-        curve.w_est_acked -= <uint32_t>per
+        curve.w_est_acked -= per
         curve.w_est += 1
 
 
@@ -107,31 +107,39 @@ cdef uint32_t per_segment(
     return per
 
 
+cdef void recompute(
+        CubicState* state, uint32_t cwnd, uint32_t acked, uint32_t now_ms) noexcept nogil:
+    """Where the curve is a least round trip from now, at most once in a millisecond; and Reno."""
+    cdef CubicCurve* curve = &state.curve
+    if not curve.in_epoch or now_ms != state.last_at:
+        state.last_cwnd = cwnd
+        state.last_at = now_ms
+        if not curve.in_epoch:
+            start_epoch(curve, cwnd, acked, now_ms)
+        state.per_segment = per_segment(
+            curve, cwnd,
+            <int64_t>(now_ms - curve.epoch_start) + (state.least_rtt_us + 999) // 1000)
+    follow_reno(curve, cwnd)
+    if curve.w_est > cwnd:
+        state.per_segment = min(state.per_segment, cwnd // (curve.w_est - cwnd))
+    state.per_segment = max(state.per_segment, <uint32_t>LEAST_PER_SEGMENT)
+
+
 cdef void avoidance(TcpLayer* tcp, Tcb* tcb, CubicState* state, uint32_t acked) noexcept nogil:
     cdef CubicCurve* curve = &state.curve
     cdef uint32_t cwnd = segments(tcb)
     cdef uint32_t now_ms = <uint32_t>(tcp.context.now // MILLISECOND)
-    cdef uint32_t per
-    if not curve.in_epoch:
-        start_epoch(curve, cwnd, now_ms)
-        state.last_cwnd = 0
-    follow_reno(curve, cwnd, acked, tcb.smss)
+    curve.w_est_acked += acked // tcb.smss
     if state.last_cwnd != cwnd or now_ms - state.last_at > RECOMPUTE_MS:
-        state.last_cwnd = cwnd
-        state.last_at = now_ms
-        state.per_segment = per_segment(
-            curve, cwnd, <int64_t>(now_ms - curve.epoch_start) + tcb.rtt.srtt // MILLISECOND)
-    per = state.per_segment
-    if curve.w_est > cwnd:
-        per = min(per, cwnd // (curve.w_est - cwnd))
-    additive_increase(tcb, max(per, <uint32_t>LEAST_PER_SEGMENT), acked)
+        recompute(state, cwnd, acked // tcb.smss, now_ms)
+    additive_increase(tcb, state.per_segment, acked)
 
 
 cdef void cubic_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
     """Slow start, with HyStart++ if it is the first; then the curve (section 4.10, 4.2)."""
     cdef CubicState* state = state_of(tcb)
     if in_slow_start(tcb):
-        if (state != NULL and tcb.config.hystart
+        if (state != NULL and tcb.config.hystart and not tcb.config.hystart_classic
                 and tcb.congestion.ssthresh == INFINITE_SSTHRESH):
             acked = hystart_acked(&state.hystart, tcb, acked)
         acked = slow_start(tcb, acked)
@@ -154,34 +162,43 @@ cdef uint32_t cubic_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noe
     cdef uint32_t cwnd = segments(tcb)
     cdef CubicState* state = state_of(tcb)
     if state != NULL:
-        state.before = state.curve
         memset(&state.hystart, 0, sizeof(HyStart))
-        if event == CONGESTION_TIMEOUT:
-            # Section 4.8: the next curve begins where slow start ends.
-            memset(&state.curve, 0, sizeof(CubicCurve))
-        else:
-            state.curve.in_epoch = False
-            state.curve.cwnd_prior = cwnd
-            state.curve.w_max = (
-                cwnd * (SCALE + beta) // (2 * SCALE) if cwnd < state.curve.w_max else cwnd)
+        state.curve.in_epoch = False
+        state.curve.w_max = (
+            cwnd * (SCALE + beta) // (2 * SCALE) if cwnd < state.curve.w_max else cwnd)
     return threshold(tcb, <uint32_t>(<uint64_t>cwnd * beta // SCALE))
 
 
+cdef void cubic_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Section 4.8: the next curve begins where slow start ends."""
+    cdef CubicState* state = tcb.congestion.cubic
+    if state == NULL:
+        return
+    memset(&state.curve, 0, sizeof(CubicCurve))
+    memset(&state.classic, 0, sizeof(ClassicHyStart))
+    state.least_rtt_us = state.last_cwnd = state.last_at = 0
+
+
 cdef void cubic_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil:
-    if (tcb.congestion.cubic != NULL and in_slow_start(tcb)
-            and tcb.congestion.ssthresh == INFINITE_SSTHRESH):
-        hystart_sample(&tcb.congestion.cubic.hystart, rtt_ns)
+    cdef CubicState* state = state_of(tcb)
+    cdef uint32_t rtt_us = <uint32_t>min(max(rtt_ns // 1000, <int64_t>1), <int64_t>MOST_RTT_US)
+    if state == NULL:
+        return
+    if in_slow_start(tcb) and tcb.congestion.ssthresh == INFINITE_SSTHRESH:
+        hystart_sample(&state.hystart, rtt_ns)
+    # As Linux: what fast recovery leaves in the queues is no measure of the path.
+    if state.curve.in_epoch and (
+            <uint32_t>(tcp.context.now // MILLISECOND) - state.curve.epoch_start < SETTLED_MS):
+        return
+    if state.least_rtt_us == 0 or rtt_us < state.least_rtt_us:
+        state.least_rtt_us = rtt_us
+    if tcb.config.hystart and tcb.config.hystart_classic and in_slow_start(tcb):
+        hystart_classic_sample(tcp, tcb, &state.classic, rtt_us, state.least_rtt_us)
 
 
 cdef void cubic_sent(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.congestion.cubic != NULL:
         hystart_sent(&tcb.congestion.cubic.hystart, tcb)
-
-
-cdef void cubic_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The curve goes on from where the mistake was made (section 4.9)."""
-    if tcb.congestion.cubic != NULL:
-        tcb.congestion.cubic.curve = tcb.congestion.cubic.before
 
 
 cdef void cubic_idle(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogil:

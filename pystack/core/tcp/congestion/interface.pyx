@@ -13,7 +13,7 @@ from pystack.core.tcp.congestion.bbr cimport (
 )
 from pystack.core.tcp.congestion.cubic cimport (
     cubic_acked, cubic_idle, cubic_sample, cubic_sent, cubic_ssthresh, cubic_stop,
-    cubic_undo,
+    cubic_timeout,
 )
 from pystack.core.tcp.congestion.reno cimport reno_acked, reno_ssthresh
 from pystack.core.tcp.congestion.validation cimport (
@@ -36,9 +36,9 @@ TABLE[<int>CONGESTION_CUBIC].ssthresh = cubic_ssthresh
 TABLE[<int>CONGESTION_CUBIC].acked = cubic_acked
 TABLE[<int>CONGESTION_CUBIC].sample = cubic_sample
 TABLE[<int>CONGESTION_CUBIC].sent = cubic_sent
-TABLE[<int>CONGESTION_CUBIC].undo = cubic_undo
 TABLE[<int>CONGESTION_CUBIC].idle = cubic_idle
 TABLE[<int>CONGESTION_CUBIC].stop = cubic_stop
+TABLE[<int>CONGESTION_CUBIC].timeout = cubic_timeout
 TABLE[<int>CONGESTION_BBR].name = "bbr"
 TABLE[<int>CONGESTION_BBR].start = bbr_start
 TABLE[<int>CONGESTION_BBR].stop = bbr_stop
@@ -76,7 +76,7 @@ cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     It bounds ten segments by 14,600 bytes; as Linux, only the count is used here, so that a path
     of jumbo frames does not start with one segment.
     """
-    cdef uint32_t initial = 1 if tcb.retransmits > 1 else tcb.config.initial_window
+    cdef uint32_t initial = 1 if tcb.total_retransmitted > 1 else tcb.config.initial_window
     tcb.congestion.cwnd = initial * tcb.smss
     tcb.congestion.ssthresh = INFINITE_SSTHRESH
     tcb.congestion.acked = 0
