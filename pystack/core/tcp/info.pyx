@@ -7,6 +7,7 @@ from libc.string cimport memset
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, chrono_time
 from pystack.core.tcp.congestion.bbr cimport BbrInfo, bbr_info
+from pystack.core.tcp.fast_open cimport is_early
 from pystack.core.tcp.layer cimport (
     CA_LOSS, CONGESTION_BBR, ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSE_WAIT,
     STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
@@ -98,7 +99,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.reordering = tcb.reordering
     info.reord_seen = tcb.reordering_seen
     info.total_retrans = tcb.total_retransmitted
-    info.delivered = tcb.delivered
+    info.delivered = tcb.delivered - is_early(tcb)
     info.delivered_ce = tcb.totals.delivered_marked
     info.dsack_dups = tcb.duplicates_reported
     info.pacing_rate = pacing_rate(tcp, tcb)

@@ -22,7 +22,7 @@ from pystack.core.tcp.acknowledge cimport (
 )
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
 from pystack.core.tcp.challenge cimport challenge_ack
-from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.clock cimport timestamp_at, timestamp_now
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_handshake, ecn_input, ecn_text_input
 from pystack.core.tcp.fast_open cimport (
     fast_open_answered, fast_open_leave, fast_open_reset, is_early,
@@ -250,6 +250,25 @@ cdef void handshake_sample(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     rtt_min_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
 
 
+cdef void handshake_echo(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil:
+    """It was sent more than once, but the timestamp tells which one was answered (RFC 7323 section
+    4.1).
+    """
+    cdef int64_t sample
+    if not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or options.ts_ecr == 0:
+        return
+    sample = <int64_t><int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) * MILLISECOND
+    if sample >= 0:
+        rtt_sample(tcp, tcb, max(sample, MILLISECOND))
+        rtt_min_sample(tcp, tcb, max(sample, MILLISECOND))
+
+
+cdef bint was_repeated_in_vain(const Tcb* tcb, const TcpOptions* options) noexcept nogil:
+    """The first one was answered, only late: nothing was lost (RFC 3522)."""
+    return (tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
+            and options.ts_ecr == timestamp_at(tcb, tcb.first_unacked_at))
+
+
 cdef void syn_acknowledged(
         TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg,
         const TcpOptions* options) noexcept nogil:
@@ -258,7 +277,11 @@ cdef void syn_acknowledged(
     """
     cdef TcpSegment rest = seg[0]
     cdef bint again = tcb.retransmits != 0
-    if not again:
+    if again:
+        handshake_echo(tcp, tcb, options)
+        if was_repeated_in_vain(tcb, options):
+            tcb.retransmits = 0
+    else:
         handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.snd_una = tcb.iss + 1
@@ -563,10 +586,10 @@ cdef bint early_established(
     if not tcb.held and tcb.list == NULL:
         tcb_list_push(&tcp.orphans, tcb)
     tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
-    if tcb.retransmits == 0:
-        handshake_sample(tcp, tcb)
-    else:
+    if tcb.retransmits:
         handshake_was_slow(tcb)
+    elif seg.ack == tcb.iss + 1:        # otherwise the text that follows tells it
+        handshake_sample(tcp, tcb)
     tcb.rtt.backoff = tcb.retransmits = 0
     tcb.retransmit_at = DEADLINE_NEVER
     take_first_window(tcb, seg)
@@ -597,7 +620,11 @@ cdef bint become_established(
         return False
     # As Linux: what strangers have used up of the handshake's limit is not the connection's.
     tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
-    if not again and tcb.retransmit_at != DEADLINE_NEVER:
+    if again:
+        handshake_echo(tcp, tcb, options)
+        if was_repeated_in_vain(tcb, options):
+            tcb.retransmits = 0
+    elif tcb.retransmit_at != DEADLINE_NEVER:
         handshake_sample(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.retransmit_at = DEADLINE_NEVER

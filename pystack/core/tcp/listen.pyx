@@ -107,9 +107,9 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.rcv_edge = seq_max(tcb.rcv_edge, tcb.irs + 1 + tcb.rcv_ssthresh)
     window_start(tcp, tcb, announced_mss(tcp, tcb) - (12 if tcb.timestamps_ok else 0))
     if tcb.passive:
-        # As Linux counts: the SYN, but none of our SYN-ACKs.
-        tcb.totals.segments_in = 2
-        tcb.totals.segments_out = tcb.totals.data_segments_out
+        # As Linux counts: the SYN, and what completes the handshake.
+        tcb.totals.segments_in = 0 if is_early(tcb) else 2
+        tcb.totals.path_changes = 0
     tcb.retransmits = 0
     pacing_update(tcp, tcb)
     tcb.last_received_at = tcb.last_text_at = tcb.last_sent_at = tcp.context.now

@@ -226,7 +226,7 @@ cdef void send_first_syn(
         seg.length = size
         count_out(tcb, size, size)
         count_many(tcp.context, Counter.TCP_BYTES_OUT, size)
-    else:
+    elif not tcb.passive:       # as Linux counts
         tcb.totals.segments_out += 1
     segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
     if answer:
