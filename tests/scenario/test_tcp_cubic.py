@@ -58,8 +58,8 @@ def settle(peer, rtt=RTT):
 
 
 class Model:
-    """RFC 9438 section 4, in segments and seconds, one acknowledged segment at a time; Reno's pace is
-    that of below cwnd_prior always, as in Linux.
+    """RFC 9438 section 4, in segments and seconds, one acknowledged segment at a time. As in Linux
+    Reno keeps the pace that it has below cwnd_prior.
     """
 
     def __init__(self, cwnd, w_max, now, rtt):
