@@ -133,13 +133,12 @@ cdef bint window_input(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     changed.
 
     As Linux, an ACK of something new is newer, whatever its sequence number: one from beyond a hole
-    (RFC 9293 section 3.10.7.4 fifth) would otherwise hide all windows until the hole is filled. And
-    of two segments that are equally new, the smaller window is that of the older one, unless it is 0.
+    (RFC 9293 section 3.10.7.4 fifth) would otherwise hide all windows until the hole is filled.
     """
     cdef uint32_t window = segment_window(tcb, seg)
     cdef bint changed
     if not (seq_gt(seg.ack, tcb.snd_una) or seq_lt(tcb.snd_wl1, seg.seq)
-            or (tcb.snd_wl1 == seg.seq and (window > tcb.snd_wnd or window == 0))):
+            or (tcb.snd_wl1 == seg.seq and seq_le(tcb.snd_wl2, seg.ack))):
         return False
     changed = window != tcb.snd_wnd
     tcb.snd_wnd = window
