@@ -41,7 +41,8 @@ class Side:
 def transfer(seed, *, up, down, chunk=20_000, config=None, **link: Any):
     """Connect, send both ways, close; (client, server, packets of each way and when all ended)."""
     rng = random.Random(seed)
-    settings = TcpConfig(**{"receive_buffer": BUFFER, "send_buffer": BUFFER, **(config or {})})
+    patient = {"receive_buffer": BUFFER, "send_buffer": BUFFER, "orphan_retries": 15}
+    settings = TcpConfig(**{**patient, **(config or {})})
     client, server = (Side(rng.randbytes(size), random.Random(rng.random())) for size in (up, down))
     with VirtualNetwork(seed, limit="2h") as net:
         a, b = net.host(CLIENT, tcp=settings), net.host(SERVER, tcp=settings)
