@@ -252,8 +252,8 @@ class TcpConfig:
     """Beyond it the oldest goes."""
     max_orphans: int = number(65536, 1, 1 << 24, "tcp_max_orphans")
     """Connections that nobody holds; beyond it a close resets."""
-    rfc1337: bool = switch(False, "tcp_rfc1337")
-    """A RST does not end TIME-WAIT (RFC 1337 section 3)."""
+    rfc1337: bool = switch(True, "tcp_rfc1337")
+    """A RST does not end TIME-WAIT (RFC 1337 section 3). Linux's default is that it does."""
     time_wait_reuse: int = number(2, 0, 2, "tcp_tw_reuse")
     """May connect() take the port of a connection in TIME-WAIT: 0 no, 1 yes, 2 yes, of the
     loopback device (as which packets between two addresses of one stack count)."""

@@ -119,7 +119,7 @@ def cases():
 def reach(column, family, options):
     if column == "SO":
         return simultaneous(family, options=options)
-    return in_state(COLUMNS[column], family, options=options, rfc1337=True)
+    return in_state(COLUMNS[column], family, options=options)
 
 
 class Numbers:

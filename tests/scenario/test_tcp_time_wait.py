@@ -56,7 +56,7 @@ def test_any_other_fin_does_not(seq):
 @pytest.mark.parametrize("seq", [2, 3, 1, 100])
 def test_resets_are_ignored(family, seq):
     """RFC 1337 section 3: else an old one would end it early."""
-    peer = in_state("TIME-WAIT", family, rfc1337=True)
+    peer = in_state("TIME-WAIT", family)
     peer.inject("R", seq=seq)
     peer.inject("RA", seq=seq)
     peer.expect_nothing()
@@ -66,7 +66,7 @@ def test_resets_are_ignored(family, seq):
 @both
 def test_without_rfc1337_a_reset_ends_it_at_the_right_place_only(family):
     """RFC 1337 section 3 is TcpConfig.rfc1337; RFC 5961 section 3.2 for the place."""
-    peer = in_state("TIME-WAIT", family)
+    peer = in_state("TIME-WAIT", family, rfc1337=False)
     for seq in (1, 3, 100):
         peer.inject("R", seq=seq)
     assert peer.state == "TIME-WAIT"
