@@ -88,6 +88,7 @@ cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
     config.max_orphans = 65536
     config.time_wait_reuse = 2
     config.time_wait_reuse_delay = SECOND
+    config.rfc1337 = True
     config.user_timeout_advertised = 300 * SECOND       # RFC 9293 section 3.9.1.1
     config.user_timeout_least = 100 * SECOND            # R2 of RFC 1122 section 4.2.3.5
     config.user_timeout_most = 3600 * SECOND
