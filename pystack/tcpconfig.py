@@ -170,6 +170,9 @@ class TcpConfig:
     """cubic's slow start ends when round trips become longer: HyStart++ (RFC 9406)."""
     hystart_classic: bool = switch(False)
     """It does so by the older HyStart, as Linux has it, instead."""
+    cubic_reno_pace: bool = switch(True)
+    """cubic's estimate of Reno grows as fast as Reno once it has passed the window of the last loss
+    (RFC 9438 section 4.3, a SHOULD that Linux does not follow)."""
     pacing_ss_ratio: int = number(200, 1, 1000, "tcp_pacing_ss_ratio")
     """Percent of cwnd / srtt in slow start."""
     pacing_ca_ratio: int = number(120, 1, 1000, "tcp_pacing_ca_ratio")

@@ -28,9 +28,9 @@ START = 1_000_000_000_000  # ns: the stack has been there for a while when a scr
 SEED = 1
 STUCK = 10_000  # turns without time passing
 
-# What scripts expect: Linux, which reduces for a mark as it does for a loss, has the older HyStart,
-# and lets a RST end TIME-WAIT.
-PROFILE = TcpConfig(abe=False, hystart_classic=True, rfc1337=False)
+# What scripts expect: Linux, which reduces for a mark as it does for a loss, has the older HyStart
+# and its own estimate of Reno, and lets a RST end TIME-WAIT.
+PROFILE = TcpConfig(abe=False, hystart_classic=True, cubic_reno_pace=False, rfc1337=False)
 
 
 class VirtualTarget(Target):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from scenario.peer import MS, SECOND
 from scenario.tcp_states import CUBIC, RENO, accepted
@@ -58,12 +60,13 @@ def settle(peer, rtt=RTT):
 
 
 class Model:
-    """RFC 9438 section 4, in segments and seconds, one acknowledged segment at a time. As in Linux
-    Reno keeps the pace that it has below cwnd_prior.
+    """RFC 9438 section 4, in segments and seconds, one acknowledged segment at a time.
+
+    cwnd_prior: infinity if Reno is to keep the pace that it has below, as in Linux.
     """
 
-    def __init__(self, cwnd, w_max, now, rtt):
-        self.cwnd, self.w_max = cwnd, w_max
+    def __init__(self, cwnd, w_max, cwnd_prior, now, rtt):
+        self.cwnd, self.w_max, self.cwnd_prior = cwnd, w_max, cwnd_prior
         self.start, self.rtt = now, rtt
         self.k = ((w_max - cwnd) / C) ** (1 / 3) if w_max > cwnd else 0.0
         self.origin = max(w_max, cwnd)
@@ -74,7 +77,8 @@ class Model:
 
     def acknowledge(self, now):
         t = now - self.start
-        self.w_est += 3 * (1 - BETA) / (1 + BETA) / self.cwnd
+        alpha = 1 if self.w_est >= self.cwnd_prior else 3 * (1 - BETA) / (1 + BETA)
+        self.w_est += alpha / self.cwnd
         if self.w_cubic(t) < self.w_est:
             self.cwnd = max(self.cwnd, self.w_est)
             return
@@ -82,17 +86,19 @@ class Model:
         self.cwnd += (target - self.cwnd) / self.cwnd
 
 
+@pytest.mark.parametrize("own_pace", [True, False])
 @pytest.mark.parametrize(
     ("window", "rtt_ms", "rounds"),
     [(100, 100, 70), (400, 50, 30), (200, 200, 45), (40, 20, 60), (200, 10, 40)],
 )
-def test_the_window_follows_the_curve(window, rtt_ms, rounds):
+def test_the_window_follows_the_curve(window, rtt_ms, rounds, own_pace):
     """Section 4.2 (concave, flat, convex), 4.3 (Reno-friendly), 4.4, 4.5."""
     rtt = rtt_ms * MS
-    peer = sender(window, rtt)
+    peer = sender(window, rtt, cubic_reno_pace=own_pace)
     lose(peer, rtt)
     settle(peer, rtt)
-    model = Model(peer.socket.cwnd / 1000, window, peer.host.now / SECOND, rtt_ms / 1000)
+    cwnd, prior = peer.socket.cwnd / 1000, window if own_pace else math.inf
+    model = Model(cwnd, window, prior, peer.host.now / SECOND, rtt_ms / 1000)
     for _ in range(rounds):
         acked = peer.tcb.snd_nxt
         round_trip(peer, rtt)

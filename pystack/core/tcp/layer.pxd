@@ -77,6 +77,7 @@ ctypedef struct TcpConfig:
     uint8_t abe                 # milder reductions for marks than for losses (RFC 8511)
     uint8_t hystart             # HyStart++ (RFC 9406)
     uint8_t hystart_classic     # Linux's HyStart instead
+    uint8_t cubic_reno_pace     # alpha = 1 once W_est has reached cwnd_prior (RFC 9438 section 4.3)
     # buffers: bytes of stream, without Linux's overhead
     uint32_t receive_buffer     # at the beginning
     uint32_t receive_buffer_max  # limit of auto-tuning
@@ -234,6 +235,7 @@ ctypedef struct CubicCurve:
     uint32_t k                  # of K, in 1/1024 s
     uint32_t origin             # where the curve is flat
     uint32_t epoch_start
+    uint32_t cwnd_prior         # at the last reduction
     uint32_t w_est              # what Reno would have
     uint32_t w_est_acked        # segments towards its next one
     uint8_t in_epoch

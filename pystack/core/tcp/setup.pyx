@@ -55,6 +55,7 @@ cdef void tcp_default_config(TcpConfig* config) noexcept nogil:
     config.ecn_fallback = True
     config.abe = True
     config.hystart = True
+    config.cubic_reno_pace = True
     config.pacing_ss_ratio = 200
     config.pacing_ca_ratio = 120
     config.min_tso_segs = 2

@@ -85,11 +85,13 @@ cdef uint32_t cubic_target(const CubicCurve* curve, int64_t elapsed_ms) noexcept
     return curve.origin - min(<uint32_t>delta, curve.origin)
 
 
-cdef void follow_reno(CubicCurve* curve, uint32_t cwnd) noexcept nogil:
-    """W_est, what Reno would have by now (section 4.3); as Linux at the same pace also when it has
-    passed where the loss was.
+cdef void follow_reno(CubicCurve* curve, uint32_t cwnd, bint own_pace) noexcept nogil:
+    """W_est, what Reno would have by now (section 4.3); once it is where the loss was, at Reno's
+    own pace, if so configured.
     """
-    cdef uint32_t per = cwnd * EIGHTHS_PER_SEGMENT >> 3
+    cdef uint32_t per = cwnd
+    if curve.w_est < curve.cwnd_prior or not own_pace:
+        per = cwnd * EIGHTHS_PER_SEGMENT >> 3
     while curve.w_est_acked > per:
         curve.w_est_acked -= per
         curve.w_est += 1
@@ -108,7 +110,8 @@ cdef uint32_t per_segment(
 
 
 cdef void recompute(
-        CubicState* state, uint32_t cwnd, uint32_t acked, uint32_t now_ms) noexcept nogil:
+        Tcb* tcb, CubicState* state, uint32_t cwnd, uint32_t acked,
+        uint32_t now_ms) noexcept nogil:
     """Where the curve is a least round trip from now, at most once in a millisecond; and Reno."""
     cdef CubicCurve* curve = &state.curve
     if not curve.in_epoch or now_ms != state.last_at:
@@ -119,7 +122,7 @@ cdef void recompute(
         state.per_segment = per_segment(
             curve, cwnd,
             <int64_t>(now_ms - curve.epoch_start) + (state.least_rtt_us + 999) // 1000)
-    follow_reno(curve, cwnd)
+    follow_reno(curve, cwnd, tcb.config.cubic_reno_pace)
     if curve.w_est > cwnd:
         state.per_segment = min(state.per_segment, cwnd // (curve.w_est - cwnd))
     state.per_segment = max(state.per_segment, <uint32_t>LEAST_PER_SEGMENT)
@@ -131,7 +134,7 @@ cdef void avoidance(TcpLayer* tcp, Tcb* tcb, CubicState* state, uint32_t acked) 
     cdef uint32_t now_ms = <uint32_t>(tcp.context.now // MILLISECOND)
     curve.w_est_acked += acked // tcb.smss
     if state.last_cwnd != cwnd or now_ms - state.last_at > RECOMPUTE_MS:
-        recompute(state, cwnd, acked // tcb.smss, now_ms)
+        recompute(tcb, state, cwnd, acked // tcb.smss, now_ms)
     additive_increase(tcb, state.per_segment, acked)
 
 
@@ -164,6 +167,7 @@ cdef uint32_t cubic_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noe
     if state != NULL:
         memset(&state.hystart, 0, sizeof(HyStart))
         state.curve.in_epoch = False
+        state.curve.cwnd_prior = cwnd
         state.curve.w_max = (
             cwnd * (SCALE + beta) // (2 * SCALE) if cwnd < state.curve.w_max else cwnd)
     return threshold(tcb, <uint32_t>(<uint64_t>cwnd * beta // SCALE))
