@@ -9,10 +9,10 @@ from pystack.core.tcp.chrono cimport CHRONO_BUSY, CHRONO_ROOM, CHRONO_WINDOW, ch
 from pystack.core.tcp.congestion.bbr cimport BbrInfo, bbr_info
 from pystack.core.tcp.fast_open cimport is_early
 from pystack.core.tcp.layer cimport (
-    CA_LOSS, CONGESTION_BBR, ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED, STATE_CLOSE_WAIT,
-    STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
-    STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
-    TcpLayer,
+    CA_LOSS, CONGESTION_BBR, ECN_OK, ECN_SEEN, FAST_OPEN_CHILD, FAST_OPEN_DATA_ACKED,
+    STATE_CLOSE_WAIT, STATE_CLOSED, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
+    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
+    STATE_TIME_WAIT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.mss cimport announced_mss
 from pystack.core.tcp.pacing cimport pacing_rate

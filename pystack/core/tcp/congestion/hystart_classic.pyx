@@ -1,4 +1,4 @@
-# HyStart, as Linux has it: slow start ends when ACKs of one round come as a train that is as long as
+# HyStart, as Linux has it: slow start ends when ACKs of one round come as a train as long as
 # half of the round trip, or when the round trip has grown.
 # Called by: cubic.
 # RFCs: none; Ha and Rhee, "Taming the elephants: new TCP slow start" (2011).

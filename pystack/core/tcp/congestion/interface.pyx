@@ -76,7 +76,8 @@ cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     It bounds ten segments by 14,600 bytes; as Linux, only the count is used here, so that a path
     of jumbo frames does not start with one segment.
     """
-    cdef uint32_t initial = 1 if tcb.retransmits and tcb.total_retransmitted > 1 else tcb.config.initial_window
+    cdef bint again = tcb.retransmits != 0 and tcb.total_retransmitted > 1
+    cdef uint32_t initial = 1 if again else tcb.config.initial_window
     tcb.congestion.cwnd = initial * tcb.smss
     tcb.congestion.ssthresh = INFINITE_SSTHRESH
     tcb.congestion.acked = 0
