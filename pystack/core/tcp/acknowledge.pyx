@@ -24,7 +24,7 @@ cdef enum:
     PUSHED_AGAIN = 2
 
 cdef int64_t MICROSECOND = 1000
-cdef int64_t MOST_DELAY = 500_000_000   # RFC 9293 section 3.8.6.3 (MUST-58)
+cdef int64_t MOST_DELAY = 500_000_000   # RFC 9293 section 3.8.6.3 (MUST-40)
 
 
 cdef void acknowledge_start(Tcb* tcb, uint32_t mss) noexcept nogil:
