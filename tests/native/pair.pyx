@@ -82,6 +82,7 @@ cdef Packet* handed_over(Side* source, Side* target, Packet* packet) noexcept:
     """What leaves one side, as it comes to the other."""
     cdef Packet* copy
     cdef uint8_t* end
+    cdef int i
     if packet.gso == GSO_NONE:
         packet = packet_complete_checksum(&source.core.context.slab, packet)
     if packet == NULL:
@@ -94,8 +95,10 @@ cdef Packet* handed_over(Side* source, Side* target, Packet* packet) noexcept:
         copy.csum_start, copy.csum_offset = packet.csum_start, packet.csum_offset
         memcpy(copy.data, packet.data, packet.length)
         end = copy.data + packet.length
-        memcpy(end, packet.borrowed[0], packet.borrowed_length[0])
-        memcpy(end + packet.borrowed_length[0], packet.borrowed[1], packet.borrowed_length[1])
+        for i in range(2):
+            if packet.borrowed_length[i]:
+                memcpy(end, packet.borrowed[i], packet.borrowed_length[i])
+                end += packet.borrowed_length[i]
     packet_free(&source.core.context.slab, packet)
     return copy
 
