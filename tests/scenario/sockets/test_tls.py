@@ -314,7 +314,7 @@ def test_a_reset_is_a_reset(stack_world, in_thread):
     serving = in_thread(lambda: server_context().wrap_socket(server, server_side=True))
     near = client_context().wrap_socket(client, server_hostname="server.test")
     serving.result().abort()
-    with pytest.raises(ConnectionResetError):
+    with near, pytest.raises(ConnectionResetError):
         near.recv(1)
 
 
