@@ -650,6 +650,14 @@ def test_a_reset_wakes_the_holder(state):
     assert bool(events & ERROR) == bool(peer.socket.error)
 
 
+def test_the_end_stays_the_end_when_a_reset_follows():
+    """As Linux: who reads learns of the FIN, who writes or asks of the reset."""
+    peer = in_state("CLOSE-WAIT")
+    peer.inject("R")
+    assert peer.socket.receive(1) == b""
+    assert peer.socket.error == errno.EPIPE
+
+
 def test_a_fin_wakes_the_reader():
     peer = accepted()
     peer.host.take_ready()

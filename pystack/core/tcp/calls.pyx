@@ -383,9 +383,11 @@ cdef int64_t tcp_receive(
     """
     cdef uint32_t taken = <uint32_t>min(<size_t>tcb.receive_ring.length, length)
     if taken == 0 and tcb.receive_ring.length == 0:
+        if tcb.fin_received:
+            return 0            # as Linux, also if a reset came later: that is for who writes
         if tcb.endpoint.error:
             return take_error(tcb)
-        if tcb.fin_received or tcb.shut_read:
+        if tcb.shut_read:
             return 0
         if tcb.state in (STATE_LISTEN, STATE_SYN_SENT, STATE_SYN_RECEIVED):
             return -EAGAIN if tcb.state != STATE_LISTEN else -ENOTCONN
