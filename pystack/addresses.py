@@ -1,20 +1,21 @@
 """Addresses as sockets write them, and as the engine has them: 16 bytes, IPv4 as ::ffff:a.b.c.d.
 
-Called by: socket, stack.
-RFCs: 4291 section 2.5.5.2, 3493 section 3.7.
+Called by: socket, stack, aio, trio.
+RFCs: 4291 section 2.5.5.2, 3493 section 3.7, 8305 section 4.
 """
 
 from __future__ import annotations
 
 import socket
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 MAPPED = bytes(10) + b"\xff\xff"
 ANY = {socket.AF_INET: MAPPED + bytes(4), socket.AF_INET6: bytes(16)}
 WIDTH = {socket.AF_INET: 2, socket.AF_INET6: 4}
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Info = TypeVar("Info", bound=tuple[Any, ...])  # of getaddrinfo: the family comes first
 
 
 @lru_cache(maxsize=1024)
@@ -80,3 +81,16 @@ def to_tuple(family: int, address: bytes, port: int) -> SocketAddress:
     if family == socket.AF_INET:
         return unpacked(family, address), port
     return unpacked(family, address), port, 0, 0
+
+
+def interleaved(infos: list[Info], first: int) -> list[Info]:
+    """The families by turns, after `first` of the first one (RFC 8305 section 4)."""
+    families: dict[int, list[Info]] = {}
+    for info in infos:
+        families.setdefault(info[0], []).append(info)
+    lists = list(families.values())
+    ordered = lists[0][: first - 1]
+    del lists[0][: first - 1]
+    while any(lists):
+        ordered += [one.pop(0) for one in lists if one]
+    return ordered

@@ -6,6 +6,7 @@ RFCs: none.
 A socket is the kernel's until it is bound or connected. An address of a stack then makes it a
 socket of that stack, with the options and the timeout that it has got so far. It fails closed:
 sockets whose class was taken before the block cannot change sides; an audit hook refuses them.
+uvloop, which needs no sockets of Python's, is refused in `uvloop`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pystack.owned import Owned, address_of, refused
 from pystack.socket import Handle, Socket
 from pystack.tls import TlsSocket, Wrapper, connect_tls, teach_ssl
 from pystack.tls import kernels as kernels_tls
+from pystack.uvloop import guard_uvloop
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,6 +49,7 @@ class Patch:
 
     def __enter__(self) -> Self:
         listen_to_audits()
+        guard_uvloop(lambda: bool(active), is_stacks)
         teach_ssl(RoutedWrapper)
         replaced: dict[str, Any] = {"socket": RoutedSocket, "getaddrinfo": self.getaddrinfo}
         replaced |= {"gethostbyname": self.gethostbyname}
@@ -132,14 +135,19 @@ def audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def stack_of_peer(sock: Any, address: Any) -> bool:
-    """Any of the addresses that a name has: the kernel chooses by itself."""
+    """Whether a call of the kernel's would be to a stack's address."""
     if sock.family not in INTERNET or not isinstance(address, tuple) or not address:
         return False
-    hosts = [address[0]]
-    if is_name(address[0]):
+    return is_stacks(address[0])
+
+
+def is_stacks(host: Any) -> bool:
+    """Any of the addresses that a name has: the kernel chooses by itself."""
+    hosts = [host]
+    if is_name(host):
         with suppress(OSError, UnicodeError):  # the kernel will not find it either
-            hosts = [info[4][0] for info in socket.getaddrinfo(address[0], None)]
-    return any(stack_of(host) is not None for host in hosts)
+            hosts = [info[4][0] for info in socket.getaddrinfo(host, None)]
+    return any(stack_of(one) is not None for one in hosts)
 
 
 def listen_to_audits() -> None:

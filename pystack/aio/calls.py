@@ -16,10 +16,10 @@ from functools import partial
 from ssl import SSLSocket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pystack.addresses import SocketAddress, from_tuple
+from pystack.addresses import SocketAddress, from_tuple, interleaved
 from pystack.aio.attachment import Attachment, attach
 from pystack.aio.datagram import StackDatagramTransport
-from pystack.aio.names import Info, interleaved, resolve
+from pystack.aio.names import Info, resolve
 from pystack.aio.server import StackServer
 from pystack.aio.tls import Tls, connect_protocol, tls_from
 from pystack.engine.tcp import TcpHandle

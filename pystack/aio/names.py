@@ -57,16 +57,3 @@ async def resolve(
     if not infos:
         raise OSError(f"getaddrinfo({host!r}) returned empty list")
     return list(dict.fromkeys((info[0], info[4]) for info in infos))  # type: ignore[misc]
-
-
-def interleaved(infos: list[Info], first: int) -> list[Info]:
-    """The families by turns, after `first` of the first one (RFC 8305 section 4)."""
-    families: dict[int, list[Info]] = {}
-    for info in infos:
-        families.setdefault(info[0], []).append(info)
-    lists = list(families.values())
-    ordered = lists[0][: first - 1]
-    del lists[0][: first - 1]
-    while any(lists):
-        ordered += [one.pop(0) for one in lists if one]
-    return ordered

@@ -7,7 +7,7 @@ RFCs: none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from pystack.aio.virtual import VirtualLoop
+    from pystack.trio.virtual import VirtualClock
 
 SECOND = 1_000_000_000
 DAY = 86_400
@@ -467,6 +468,20 @@ class VirtualNetwork:
                 loop.run_until_complete(end_tasks(loop))
             finally:
                 loop.close()
+
+    # trio.
+
+    def trio_clock(self) -> VirtualClock:
+        """The network's time as trio.run(main, clock=...) takes it; of one run at a time."""
+        from pystack.trio.virtual import VirtualClock
+
+        return VirtualClock(self)
+
+    def run_trio(self, main: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As trio.run, in virtual time; Deadlock and TimeLimit are raised when tasks have ended."""
+        from pystack.trio.virtual import run
+
+        return run(self, main, *args)
 
     def at(self, when: Quantity, function: Callable[..., Any], *args: Any) -> Call:
         """Call a function, which must not wait, when that time has come."""

@@ -17,6 +17,7 @@ from pystack.engine.endpoint import Handle
 from pystack.engine.loop import LoopDriver
 from pystack.engine.thread import wake_fds
 from pystack.engine.watch import Watch, Watcher
+from pystack.trio.virtual import VirtualClock
 
 if TYPE_CHECKING:
     from pystack.stack import Stack
@@ -42,10 +43,13 @@ class Attachment:
 
     def __init__(self, stack: Stack, run: Run) -> None:
         self.run = run
-        self.watcher = Watcher()
+        self.watcher = self.watcher_of(stack)
         self.ended = False
         self.scopes: set[Any] = set()
         self.token = trio.lowlevel.current_trio_token()
+
+    def watcher_of(self, stack: Stack) -> Watcher:
+        return Watcher()
 
     def deliver(self) -> None:
         """Wake the tasks whose sockets are ready."""
@@ -112,6 +116,30 @@ class Threaded(Attachment):
         trio.lowlevel.spawn_system_task(self.wait_for, self.fd, name="pystack")
 
 
+class Virtual(Attachment):
+    """Of a host of a virtual network: time turns it, for which the run's clock waits."""
+
+    def __init__(self, stack: Stack, run: Run) -> None:
+        super().__init__(stack, run)
+        trio.lowlevel.spawn_system_task(self.stay, name="pystack")
+
+    def watcher_of(self, stack: Stack) -> Watcher:
+        clock = trio.lowlevel.current_clock()
+        if not isinstance(clock, VirtualClock) or stack not in clock.net.hosts.values():
+            raise RuntimeError(
+                f"pystack: {stack!r} lives in the time of its network: use net.run_trio(main), or "
+                "trio.run(main, clock=net.trio_clock())"
+            )
+        return clock.watcher
+
+    async def stay(self) -> None:
+        """A task of the run's own, to see it end."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.run.closed = True
+
+
 class Driven(Attachment):
     """Of a stack that trio itself turns: no other thread, one wake-up for a batch."""
 
@@ -153,6 +181,9 @@ class Driven(Attachment):
             self.driver.end()
 
 
+KINDS: dict[str, type[Attachment]] = {"thread": Threaded, "caller": Driven, "virtual": Virtual}
+
+
 def attach(stack: Stack) -> Attachment:
     """The stack's attachment to the run that there is; made when first asked for."""
     run = current_run.get(None)
@@ -165,10 +196,8 @@ def attach(stack: Stack) -> Attachment:
             known.pop(other).end()
         if stack.closed:
             raise RuntimeError(f"pystack: {stack!r} is closed")
-        if known and stack.driver != "thread":
+        if known and stack.driver == "caller":
             raise RuntimeError(f"pystack: {stack!r} is at another event loop")
-        if stack.driver == "virtual":
-            raise RuntimeError("pystack: a host of a virtual network cannot be turned by trio")
-        known[run] = (Threaded if stack.driver == "thread" else Driven)(stack, run)
+        known[run] = KINDS[stack.driver](stack, run)
     found: Attachment = known[run]
     return found

@@ -68,8 +68,10 @@ class Installation(SocketFactory, HostnameResolver):
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-        host = self._names.get(name, host)
-        if name not in self._names and self._resolver is not None:
+        if name in self._names:
+            flags |= stdlib.AI_NUMERICHOST
+            return stdlib.getaddrinfo(self._names[name], port, family, type, proto, flags)
+        if self._resolver is not None:
             return await self._resolver.getaddrinfo(host, port, family, type, proto, flags)
         return await trio.to_thread.run_sync(
             stdlib.getaddrinfo, host, port, family, type, proto, flags, abandon_on_cancel=True

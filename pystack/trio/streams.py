@@ -1,46 +1,91 @@
 """trio's calls for streams and listeners, of a stack.
 
 Called by: applications.
-RFCs: none; trio's documentation is the reference.
+RFCs: 8305 (happy eyeballs); trio's documentation is the reference.
 """
 
 from __future__ import annotations
 
 import errno
 import socket as stdlib
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from pystack.addresses import interleaved
 from pystack.trio.sockets import StackSocket, socket
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup  # which trio has brought
 
 if TYPE_CHECKING:
     from pystack.stack import Stack
 
+ATTEMPT_DELAY = 0.25  # seconds, RFC 8305 section 8
+IP_BIND_ADDRESS_NO_PORT = 24  # Linux's number
+
 
 async def open_tcp_stream(
-    stack: Stack, host: str | bytes, port: int, *, local_address: str | None = None
+    stack: Stack,
+    host: str | bytes,
+    port: int,
+    *,
+    happy_eyeballs_delay: float | None = ATTEMPT_DELAY,
+    local_address: str | None = None,
 ) -> trio.SocketStream:
-    """As trio.open_tcp_stream; the addresses of a name are tried one after the other."""
+    """As trio.open_tcp_stream: the addresses of a name are tried, and the fastest has it (RFC 8305).
+
+    happy_eyeballs_delay: seconds after which the next one is tried beside those that have not
+    answered; None: they are tried one after the other.
+    """
+    delay = inf if happy_eyeballs_delay is None else happy_eyeballs_delay
     infos = await trio.socket.getaddrinfo(host, port, type=stdlib.SOCK_STREAM)
     problems: list[OSError] = []
-    for family, _, _, _, address in infos:
-        sock = socket(stack, family)
+    made: list[StackSocket] = []
+    found: list[StackSocket] = []
+
+    async def attempt(family: int, address: Any, failed: trio.Event) -> None:
         try:
+            sock = socket(stack, family)
+            made.append(sock)
             if local_address is not None:
-                await sock.bind((local_address, 0))
+                await bind(sock, local_address)
             await sock.connect(address)
-            return trio.SocketStream(sock)
         except OSError as problem:
             problems.append(problem)
+            failed.set()
+        else:
+            found.append(sock)
+            nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for family, _, _, _, address in interleaved(infos, 1):
+                failed = trio.Event()
+                nursery.start_soon(attempt, family, address, failed)
+                with trio.move_on_after(delay):
+                    await failed.wait()
+        if found:
+            made.remove(found[0])
+            return trio.SocketStream(found[0])
+    finally:
+        for sock in made:
             sock.close()
-        except BaseException:
-            sock.close()
-            raise
     if len(problems) == 1:
         raise problems[0]
-    raise OSError(f"all attempts to connect to {host!r}:{port} failed: {problems}")
+    text = f"all attempts to connect to {host!r}:{port} failed"
+    raise OSError(text) from ExceptionGroup(text, problems)
+
+
+async def bind(sock: StackSocket, address: str) -> None:
+    """To an address; the port is chosen by connect, so that connections may share one."""
+    with suppress(OSError):
+        sock.setsockopt(stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    await sock.bind((address, 0))
 
 
 async def open_tcp_listeners(

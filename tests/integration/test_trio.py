@@ -25,6 +25,7 @@ from integration.conftest import (
 
 import pystack
 from pystack import PipeDevice
+from pystack.testing import VirtualNetwork
 
 pytestmark = pytest.mark.needs("trio")
 
@@ -197,13 +198,111 @@ async def test_install_brings_trios_own_calls_to_stacks(driver):
         nursery.cancel_scope.cancel()
 
 
+class Choice:
+    """A client in virtual time, and servers at every address of a name but the `dead` and `closed`.
+
+    One round trip takes 0.2 s.
+    """
+
+    def __init__(self, addresses, dead=(), closed=()):
+        self.addresses, self.dead, self.closed = addresses, dead, closed
+        self.net = VirtualNetwork(seed=1)
+        self.client = self.net.host("10.0.0.1", "fd00::1", name="client")
+        self.servers = {one: self.net.host(one) for one in addresses}
+        for address, server in self.servers.items():
+            link = self.net.link(self.client, server, delay="100ms")
+            if address in dead:
+                link.partition()
+
+    async def getaddrinfo(self, host, port, *options):
+        return [
+            (socket.AF_INET6 if ":" in one else socket.AF_INET, 1, 6, "", (one, port))
+            for one in self.addresses
+        ]
+
+    async def getnameinfo(self, *arguments):
+        raise NotImplementedError
+
+    def connect(self, **options):
+        """(seconds that it took, where it led or what it raised, connections that are left)."""
+        import trio
+
+        async def main():
+            trio.socket.set_custom_hostname_resolver(self)
+            async with trio.open_nursery() as nursery:
+                for address, server in self.servers.items():
+                    if address not in self.closed:
+                        await nursery.start(pystack.trio.serve_tcp, server, echo, 7)
+                try:
+                    stream = await pystack.trio.open_tcp_stream(
+                        self.client, "several.test", 7, **options
+                    )
+                    took, found = trio.current_time(), stream.socket.getpeername()[0]
+                    left = len(self.client.connections())
+                    await stream.aclose()
+                except OSError as problem:
+                    took, found, left = trio.current_time(), problem, 0
+                nursery.cancel_scope.cancel()
+            return round(took, 6), found, left
+
+        with self.net:
+            return self.net.run_trio(main)
+
+
+def test_a_slow_address_is_not_waited_for():
+    """RFC 8305 section 5: the next attempt begins 250 ms later, and the loser is given up."""
+    choice = Choice(["fd00::2", "10.0.0.2"], dead=["fd00::2"])
+    assert choice.connect() == (0.45, "10.0.0.2", 1)
+    choice = Choice(["fd00::2", "10.0.0.2"], dead=["fd00::2"])
+    assert choice.connect(happy_eyeballs_delay=0.1) == (0.3, "10.0.0.2", 1)
+
+
+def test_the_first_address_wins_if_it_answers_meanwhile():
+    choice = Choice(["fd00::2", "10.0.0.2"])
+    assert choice.connect() == (0.2, "fd00::2", 1)
+    choice = Choice(["fd00::2", "10.0.0.2"])
+    assert choice.connect(happy_eyeballs_delay=0.1) == (0.2, "fd00::2", 1)
+
+
+def test_after_a_refusal_the_next_address_is_tried_at_once():
+    choice = Choice(["fd00::2", "10.0.0.2"], closed=["fd00::2"])
+    assert choice.connect() == (0.4, "10.0.0.2", 1)
+
+
+def test_the_families_take_turns():
+    """RFC 8305 section 4."""
+    choice = Choice(["fd00::2", "fd00::3", "10.0.0.2"], dead=["fd00::2", "fd00::3"])
+    assert choice.connect() == (0.45, "10.0.0.2", 1)
+
+
+def test_without_a_delay_one_address_is_tried_after_the_other():
+    choice = Choice(["fd00::2", "10.0.0.2"], dead=["fd00::2"])
+    took, found, _ = choice.connect(happy_eyeballs_delay=None)
+    assert took > 60
+    assert found == "10.0.0.2"
+
+
+def test_an_address_of_ones_own_says_which_family_is_tried():
+    choice = Choice(["fd00::2", "10.0.0.2"])
+    assert choice.connect(local_address="10.0.0.1") == (0.2, "10.0.0.2", 1)
+
+
+def test_if_no_address_answers_all_failures_are_told():
+    both = ["fd00::2", "10.0.0.2"]
+    _, problem, _ = Choice(both, closed=both).connect()
+    assert type(problem) is OSError
+    assert [type(one) for one in problem.__cause__.exceptions] == [ConnectionRefusedError] * 2
+    _, problem, _ = Choice(both[:1], closed=both).connect()
+    assert type(problem) is ConnectionRefusedError
+
+
 PAGE = HERE.parent.parent / "docs/how-to/trio.md"
 BLOCKS = re.findall(r"```py\n(.*?)```\n\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_the_page_on_trio_shows_what_happens(number, capsys):
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     program, printed = BLOCKS[number]
     exec(compile(program, str(PAGE), "exec"), {"__name__": "page"})
     assert capsys.readouterr().out == printed

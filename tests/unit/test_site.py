@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
 import re
@@ -24,6 +25,17 @@ NAMES = [
     for name in module.__all__
     if name != "__version__"
 ]
+
+
+TRIO = ROOT / "pystack/trio"  # is read, not imported: trio may not be there
+
+
+def names_of_trio() -> list[str]:
+    """Its __all__."""
+    for node in ast.parse((TRIO / "__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    raise LookupError("pystack.trio has no __all__")
 
 
 def value_of(name: str) -> object:
@@ -62,6 +74,28 @@ def test_the_site_leads_to_every_page():
     indexed = {"rfc", "decisions"}
     found = {str(page.relative_to(DOCS)) for page in PAGES[1:] if page.parent.name not in indexed}
     assert found == {page for page in listed if page.split("/")[0] not in indexed}
+
+
+@pytest.mark.parametrize("name", names_of_trio())
+def test_a_public_name_of_trio_is_in_the_api_and_documented(name):
+    page = (DOCS / "api/trio.md").read_text()
+    place = f"{name}.{name}" if (TRIO / f"{name}.py").exists() else name
+    assert len(re.findall(rf"^::: pystack\.trio\.{place}$", page, re.MULTILINE)) == 1
+    found = [
+        node
+        for file in TRIO.glob("*.py")
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, (ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef))
+        and node.name == name
+    ]
+    assert found
+    assert all(map(ast.get_docstring, found))
+
+
+def test_the_page_on_trio_has_nothing_else():
+    page = (DOCS / "api/trio.md").read_text()
+    named = re.findall(r"^::: pystack\.trio\.(?:\w+\.)?(\w+)$", page, re.MULTILINE)
+    assert sorted(named) == sorted(names_of_trio())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ ECHO, DISCARD, CHARGEN = 7, 9, 19
 TRIAL = "trial"  # of trial.py, without the load generator
 # The services of the Python programs stand beside the native ones: program.py, aio_program.py.
 PROGRAM, STREAMS, PROTOCOLS = 1000, 2000, 3000
+HTTP, HTTP_BODY = 80, 100  # of uvicorn: port, and bytes of a response's body
 
 GBIT = "Gbit/s"
 PER_SECOND = "/s"
@@ -102,6 +103,22 @@ def asyncio_rows(kind: str, base: int) -> tuple[Row, ...]:
         row("out", "TCP out", "stream-out", CHARGEN, unit=GBIT),
         row("request-1", "request-response 1 B", "request", ECHO, targets=both),
         row("request-64", "the same, 64 connections", "request", ECHO, number=64, targets=both),
+    )
+
+
+def uvicorn(loop: str, title: str) -> Row:
+    """One uvicorn process on a virtual host, and on the kernel's sockets; the same event loop."""
+    ours, theirs = f"pystack-uvicorn{loop}", f"kernel-uvicorn{loop}"
+    return Row(
+        f"uvicorn{loop}",
+        f"HTTP requests to one uvicorn, 64 connections, {title}",
+        "http",
+        HTTP,
+        ours,
+        (theirs, ours),
+        64,
+        HTTP_BODY,
+        targets={theirs: 1.0},
     )
 
 
@@ -278,6 +295,8 @@ ROWS = (
     ),
     *asyncio_rows("streams", STREAMS),
     *asyncio_rows("protocols", PROTOCOLS),
+    uvicorn("", "asyncio's loop"),
+    uvicorn("-uvloop", "uvloop"),
     latency("p50", "median"),
     latency("p99", "99 %"),
     latency("p999", "99.9 %"),

@@ -94,7 +94,8 @@ def kernel(systems: Systems, name: str) -> System:
 
 def python_environment() -> dict[str, str]:
     tools = HERE.parent
-    return {**os.environ, "PYTHONPATH": f"{tools}:{tools.parent}"}
+    path = [str(tools), str(tools.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def kernel_program(systems: Systems, name: str) -> System:
@@ -129,6 +130,23 @@ def pystack_aio(systems: Systems, name: str) -> System:
     command = [sys.executable, "-m", "bench.aio_program", "pystack", loop_of(name)]
     process = systems.begin([*command, name, f"{prefix}.0/24"], env=python_environment())
     place.route_with_cubic(name, prefix)
+    return System(name, f"{prefix}.2", process)
+
+
+def uvicorn(systems: Systems, name: str) -> System:
+    """One uvicorn process, on the kernel's sockets in a namespace of its own or on a stack."""
+    if find_spec("uvicorn") is None:
+        raise Unavailable("uvicorn is not installed (pip install 'uvicorn[standard]')")
+    prefix, interface = systems.prefix(name), f"uvicorn{list(STARTERS).index(name)}"
+    program = [sys.executable, "-m", "bench.uvicorn_program"]
+    if name.startswith("kernel"):
+        command = ["unshare", "--net", "--", *program, "kernel", loop_of(name)]
+        process = systems.begin(command, env=python_environment())
+        place.connect(interface, prefix, process.pid, offloads=True)
+    else:
+        command = [*program, "pystack", loop_of(name), interface, f"{prefix}.0/24"]
+        process = systems.begin(command, env=python_environment())
+        place.route_with_cubic(interface, prefix)
     return System(name, f"{prefix}.2", process)
 
 
@@ -198,5 +216,9 @@ STARTERS: dict[str, Callable[[Systems, str], System]] = {
     "pystack-program": pystack_program,
     "pystack-aio": pystack_aio,
     "pystack-uvloop": pystack_aio,
+    "kernel-uvicorn": uvicorn,
+    "kernel-uvicorn-uvloop": uvicorn,
+    "pystack-uvicorn": uvicorn,
+    "pystack-uvicorn-uvloop": uvicorn,
     **dict.fromkeys(("asked", *TRIALS), on_trial),
 }

@@ -17,5 +17,5 @@ def test_an_example_is_short_and_has_a_page_and_a_test(path):
     assert text.count("\n") <= LONGEST
     (page,) = re.findall(r"docs/how-to/[\w-]+\.md", text)
     assert f"examples/{path.name}" in (EXAMPLES.parent / page).read_text()
-    tests = EXAMPLES.parent / "tests/scenario/examples"
-    assert any(f'EXAMPLE = "{path.stem}"' in one.read_text() for one in tests.glob("test_*.py"))
+    tests = EXAMPLES.parent.glob("tests/*/examples/test_*.py")
+    assert any(f'EXAMPLE = "{path.stem}"' in one.read_text() for one in tests)

@@ -12,7 +12,7 @@ enum { MAX_CONNECTIONS = 4096, BUCKETS = 64 * 16 };
 typedef struct {
     struct sockaddr_in peer;
     int number;       /* connections, or packets in flight */
-    int size;         /* bytes of a request */
+    int size;         /* bytes of a request; of HTTP: of a response's body */
     int64_t warmup;   /* ns */
     int64_t duration; /* ns, after the warm-up */
     double rate;      /* requests a second, of the mode paced */
@@ -59,6 +59,7 @@ void stream_in(const Options *, Report *);
 void stream_out(const Options *, Report *);
 void request_response(const Options *, Report *);
 void paced(const Options *, Report *);
+void http_requests(const Options *, Report *);
 void connect_close(const Options *, Report *);
 void connect_request_close(const Options *, Report *);
 void icmp_echo(const Options *, Report *);

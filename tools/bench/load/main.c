@@ -20,6 +20,7 @@ static const struct {
     {"stream-out", stream_out},
     {"request", request_response},
     {"paced", paced},
+    {"http", http_requests},
     {"connect", connect_close},
     {"connect-request", connect_request_close},
     {"icmp", icmp_echo},
