@@ -52,8 +52,11 @@ def asked(request):
 
 async def serve(server, stack, hosts):
     """Serve until the server is told to exit, at these addresses of the stack."""
+    sockets = [stack.socket() for _ in hosts]
+    for host, sock in zip(hosts, sockets, strict=True):
+        sock.bind((host, PORT))
     with aio.install(asyncio.get_running_loop(), stack):
-        await server.serve(sockets=[stack.create_server((host, PORT)) for host in hosts])
+        await server.serve(sockets=sockets)
 
 
 async def main(network):

@@ -49,10 +49,11 @@ def with_httpx(url, source):
 def with_aiohttp(url, source):
     async def ask():
         connector = aiohttp.TCPConnector(local_addr=(source, 0))
-        timeout = aiohttp.ClientTimeout(PATIENCE)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as client:
-            async with client.get(url) as answer:
-                return answer.status, await answer.read()
+        async with (
+            aiohttp.ClientSession(connector=connector) as client,
+            client.get(url, timeout=aiohttp.ClientTimeout(PATIENCE)) as answer,
+        ):
+            return answer.status, await answer.read()
 
     return asyncio.run(ask())
 

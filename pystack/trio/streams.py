@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from pystack.addresses import interleaved
+from pystack.trio.attachment import attach
 from pystack.trio.sockets import StackSocket, socket
 
 if sys.version_info < (3, 11):
@@ -37,11 +38,12 @@ async def open_tcp_stream(
     happy_eyeballs_delay: float | None = ATTEMPT_DELAY,
     local_address: str | None = None,
 ) -> trio.SocketStream:
-    """As trio.open_tcp_stream: the addresses of a name are tried, and the fastest has it (RFC 8305).
+    """As trio.open_tcp_stream: the addresses of a name are tried until one answers (RFC 8305).
 
     happy_eyeballs_delay: seconds after which the next one is tried beside those that have not
     answered; None: they are tried one after the other.
     """
+    attach(stack)
     delay = inf if happy_eyeballs_delay is None else happy_eyeballs_delay
     infos = await trio.socket.getaddrinfo(host, port, type=stdlib.SOCK_STREAM)
     problems: list[OSError] = []

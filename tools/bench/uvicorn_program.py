@@ -1,9 +1,9 @@
 """One uvicorn process: an application that answers with a short text.
 
 usage: python -m bench.uvicorn_program kernel LOOP             on the event loop's own sockets
-       python -m bench.uvicorn_program pystack LOOP NAME NET   on a virtual host; LOOP: asyncio, uvloop
+       python -m bench.uvicorn_program pystack LOOP NAME NET   on a virtual host
 
-The same on both. Ends with the bench.
+LOOP: asyncio or uvloop. The same on both. Ends with the bench.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 async def serve(listener: socket.socket) -> None:
     """With what uvicorn takes by itself: httptools, if that is installed."""
+    listener.bind(("", HTTP))
     config = uvicorn.Config(application, lifespan="off", log_level="error", backlog=BACKLOG)
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -42,7 +43,7 @@ async def serve(listener: socket.socket) -> None:
 
 
 async def on_kernel() -> None:
-    await serve(socket.create_server(("", HTTP), backlog=BACKLOG))
+    await serve(socket.socket())
 
 
 async def on_pystack(name: str, network: str) -> None:
@@ -51,7 +52,7 @@ async def on_pystack(name: str, network: str) -> None:
 
     async with aio.Stack(network, device=TunDevice(name)) as stack:
         with aio.install(asyncio.get_running_loop(), stack):
-            await serve(stack.create_server(("", HTTP), backlog=BACKLOG))
+            await serve(stack.socket())
 
 
 def main(arguments: list[str]) -> None:
