@@ -39,9 +39,9 @@ MODES = {
     "release": ["-O2", "-g0"],
     "debug": ["-O0", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE"],
     "coverage": ["-O0", "-g0", "-U_FORTIFY_SOURCE"],
-    "sanitize": ["-O1", "-g1", "-UNDEBUG", "-U_FORTIFY_SOURCE", *SANITIZERS],
+    "sanitize": ["-O0", "-g1", "-UNDEBUG", "-U_FORTIFY_SOURCE", *SANITIZERS],
+    "fuzz": ["-O1", "-g1", "-UNDEBUG", "-U_FORTIFY_SOURCE", *SANITIZERS],
 }
-MODES["fuzz"] = MODES["sanitize"]
 # tests/fuzz/coverage.c has what is called at each branch; only tools/fuzz --guided loads it.
 TRACED, TRACE = Path("pystack/core"), ["-fsanitize-coverage=trace-pc"]
 COVERAGE_MACROS = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
