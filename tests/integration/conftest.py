@@ -110,23 +110,9 @@ class Wire:
                     raise
                 started.set_exception(problem)
 
-        done: Future[None] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(asyncio.run(main()))
-            except BaseException as problem:
-                done.set_exception(problem)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        end = started.result(PATIENCE)
-        try:
+        with in_thread(lambda: asyncio.run(main()), lambda: started.result()()):
+            started.result(PATIENCE)
             yield
-        finally:
-            end()
-            done.result(PATIENCE)
-            thread.join()
 
     @contextmanager
     def near_patched(self) -> Iterator[pystack.Stack]:

@@ -5,16 +5,14 @@
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from native.pair cimport (
-    ECHO_PORT, FLIGHT_NS, NEAR, Pair, check, handed_over, receive, send, settle, take_in,
+    ECHO_PORT, FLIGHT_NS, Pair, check, handed_over, receive, send, settle, take_in,
 )
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from pystack.core.endpoint cimport SERVICE_ECHO
 from pystack.core.ip.layer cimport PROTOCOL_TCP
 from pystack.core.memory.packet cimport packet_pop
-from pystack.core.stack cimport core_abort_all, core_enter, core_serve, core_take_ready
-from pystack.core.tcp.calls cimport tcp_connect, tcp_open
+from pystack.core.stack cimport core_abort_all, core_serve, core_take_ready
 from pystack.core.tcp.layer cimport Tcb
-from pystack.core.wire.address cimport Addr, addr_from_v4
 
 cdef enum:
     BUSY = 64                   # connections that requests come on; the others are idle
@@ -40,7 +38,11 @@ cdef class Crowd(Pair):
         if self.all == NULL:
             raise MemoryError
         for i in range(number):
-            self.all[i] = self.another(i)
+            self.connect(&self.far, ECHO_PORT, i % ADDRESSES)
+            self.round_trip()
+            self.round_trip()
+            self.all[i] = self.far.tcb
+            self.far.tcb = NULL
             self.number += 1
 
     def __dealloc__(self):
@@ -52,18 +54,6 @@ cdef class Crowd(Pair):
             self.far.tcb = self.all[i]
             self.close(&self.far)
         free(self.all)
-
-    cdef Tcb* another(self, int which) except NULL:
-        cdef Addr target = addr_from_v4(NEAR + which % ADDRESSES)
-        cdef Tcb* tcb = tcp_open(&self.far.core.tcp, False)
-        if tcb == NULL:
-            raise MemoryError
-        tcb.endpoint.owner = <void*>self
-        core_enter(self.far.core, self.now)
-        check(tcp_connect(&self.far.core.tcp, tcb, &target, ECHO_PORT))
-        self.round_trip()
-        self.round_trip()
-        return tcb
 
     cdef int64_t request(self, Tcb* tcb) except -1:
         """One byte and its echo; ns that the near side has worked."""

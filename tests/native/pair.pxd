@@ -64,5 +64,5 @@ cdef class Pair:
     cdef bint round_trip(self) except -1
     cdef settled(self)
     # Begin to connect; a held connection of a side is `tcb`.
-    cdef connect(self, Side* side, int port)
+    cdef connect(self, Side* side, int port, int which=*)
     cdef connect_datagrams(self, int protocol, int port)

@@ -183,8 +183,9 @@ cdef class Pair:
         cdef bint something = self.carry(&self.far, &self.near)
         return self.carry(&self.near, &self.far) or something
 
-    cdef connect(self, Side* side, int port):
-        cdef Addr target = addr_from_v4(FAR if side == &self.near else NEAR)
+    cdef connect(self, Side* side, int port, int which=0):
+        """To one of the other side's addresses."""
+        cdef Addr target = addr_from_v4((FAR if side == &self.near else NEAR) + which)
         side.tcb = tcp_open(&side.core.tcp, False)
         if side.tcb == NULL:
             raise MemoryError

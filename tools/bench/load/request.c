@@ -63,6 +63,17 @@ static void close_all(const Options *options)
         close(all[i].fd);
 }
 
+/* 1 when the response is whole, and now counts. */
+static int counted(Conversation *one, const Options *options, Report *report, Run *run, int64_t now)
+{
+    if (!answered(one, report))
+        return 0;
+    run_count(run, now, 1, options->size);
+    if (now >= run->begin)
+        latency_add(report, now - one->sent_at);
+    return 1;
+}
+
 void request_response(const Options *options, Report *report)
 {
     struct epoll_event events[256];
@@ -82,12 +93,9 @@ void request_response(const Options *options, Report *report)
         }
         for (int i = 0; i < ready; i++) {
             Conversation *one = events[i].data.ptr;
-            if (!answered(one, report))
+            if (!counted(one, options, report, &run, now))
                 continue;
             last = now;
-            run_count(&run, now, 1, options->size);
-            if (now >= run.begin)
-                latency_add(report, now - one->sent_at);
             ask(one, options->size, now);
         }
     }
@@ -113,12 +121,9 @@ void paced(const Options *options, Report *report)
         now = now_ns();
         for (int i = 0; i < ready; i++) {
             Conversation *one = events[i].data.ptr;
-            if (!answered(one, report))
+            if (!counted(one, options, report, &run, now))
                 continue;
             last = now;
-            run_count(&run, now, 1, options->size);
-            if (now >= run.begin)
-                latency_add(report, now - one->sent_at);
             one->sent_at += (int64_t)(options->number * interval);
         }
         if (now - last > PATIENCE_NS + (int64_t)interval) {
