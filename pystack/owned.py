@@ -1,6 +1,6 @@
 """Owned: which addresses belong to which stack, however they are written.
 
-Called by: patching, aio.install.
+Called by: patching, aio.install, trio.
 RFCs: 4291 section 2.5.5.2 (IPv4-mapped addresses).
 """
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def address_of(host: Any) -> Address | None:
     """The address that a host of a socket address is; None if it is a name, or nothing."""
-    if isinstance(host, (bytes, bytearray)):
-        host = bytes(host).decode("ascii", "replace")
+    host = text_of(bytes(host) if isinstance(host, bytearray) else host)
     if not isinstance(host, str):
         return None
     try:
@@ -30,6 +29,11 @@ def address_of(host: Any) -> Address | None:
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
         return found.ipv4_mapped
     return found
+
+
+def text_of(host: Any) -> Any:
+    """A host's name as text, in whichever form it was given."""
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else host
 
 
 def refused(host: Any) -> OSError:
@@ -46,10 +50,11 @@ class Owned:
     def __init__(self) -> None:
         self.rows: list[tuple[Network, Stack]] = []
 
-    def add(self, stack: Stack, routes: Iterable[str | Network] = ()) -> None:
-        """The stack's own networks, but for what is the device's; and what lies behind it."""
-        networks = [*stack.networks, *map(parse_network, routes)]
-        self.rows += [(network, stack) for network in networks]
+    def add(self, *stacks: Stack, routes: Iterable[str | Network] = ()) -> None:
+        """The stacks' own networks, but for what is the device's; and what the first leads to."""
+        for stack in stacks:
+            beyond = map(parse_network, routes if stack is stacks[0] else ())
+            self.rows += [(network, stack) for network in (*stack.networks, *beyond)]
         self.rows.sort(key=lambda row: row[0].prefixlen, reverse=True)
 
     def remove(self, stack: Stack) -> None:

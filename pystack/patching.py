@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pystack.owned import Owned, address_of, refused
+from pystack.owned import Owned, address_of, refused, text_of
 from pystack.socket import Handle, Socket
 from pystack.tls import TlsSocket, Wrapper, connect_tls, teach_ssl
 from pystack.tls import kernels as kernels_tls
@@ -73,8 +73,8 @@ class Patch:
 
     def getaddrinfo(self, host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
         """As socket's; a stack has no other resolver than the names of the block."""
-        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-        return self.original["getaddrinfo"](self.names.get(name, host), port, *arguments, **options)
+        host = self.names.get(text_of(host), host)
+        return self.original["getaddrinfo"](host, port, *arguments, **options)
 
     def gethostbyname(self, hostname: Any) -> Any:
         return self.original["gethostbyname"](self.names.get(hostname, hostname))
@@ -90,14 +90,14 @@ def patch(
     Addresses of the stacks' networks go to the stacks, and those of `routes` to the first of them;
     all others stay the kernel's. names: host names, and the addresses that they mean.
     """
-    owned = Owned()
     for stack in stacks:
         if stack.driver == "caller":
             raise ValueError(
                 f"pystack: {stack!r} is turned by its caller, where a blocking call would wait for "
                 "itself: use a stack with a thread, or pystack.aio.install"
             )
-        owned.add(stack, routes if stack is stacks[0] else ())
+    owned = Owned()
+    owned.add(*stacks, routes=routes)
     return Patch(owned, dict(names or {}))
 
 
@@ -160,6 +160,23 @@ def listen_to_audits() -> None:
 # What socket.socket is in the block.
 
 
+def succeed(kernel: Any, stack: Stack, near: Any, options: Iterable[tuple[Any, ...]]) -> Socket:
+    """A stack's socket in the place of a kernel's: near is what that was bound to, if it was."""
+    if near is not None and near[0] not in ("", "0.0.0.0", "::"):
+        raise refused(f"bound to {near[0]}, its peer")
+    own = stack.socket(kernel.family, kernel.type, kernel.proto)
+    try:
+        for option in options:
+            with suppress(OSError):  # what only the kernel has is of no use here
+                own.setsockopt(*option)
+        if near is not None:
+            own.bind((near[0], kernel.getsockname()[1]))
+    except BaseException:
+        own.close()
+        raise
+    return own
+
+
 class Kind(type):
     """So that isinstance tells what it told before: sockets of all kinds are sockets."""
 
@@ -192,16 +209,9 @@ class RoutedSocket(kernels, metaclass=Kind):
 
     def _change(self, stack: Stack) -> Socket:
         """Become a socket of a stack."""
-        if self._near is not None and self._near[0] not in ("", "0.0.0.0", "::"):
-            raise refused(f"bound to {self._near[0]}, its peer")
-        own = stack.socket(self.family, self.type, self.proto)
+        own = succeed(self, stack, self._near, self._said)
         try:
-            for option in self._said:
-                with suppress(OSError):  # what only the kernel has is of no use here
-                    own.setsockopt(*option)
-            if self._near is not None:
-                own.bind((self._near[0], kernels.getsockname(self)[1]))
-            own.settimeout(kernels.gettimeout(self))
+            own.settimeout(self.gettimeout())
             if self._shown:
                 os.dup2(own.fileno(), kernels.fileno(self), inheritable=False)
             else:

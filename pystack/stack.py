@@ -120,7 +120,7 @@ class Stack:
             mtu = device.mtu
         self.tcp = tcp or TcpConfig()  # what it is configured with
         self._crank = driver if isinstance(driver, VirtualDriver) else None
-        self.attachments: dict[Any, Any] = {}  # event loops that use it: see pystack.aio
+        self.attachments: dict[Any, Any] = {}  # of event loops and runs of trio
         self.engine = Engine(
             device, check_mtu(mtu), *seed_words(seed), now, self.tcp.core(), self._crank
         )
@@ -161,6 +161,19 @@ class Stack:
     def closed(self) -> bool:
         """Whether it was closed, or its device is gone."""
         return self.engine.closed
+
+    def attachment(self, place: Any, make: Callable[[], Any]) -> Any:
+        """What ties it to an event loop, or a run of trio; made when first asked for."""
+        known = self.attachments
+        if place not in known:
+            for other in [one for one in known if one.is_closed()]:
+                known.pop(other).end()
+            if self.closed:
+                raise RuntimeError(f"pystack: {self!r} is closed")
+            if known and self.driver == "caller":
+                raise RuntimeError(f"pystack: {self!r} is at another event loop")
+            known[place] = make()
+        return known[place]
 
     def close(self) -> None:
         """Reset all connections, end all sockets, close the device. Closing again does nothing."""

@@ -167,16 +167,7 @@ def attach(stack: Stack, loop: Loop | None = None) -> Attachment:
     """The stack's attachment to a loop, the running one by default; made when first asked for."""
     if loop is None:
         loop = asyncio.get_running_loop()
-    known = stack.attachments
-    if loop not in known:
-        for other in [one for one in known if one.is_closed()]:
-            known.pop(other).end()
-        if stack.closed:
-            raise RuntimeError(f"pystack: {stack!r} is closed")
-        if known and stack.driver != "thread":
-            raise RuntimeError(f"pystack: {stack!r} is at another event loop")
-        known[loop] = kind_of(stack, loop)(stack, loop)
-    found: Attachment = known[loop]
+    found: Attachment = stack.attachment(loop, lambda: kind_of(stack, loop)(stack, loop))
     return found
 
 

@@ -27,7 +27,7 @@ from pystack.aio.guard import GuardedProtocol, GuardedTransport
 from pystack.aio.tls import tls_from
 from pystack.aio.transport import StackTransport
 from pystack.engine.tcp import TcpHandle
-from pystack.owned import Owned, address_of, refused
+from pystack.owned import Owned, address_of, refused, text_of
 from pystack.socket import Socket
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Installation:
         for asked, of, infos in answers.get() or ():
             if (asked, of) == (host, port):
                 return infos
-        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        name = text_of(host)
         if name in self.names:
             host = self.names[name]
             options["flags"] = options.get("flags", 0) | socket.AI_NUMERICHOST
@@ -415,8 +415,7 @@ def install(
     if installation is None:
         installation = Installation(loop)
         setattr(loop, ATTRIBUTE, installation)
-    for stack in stacks:
-        installation.owned.add(stack, routes if stack is stacks[0] else ())
+    installation.owned.add(*stacks, routes=routes)
     installation.names.update(names or {})
     return installation
 

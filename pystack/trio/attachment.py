@@ -77,8 +77,9 @@ class Attachment:
                     await trio.lowlevel.wait_readable(fd)
                     self.turn()
             finally:
-                self.run.closed = True
-                self.end()
+                if not self.ended:  # it is the run that ends
+                    self.run.closed = True
+                    self.end()
 
     def turn(self) -> None:
         self.deliver()
@@ -190,14 +191,5 @@ def attach(stack: Stack) -> Attachment:
     if run is None:
         run = Run()
         current_run.set(run)
-    known = stack.attachments
-    if run not in known:
-        for other in [one for one in known if one.is_closed()]:
-            known.pop(other).end()
-        if stack.closed:
-            raise RuntimeError(f"pystack: {stack!r} is closed")
-        if known and stack.driver == "caller":
-            raise RuntimeError(f"pystack: {stack!r} is at another event loop")
-        known[run] = KINDS[stack.driver](stack, run)
-    found: Attachment = known[run]
+    found: Attachment = stack.attachment(run, lambda: KINDS[stack.driver](stack, run))
     return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.abc import HostnameResolver, SocketFactory
 
-from pystack.owned import Owned
+from pystack.owned import Owned, text_of
 from pystack.trio.attachment import attach
 from pystack.trio.sockets import UNSPECIFIED, StackSocket
 
@@ -67,7 +67,7 @@ class Installation(SocketFactory, HostnameResolver):
     async def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
-        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        name = text_of(host)
         if name in self._names:
             flags |= stdlib.AI_NUMERICHOST
             return stdlib.getaddrinfo(self._names[name], port, family, type, proto, flags)
@@ -96,7 +96,7 @@ def install(
     all others stay the kernel's. names: host names, and the addresses that they mean.
     """
     owned = Owned()
+    owned.add(*stacks, routes=routes)
     for stack in stacks:
         attach(stack)
-        owned.add(stack, routes if stack is stacks[0] else ())
     return Installation(owned, dict(names or {}))

@@ -15,8 +15,8 @@ import trio
 from trio.socket import SocketType
 
 from pystack.engine.watch import READ, WRITE
-from pystack.owned import Owned, refused
-from pystack.patching import RoutedSocket
+from pystack.owned import Owned
+from pystack.patching import RoutedSocket, succeed
 from pystack.socket import Socket
 from pystack.trio.attachment import attach
 
@@ -108,19 +108,8 @@ class StackSocket(SocketType):
 
     def _become(self, stack: Stack) -> None:
         """A socket of a stack from now on."""
-        if self._near is not None and self._near[0] not in UNSPECIFIED.values():
-            raise refused(f"bound to {self._near[0]}, its peer")
-        own = stack.socket(self.family, self.type, self.proto)
-        try:
-            for option in self._said:
-                with suppress(OSError):  # what only the kernel has is of no use here
-                    own.setsockopt(*option)
-            if self._near is not None:
-                own.bind((self._near[0], self._kernel.getsockname()[1]))
-            own.setblocking(False)
-        except BaseException:
-            own.close()
-            raise
+        own = succeed(self._kernel, stack, self._near, self._said)
+        own.setblocking(False)
         self._kernel.close()
         self._own = own
 

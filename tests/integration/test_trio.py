@@ -160,6 +160,29 @@ async def test_a_sender_waits_for_a_slow_receiver(driver):
 
 
 @in_trio
+async def test_a_stack_that_ends_leaves_the_run_to_others():
+    """A run that still goes on keeps its sockets of a stack, whoever else comes to use that."""
+    import trio
+    import trio.testing
+
+    async def elsewhere(stack):
+        listeners = await pystack.trio.open_tcp_listeners(stack, 8, host="10.1.0.5")
+        with listeners[0].socket, trio.move_on_after(0.01):
+            await listeners[0].accept()
+
+    async with Two("thread") as two, trio.open_nursery() as nursery:
+        await nursery.start(pystack.trio.serve_tcp, two.near, echo, 7)
+        async with pystack.trio.Stack("10.9.0.0/24", device=PipeDevice.pair()[0]):
+            pass
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.to_thread.run_sync(trio.run, elsewhere, two.near)
+        stream = await pystack.trio.open_tcp_stream(two.far, "10.1.0.5", 7)
+        await stream.send_all(b"hello")
+        assert await stream.receive_some() == b"hello"
+        nursery.cancel_scope.cancel()
+
+
+@in_trio
 async def test_datagrams_and_options(driver):
     async with Two(driver) as two:
         server = pystack.trio.socket(two.near, socket.AF_INET, socket.SOCK_DGRAM)
