@@ -1,5 +1,5 @@
 # When to acknowledge: at once, with the second full segment, or after a while.
-# Called by: receive and input (text), calls (reads), output (what was sent), timers, settings.
+# Called by: receive and text, handshake, calls (reads), output (what was sent), timers, settings.
 # RFCs: 9293 section 3.8.6.3, 5681 section 4.2; where they leave a choice, as Linux.
 
 from libc.stdint cimport uint32_t
@@ -8,6 +8,8 @@ from pystack.core.wire.tcp cimport TcpSegment
 
 # The handshake is over.
 cdef void acknowledge_start(Tcb* tcb, uint32_t mss) noexcept nogil
+# Learn from a segment what a full one is.
+cdef void acknowledge_measure(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil
 # In-order text has come and is counted in unacked_bytes: an ACK is owed.
 cdef void acknowledge_text(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil
 cdef void acknowledge_owe(TcpLayer* tcp, Tcb* tcb) noexcept nogil
@@ -28,6 +30,3 @@ cdef void acknowledge_set_quick(TcpLayer* tcp, Tcb* tcb, bint quick) noexcept no
 cdef inline bint is_interactive(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Text is answered with text: our ACKs will find a ride (Linux's ping-pong mode)."""
     return tcb.pingpong >= tcb.config.pingpong_threshold
-# Learn from a segment what a full one is.
-cdef void acknowledge_measure(
-        TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil

@@ -38,8 +38,30 @@ cdef inline uint32_t last_begins(const Chunks* chunks, uint32_t sent) noexcept n
     return sent if chunks.count < 2 else seq_max(chunks.ends[chunks.count - 2], sent)
 
 
+cdef inline bint last_is_full(const Chunks* chunks, uint32_t sent, uint32_t goal) noexcept nogil:
+    """Or there is none, or it is sent."""
+    cdef uint32_t last = chunks.count - 1
+    return (chunks.count == 0 or seq_le(chunks.ends[last], sent)
+            or chunks.ends[last] - last_begins(chunks, sent) >= goal)
+
+
+cdef inline void push_last(Chunks* chunks) noexcept nogil:
+    chunks.pushed[chunks.count - 1] = True
+    chunks.pushed_at = chunks.ends[chunks.count - 1]
+
+
+cdef void begin(Chunks* chunks, uint32_t sent, uint32_t written) noexcept nogil:
+    chunks.used = True
+    chunks.pushed_at = written
+    if written != sent:
+        add_chunk(chunks, written)
+
+
 cdef uint32_t fill(
         TcpLayer* tcp, Tcb* tcb, Chunks* chunks, uint32_t size, bint more) noexcept nogil:
+    """Buffer by buffer, as Linux's tcp_sendmsg(): one that is full is sent, as far as `quota`
+    allows, when it ends with PSH or nothing waits before it.
+    """
     cdef uint32_t goal = train_goal(tcb)
     cdef uint32_t half = tcb.max_snd_wnd // 2
     cdef uint32_t sent = tcb.snd_nxt
@@ -48,20 +70,16 @@ cdef uint32_t fill(
     cdef uint32_t left = size
     cdef uint32_t begins, step, last
     if not chunks.used:
-        chunks.used = True
-        chunks.pushed_at = written
-        if written != sent:
-            add_chunk(chunks, written)
+        begin(chunks, sent, written)
     while left:
-        if chunks.count == 0 or not seq_gt(chunks.ends[chunks.count - 1], sent) or (
-                chunks.ends[chunks.count - 1] - last_begins(chunks, sent) >= goal):
+        if last_is_full(chunks, sent, goal):
             if written - sent >= tcb.settings.notsent_lowat:
                 break
             if not add_chunk(chunks, written):
                 # More than is remembered: as if the last one were longer.
-                chunks.ends[chunks.count - 1] = written + left
                 written += left
                 left = 0
+                chunks.ends[chunks.count - 1] = written
                 break
         last = chunks.count - 1
         begins = last_begins(chunks, sent)
@@ -75,16 +93,14 @@ cdef uint32_t fill(
             continue
         step = 0
         if written - chunks.pushed_at > half:
-            chunks.pushed[last] = True
-            chunks.pushed_at = written
+            push_last(chunks)
             step = min(quota, written - sent)
         elif begins == sent:
             step = min(pacing_train(tcp, tcb, tcb.smss, goal), min(quota, written - sent))
         sent += step
         quota -= step
     if left != size and (not more or written - chunks.pushed_at > half):
-        chunks.pushed[chunks.count - 1] = True
-        chunks.pushed_at = written
+        push_last(chunks)
     chunks.sent_at_once = sent
     return size - left
 
