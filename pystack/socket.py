@@ -486,7 +486,7 @@ class Socket(socket.socket):
         if request not in sockopt.IOCTLS or not (stream or request in sockopt.IOCTLS_OF_ALL):
             raise fault(errno.ENOTTY)
         if request == sockopt.SIOCATMARK:
-            return 0  # urgent data is in line (RFC 6093)
+            return int(self._stream().at_mark())
         if stream and handle.getsockopt(*sockopt.SO_ACCEPTCONN):
             raise fault(errno.EINVAL)
         return handle.queues()[sockopt.IOCTLS[request]]

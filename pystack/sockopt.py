@@ -245,6 +245,7 @@ POLL = (
     (0x04, 0x008),  # error: POLLERR
     (0x08, 0x010),  # both directions are over: POLLHUP
     (0x10, 0x2000),  # the peer sends nothing more: POLLRDHUP
+    (0x40, 0x002),  # urgent text: POLLPRI
 )
 
 

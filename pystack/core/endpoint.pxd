@@ -20,6 +20,7 @@ cdef enum Ready:
     READY_HANGUP = 0x08         # both directions are over
     READY_END = 0x10            # the peer sends nothing more; only asked for (poll), never notified
     READY_LITTLE = 0x20         # data, but less than READ asks for; notified, never of poll
+    READY_URGENT = 0x40         # urgent text, come or on its way, that was not read yet
 
 cdef enum Service:
     SERVICE_NONE = 0

@@ -7,7 +7,7 @@
 ctypedef struct Doorbell:
     int outer                   # what fileno() returns; -1: nobody has asked
     int inner
-    int shown                   # READY_READ, READY_WRITE: what outer displays
+    int shown                   # READY_READ, READY_WRITE, READY_URGENT: what outer displays
 
 cdef int doorbell_open(Doorbell* bell) except -1
 # Only edges cost a system call. Without the GIL.

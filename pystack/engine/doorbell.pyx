@@ -1,8 +1,9 @@
-# Doorbell: a real fd that is readable and writable when a socket of the stack is.
+# Doorbell: a real fd that is readable and writable when a socket of the stack is. POLLPRI, which
+# tells of urgent text, it knows where AF_UNIX has MSG_OOB, as Linux's.
 # Called by: owner (shows), endpoint (opens, closes).
 # RFCs: none.
 
-from pystack.core.endpoint cimport READY_READ, READY_WRITE
+from pystack.core.endpoint cimport READY_READ, READY_URGENT, READY_WRITE
 
 import errno
 import socket
@@ -35,17 +36,32 @@ cdef extern from *:
         while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
             ;
     }
+    static void pystack_bell_send_urgent(int fd)
+    {
+        if (send(fd, pystack_filler, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            return; /* there is no such thing here */
+    }
+    static void pystack_bell_drain_urgent(int fd)
+    {
+        char sink;
+        if (recv(fd, &sink, 1, MSG_OOB | MSG_DONTWAIT) < 0)
+            return; /* nor was there then */
+    }
     static void pystack_bell_close(int fd) { close(fd); }
     #else
     static void pystack_bell_send(int fd) { (void)fd; }
     static void pystack_bell_fill(int fd) { (void)fd; }
     static void pystack_bell_drain(int fd) { (void)fd; }
+    static void pystack_bell_send_urgent(int fd) { (void)fd; }
+    static void pystack_bell_drain_urgent(int fd) { (void)fd; }
     static void pystack_bell_close(int fd) { (void)fd; }
     #endif
     """
     void bell_send "pystack_bell_send" (int fd) noexcept nogil
     void bell_fill "pystack_bell_fill" (int fd) noexcept nogil
     void bell_drain "pystack_bell_drain" (int fd) noexcept nogil
+    void bell_send_urgent "pystack_bell_send_urgent" (int fd) noexcept nogil
+    void bell_drain_urgent "pystack_bell_drain_urgent" (int fd) noexcept nogil
     void bell_close "pystack_bell_close" (int fd) noexcept nogil
 
 cdef enum:
@@ -65,13 +81,20 @@ cdef int doorbell_open(Doorbell* bell) except -1:
 
 
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:
-    """Make the fd readable and writable as `ready` says."""
-    cdef int changed = (bell.shown ^ ready) & (READY_READ | READY_WRITE)
+    """Make the fd readable and writable as `ready` says; urgent text is readable, too."""
+    cdef int changed
+    if not ready & READY_READ:
+        ready &= ~READY_URGENT
+    changed = bell.shown ^ ready
+    if changed & READY_URGENT and not ready & READY_URGENT:
+        bell_drain_urgent(bell.outer)
     if changed & READY_READ:
         if ready & READY_READ:
             bell_send(bell.inner)
         else:
             bell_drain(bell.outer)
+    if changed & ready & READY_URGENT:
+        bell_send_urgent(bell.inner)
     if changed & READY_WRITE:
         if ready & READY_WRITE:
             bell_drain(bell.inner)

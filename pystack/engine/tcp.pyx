@@ -57,6 +57,7 @@ from pystack.core.tcp.layer cimport (
     TcpConfig,
 )
 from pystack.core.tcp.settings cimport tcp_get_fast_open_keys, tcp_set_fast_open_keys
+from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
 from pystack.engine.endpoint cimport Handle, addr_bytes, until_from
@@ -407,6 +408,18 @@ cdef class TcpHandle(Handle):
         check(code)
         return received, sent, unsent
 
+    def at_mark(self):
+        """Whether the next byte is the last one of urgent text (SIOCATMARK)."""
+        cdef bint there = False
+        cdef int code
+        with nogil:
+            code = self.enter()
+            if code == 0:
+                there = urgent_at_mark(self.tcb())
+                self.leave()
+        check(code)
+        return there
+
     def saved_syn(self, Py_ssize_t room):
         """The headers of the peer's SYN (TCP_SAVED_SYN), once; EINVAL if they do not fit."""
         cdef Tcb* tcb
@@ -461,7 +474,7 @@ cdef class TcpHandle(Handle):
                         self.peeked(count)
                     else:
                         self.consumed(count)
-            if count == 0 or done >= least or (done and peek):
+            if count == 0 or done >= least or (done and (peek or urgent_at_mark(self.tcb()))):
                 break
             if count < 0 and count != -EAGAIN:
                 break

@@ -15,7 +15,7 @@ from pystack.script.call_connect import finish_connect, learn_port
 from pystack.script.call_files import read_file, write_file
 from pystack.script.errors import Mismatch, Unsupported
 from pystack.script.nodes import Anything, Assign, Call, Expression, Integer, List, String, Struct
-from pystack.script.values import check_buffer, integer, integer_or, lengths
+from pystack.script.values import check_buffer, constant, integer, integer_or, lengths
 from pystack.script.world import Descriptor, Steps, World
 
 MSG_DONTWAIT, MSG_WAITALL, MSG_PEEK, MSG_ERRQUEUE, MSG_FASTOPEN = (
@@ -43,6 +43,8 @@ def receive(world: World, one: Descriptor, size: int, flags: int) -> Steps:
         done += count
         more = all_of_it and world.target.emulated and not one.nonblocking
         if not (more and count and done < size and may_block):
+            break
+        if world.target.ioctl(sock, constant("SIOCATMARK")):
             break
         if not (yield from becomes(world, one, POLLIN, one.receive_timeout)):
             break

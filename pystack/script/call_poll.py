@@ -199,7 +199,7 @@ def epoll_look(world: World, epoll: Descriptor, most: int) -> list[tuple[int, in
         if watched.disabled or len(found) == most:
             continue
         ready = world.target.ready(one.sock) & (watched.events | ALWAYS)
-        arrivals = world.target.queues(one.sock)[0] + one.consumed
+        arrivals = one.sock.queued()[0] + one.consumed
         new = ready & ~watched.seen or arrivals > watched.arrivals
         if ready and (new or not watched.events & EPOLLET):
             found.append((watched.data, ready))

@@ -106,7 +106,7 @@ def linger(world: World, one: Descriptor, seconds: int) -> Steps:
     except OSError:
         return 0
     until = world.target.now() + seconds * 10**9
-    while world.target.now() < until and world.target.queues(one.sock)[1]:
+    while world.target.now() < until and one.sock.queued()[1]:
         yield until
     return 0
 

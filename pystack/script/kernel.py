@@ -24,7 +24,6 @@ from pystack.script.pending import Pending
 from pystack.script.settings import Settings
 from pystack.script.world import Steps, Target, World
 
-SIOCINQ, SIOCOUTQ, SIOCOUTQNSD = 0x541B, 0x5411, 0x894B
 CONGESTION = "net.ipv4.tcp_congestion_control"
 
 
@@ -98,13 +97,9 @@ class KernelTarget(Target):
     def ready(self, sock: Any) -> int:
         raise NotImplementedError("the kernel's own poll is used")
 
-    def queues(self, sock: Any) -> tuple[int, int, int]:
-        def ask(request: int) -> int:
-            value: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), request, bytes(4)))[0]
-            return value
-
-        unsent = ask(SIOCOUTQNSD) if sock.type == socket.SOCK_STREAM else 0
-        return ask(SIOCINQ), ask(SIOCOUTQ), unsent
+    def ioctl(self, sock: Any, request: int) -> int:
+        value: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), request, bytes(4)))[0]
+        return value
 
     def close(self) -> None:
         self.sniffer.close()

@@ -150,9 +150,9 @@ class VirtualTarget(Target):
     def ready(self, sock: Any) -> int:
         return int(sock.poll())
 
-    def queues(self, sock: Any) -> tuple[int, int, int]:
-        received, sent, unsent = sock.queued()
-        return received, sent, unsent
+    def ioctl(self, sock: Any, request: int) -> int:
+        value: int = sock.ioctl(request)
+        return value
 
     def close(self) -> None:
         if self._stack is not None:

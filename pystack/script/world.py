@@ -106,8 +106,8 @@ class Target(ABC):
         """POLLIN, POLLOUT and so on, as poll would say it of an emulated socket."""
 
     @abstractmethod
-    def queues(self, sock: Any) -> tuple[int, int, int]:
-        """SIOCINQ, SIOCOUTQ, SIOCOUTQNSD."""
+    def ioctl(self, sock: Any, request: int) -> int:
+        """What one of Linux's ioctls tells that give a number."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -7,18 +7,52 @@ from scenario.peer import MS, SECOND
 from scenario.tcp_states import accepted
 from scenario.tcp_wire import FAMILIES
 
+READ, URGENT = 0x01, 0x40
+
 both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 @both
 def test_urgent_text_is_delivered_in_line(family):
-    """RFC 6093 section 4: no byte is taken out of the stream."""
+    """RFC 6093 section 4: no byte is taken out of the stream; reads end before the last one."""
     peer = accepted(family)
     peer.inject("AU", data=b"before!after", urgent=7)
     peer.expect("A", ack=13)
-    assert peer.socket.receive() == b"before!after"
-    assert peer.socket.urgent_in
     assert peer.socket.rcv_up - peer.iss == 8
+    assert peer.socket.urgent_in
+    assert peer.socket.receive() == b"before"
+    assert peer.socket.urgent_in
+    assert peer.socket.receive() == b"!after"
+    assert not peer.socket.urgent_in
+
+
+def test_the_reader_is_told_at_once_and_until_it_has_read():
+    """RFC 9293 section 3.8.5 (MUST-32, MUST-33): by poll, also before the text itself has come."""
+    peer = accepted()
+    peer.inject("AU", urgent=3)
+    assert peer.socket.poll() & (READ | URGENT) == URGENT
+    peer.inject("A", data=b"abcd")
+    assert peer.socket.poll() & (READ | URGENT) == READ | URGENT
+    assert peer.socket.receive() == b"ab"
+    assert peer.socket.poll() & URGENT
+    assert peer.socket.receive() == b"cd"
+    assert not peer.socket.poll() & URGENT
+
+
+def test_a_pointer_to_what_was_read_tells_nothing():
+    """RFC 9293 section 3.8.5: nothing of it is left."""
+    peer = accepted()
+    peer.inject("A", data=b"abcd")
+    assert peer.socket.receive() == b"abcd"
+    peer.inject("AU", seq=1, data=b"abcd", urgent=2)
+    assert not peer.socket.poll() & URGENT
+
+
+def test_a_reader_that_wants_nothing_more_is_told_nothing():
+    peer = accepted()
+    peer.inject("AU", data=b"abcd", urgent=2)
+    peer.socket.shutdown(0)
+    assert not peer.socket.poll() & URGENT
 
 
 def test_the_pointer_without_the_flag_means_nothing():
@@ -42,7 +76,7 @@ def test_a_pointer_of_zero_or_beyond_the_segment_is_survived():
     for urgent in (0, 1, 65535):
         peer.inject("AU", data=b"x", urgent=urgent)
     peer.inject("AU", urgent=10)
-    assert peer.socket.receive() == b"xxx"
+    assert peer.socket.receive() == b"xxx"  # the mark is beyond
 
 
 def test_urgent_text_beyond_a_hole_is_held_like_any_other():
@@ -50,7 +84,8 @@ def test_urgent_text_beyond_a_hole_is_held_like_any_other():
     peer.inject("AU", seq=4, data=b"def", urgent=1)
     peer.expect("A", ack=1)
     peer.inject("A", seq=1, data=b"abc")
-    assert peer.socket.receive() == b"abcdef"
+    assert peer.socket.receive() == b"abc"
+    assert peer.socket.receive() == b"def"
 
 
 @both

@@ -1,6 +1,6 @@
 # The ACK field, step five of SEGMENT ARRIVES: what has arrived, how large the peer's window is, how
 # long it took.
-# Called by: input.
+# Called by: input, handshake (the first window).
 # RFCs: 9293 section 3.10.7.4, 5961 section 5, 7323 section 4, 2018, 2883.
 
 from libc.stdint cimport int64_t, uint32_t

@@ -14,7 +14,7 @@ from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport (
     MANNER_FREE_BIND, MANNER_TRANSPARENT, READY_END, READY_ERROR, READY_HANGUP, READY_READ,
-    READY_WRITE,
+    READY_URGENT, READY_WRITE,
 )
 from pystack.core.error_queue cimport error_queue_is_empty
 from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
@@ -50,6 +50,7 @@ from pystack.core.tcp.tcb cimport (
     tcb_rearm, tcb_set_state,
 )
 from pystack.core.tcp.timers cimport fin_wait_2_timer
+from pystack.core.tcp.urgent cimport urgent_limit, urgent_read
 from pystack.core.tcp.window cimport window_read, window_scale_for
 from pystack.core.wire.address cimport (
     Addr, addr_any, addr_is_any, addr_is_multicast, addr_is_v4,
@@ -394,6 +395,7 @@ cdef int64_t tcp_receive(
         if tcb.state == STATE_CLOSED:
             return 0 if tcb.snd_nxt else -ENOTCONN
         return -EAGAIN
+    taken = urgent_limit(tcb, 0, taken)
     ring_get(&tcb.receive_ring, 0, target, taken)
     if not peek:
         tcp_consume(tcp, tcb, taken)
@@ -409,7 +411,7 @@ cdef int64_t tcp_peek(
         return tcp_receive(tcp, tcb, target, length, True)
     if there <= offset:
         return 0 if tcb.fin_received or tcb.shut_read else -EAGAIN
-    taken = <uint32_t>min(<size_t>(there - offset), length)
+    taken = urgent_limit(tcb, offset, <uint32_t>min(<size_t>(there - offset), length))
     ring_get(&tcb.receive_ring, offset, target, taken)
     return taken
 
@@ -419,6 +421,7 @@ cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     if size == 0:
         return
     ring_consume(&tcb.receive_ring, size)
+    urgent_read(tcb)
     if tcb.receive_ring.length == 0:
         tcb_idle(tcb)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
@@ -440,6 +443,7 @@ cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void discard_received(Tcb* tcb) noexcept nogil:
     tcb.shut_read = True
+    tcb.urgent_in = False
     tcb.receive_ring.length = 0
     ring_release(&tcb.receive_ring)
 
@@ -541,6 +545,8 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     if tcb.state == STATE_CLOSED:
         return events | READY_WRITE | READY_HANGUP | (
             READY_READ | READY_END if tcb.snd_nxt else 0)
+    if tcb.urgent_in:
+        events |= READY_URGENT
     if text_is_ready(tcb):
         events |= READY_READ
     if tcb.fin_received or tcb.shut_read:

@@ -1,5 +1,5 @@
 # TCP Fast Open: data in SYNs.
-# Called by: listen and input (both sides), calls (opening), timers, tcb (endings).
+# Called by: listen and handshake (both sides), input, calls (opening), timers, tcb (endings).
 # RFCs: 7413; where it leaves a choice, as Linux.
 
 from libc.stddef cimport size_t

@@ -6,7 +6,7 @@ from libc.errno cimport ECONNREFUSED, ECONNRESET, EPIPE
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready, packet_drop
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_HANGUP, READY_READ, READY_WRITE
+from pystack.core.endpoint cimport READY_WRITE
 from pystack.core.ip.doorman cimport doorman_ask, doorman_wants
 from pystack.core.ip.input cimport ip_mirror
 from pystack.core.ip.layer cimport (
@@ -16,45 +16,32 @@ from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
-from pystack.core.tcp.acknowledge cimport (
-    acknowledge_owe, acknowledge_set_quick, acknowledge_start, acknowledge_with_text,
-    is_interactive,
-)
-from pystack.core.tcp.ack cimport ack_input, fin_is_acked, segment_window
+from pystack.core.tcp.ack cimport ack_input, fin_is_acked
 from pystack.core.tcp.challenge cimport challenge_ack
-from pystack.core.tcp.clock cimport timestamp_at, timestamp_now
-from pystack.core.tcp.ecn cimport ECN_MASK, ecn_handshake, ecn_input, ecn_text_input
-from pystack.core.tcp.fast_open cimport (
-    fast_open_answered, fast_open_leave, fast_open_reset, is_early,
+from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.ecn cimport ECN_MASK, ecn_input
+from pystack.core.tcp.fast_open cimport fast_open_reset, is_early
+from pystack.core.tcp.handshake cimport (
+    become_established, early_established, echo_is_ours, syn_sent_input,
 )
 from pystack.core.tcp.layer cimport (
-    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
-    STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb,
-    TcpLayer,
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
+    STATE_LAST_ACK, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
-from pystack.core.tcp.listen cimport (
-    connection_start, handshake_was_slow, listen_defers, listen_established, listen_input,
-    take_syn_options,
-)
-from pystack.core.tcp.lookup cimport (
-    connection_find, connection_key, listener_find, listener_share,
-)
+from pystack.core.tcp.listen cimport listen_input
+from pystack.core.tcp.lookup cimport connection_find, connection_key, listener_find, listener_share
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
-from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
-from pystack.core.tcp.retransmission cimport retransmit_timer_rearm
-from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
-from pystack.core.tcp.tcb cimport (
-    tcb_finish, tcb_list_push, tcb_output_later, tcb_rearm, tcb_set_state,
-)
-from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer, keepalive_restart
+from pystack.core.tcp.receive cimport duplicate_seen
+from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_set_state
+from pystack.core.tcp.text cimport text_steps, text_trim
+from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer
 from pystack.core.tcp.user_timeout cimport user_timeout_adopt
 from pystack.core.tcp.window cimport window_round_trip
 from pystack.core.wire.checksum cimport csum_add, csum_finish, csum_pseudo
 from pystack.core.wire.tcp cimport (
-    TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_OPT_USER_TIMEOUT, TCP_RST, TCP_SYN, TCP_URG,
-    TcpOptions, TcpSegment, seq_ge, seq_gt, seq_le, seq_lt, seq_max, seq_min, tcp_parse,
-    tcp_parse_options,
+    TCP_ACK, TCP_FIN, TCP_OPT_TIMESTAMP, TCP_OPT_USER_TIMEOUT, TCP_RST, TCP_SYN, TcpOptions,
+    TcpSegment, seq_ge, seq_gt, seq_le, seq_lt, seq_max, seq_min, tcp_parse, tcp_parse_options,
 )
 
 # After this long an idle connection's TS.Recent says nothing any more (RFC 7323 section 5.5).
@@ -189,132 +176,8 @@ cdef void reopen(TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) n
     listen_input(tcp, listener, view, seg, tcb)
 
 
-# --- SYN-SENT: RFC 9293 section 3.10.7.3
+# --- all states but CLOSED, LISTEN and SYN-SENT: RFC 9293 section 3.10.7.4
 # -------------------------------------------------------------------------
-
-cdef bint echo_is_ours(
-        const TcpLayer* tcp, const Tcb* tcb, const TcpOptions* options) noexcept nogil:
-    """TSecr, if it is there, is what one of our SYNs said; as Linux, 0 is nothing that one said."""
-    cdef uint32_t age = timestamp_now(tcp, tcb) - options.ts_ecr
-    if not options.present & TCP_OPT_TIMESTAMP or not options.ts_ecr:
-        return True
-    return age <= <uint32_t>(
-        tcp.context.now // MILLISECOND - tcb.first_unacked_at // MILLISECOND)
-
-
-cdef void syn_sent_input(
-        TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* seg) noexcept nogil:
-    cdef TcpOptions options
-    cdef bint acked = seg.flags & TCP_ACK != 0
-    tcp_parse_options(seg, &options)
-    # First: the ACK bit.
-    if acked and (seq_le(seg.ack, tcb.iss) or seq_gt(seg.ack, tcb.snd_nxt)):
-        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
-        send_reset_for(tcp, view, seg)
-        return
-    # RFC 7323 section 3.2: an echo of something that we did not send makes the ACK unacceptable.
-    if acked and tcb.timestamps_ok and not echo_is_ours(tcp, tcb, &options):
-        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
-        send_reset_for(tcp, view, seg)
-        return
-    # Second: the RST bit.
-    if seg.flags & TCP_RST:
-        if not acked:
-            count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
-            return
-        count(tcp.context, Counter.TCP_RESETS_IN)
-        count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
-        tcb_finish(tcp, tcb, ECONNREFUSED)
-        return
-    # Fourth: the SYN bit.
-    if not seg.flags & TCP_SYN:
-        count(tcp.context, Counter.TCP_DROP_BAD_FLAGS)
-        return
-    tcb.irs = seg.seq
-    tcb.rcv_edge += seg.seq + 1
-    tcb.rcv_nxt = tcb.last_ack_sent = seg.seq + 1
-    take_syn_options(tcp, tcb, &options)
-    ecn_handshake(tcb, seg)
-    tcb.snd_wnd = tcb.max_snd_wnd = seg.window
-    tcb.snd_wl1 = seg.seq
-    tcb.snd_wl2 = seg.ack
-    if not acked:
-        simultaneous_open(tcp, tcb)
-        return
-    syn_acknowledged(tcp, tcb, view, seg, &options)
-
-
-cdef void handshake_sample(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The round trip of our SYN or SYN-ACK, which was sent once."""
-    rtt_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
-    rtt_min_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
-
-
-cdef void handshake_echo(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil:
-    """It was sent more than once, but the timestamp tells which one was answered (RFC 7323 section
-    4.1).
-    """
-    cdef int64_t sample
-    if not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or options.ts_ecr == 0:
-        return
-    sample = <int64_t><int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) * MILLISECOND
-    if sample >= 0:
-        rtt_sample(tcp, tcb, max(sample, MILLISECOND))
-        rtt_min_sample(tcp, tcb, max(sample, MILLISECOND))
-
-
-cdef bint was_repeated_in_vain(const Tcb* tcb, const TcpOptions* options) noexcept nogil:
-    """The first one was answered, only late: nothing was lost (RFC 3522)."""
-    return (tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
-            and options.ts_ecr == timestamp_at(tcb, tcb.first_unacked_at))
-
-
-cdef void syn_acknowledged(
-        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg,
-        const TcpOptions* options) noexcept nogil:
-    """Our SYN is acknowledged: ESTABLISHED; text or FIN in the SYN-ACK are processed as in that
-    state.
-    """
-    cdef TcpSegment rest = seg[0]
-    cdef bint again = tcb.retransmits != 0
-    if again:
-        handshake_echo(tcp, tcb, options)
-        if was_repeated_in_vain(tcb, options):
-            tcb.retransmits = 0
-    else:
-        handshake_sample(tcp, tcb)
-    tcb.rtt.backoff = 0
-    tcb.snd_una = tcb.iss + 1
-    tcb.totals.bytes_acked += 1
-    tcb.retransmit_at = DEADLINE_NEVER
-    tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
-    connection_start(tcp, tcb)
-    if tcb.fast_open:
-        fast_open_answered(tcp, tcb, seg.ack, options, again)
-    keepalive_restart(tcp, tcb)
-    if tcb.settings.defer_accept or is_interactive(tcp, tcb):
-        acknowledge_with_text(tcp, tcb)
-    else:
-        tcb.ack_now = True
-        tcb_output_later(tcp, tcb)
-    endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
-    if rest.length or rest.flags & TCP_FIN:
-        rest.seq += 1
-        rest.flags &= ~TCP_SYN
-        trim(tcp, tcb, &rest)
-        later_steps(tcp, tcb, view, &rest)
-
-
-cdef void simultaneous_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """SYN meets SYN: answer with SYN-ACK (RFC 9293 figure 8)."""
-    tcb_set_state(tcp, tcb, STATE_SYN_RECEIVED)
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
-    tcb_rearm(tcp, tcb)
-    send_syn(tcp, tcb)
-
-
-# --- all other states: RFC 9293 section 3.10.7.4
-# -----------------------------------------------------------------
 
 cdef void segment_arrives(
         TcpLayer* tcp, Tcb* tcb, IpView* view, const TcpSegment* received) noexcept nogil:
@@ -352,8 +215,8 @@ cdef void segment_arrives(
         tcb_output_later(tcp, tcb)
         seg.seq += 1
         seg.flags &= ~TCP_SYN
-    trim(tcp, tcb, &seg)
-    later_steps(tcp, tcb, view, &seg)
+    text_trim(tcp, tcb, &seg)
+    text_steps(tcp, tcb, view, &seg)
 
 
 cdef bint is_without_purpose(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -564,87 +427,6 @@ cdef bint ack_step(
     return True
 
 
-cdef void take_first_window(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    tcb.snd_wnd = segment_window(tcb, seg)
-    # As Linux, that of an ordinary SYN was no more than a guess of the peer's.
-    if tcb.passive and not tcb.fast_open:
-        tcb.max_snd_wnd = tcb.snd_wnd
-    tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
-    tcb.snd_wl1 = seg.seq
-    tcb.snd_wl2 = seg.ack
-
-
-cdef bint early_established(
-        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
-    """RFC 7413 section 4.2.2: the SYN-ACK is acknowledged, of a connection that is in use already.
-    """
-    if seq_lt(seg.ack, tcb.snd_una) or seq_gt(seg.ack, tcb.snd_nxt):
-        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
-        send_reset_for(tcp, view, seg)
-        return False
-    fast_open_leave(tcb)
-    if not tcb.held and tcb.list == NULL:
-        tcb_list_push(&tcp.orphans, tcb)
-    tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
-    if tcb.retransmits:
-        handshake_was_slow(tcb)
-    elif seg.ack == tcb.iss + 1:        # otherwise the text that follows tells it
-        handshake_sample(tcp, tcb)
-    tcb.rtt.backoff = tcb.retransmits = 0
-    tcb.retransmit_at = DEADLINE_NEVER
-    take_first_window(tcb, seg)
-    if tcb.state == STATE_SYN_RECEIVED:
-        tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
-    acknowledge_start(tcb, tcb.smss)
-    keepalive_restart(tcp, tcb)
-    retransmit_timer_rearm(tcp, tcb)
-    tcb_output_later(tcp, tcb)
-    return True
-
-
-cdef bint become_established(
-        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg,
-        const TcpOptions* options) noexcept nogil:
-    """SYN-RECEIVED, fifth step: the handshake is complete, if the ACK is for our SYN."""
-    if seq_le(seg.ack, tcb.snd_una) or seq_gt(seg.ack, tcb.snd_nxt):
-        count(tcp.context, Counter.TCP_DROP_BAD_ACK)
-        send_reset_for(tcp, view, seg)
-        return False
-    cdef bint again = tcb.retransmits != 0
-    if listen_defers(tcb, seg):
-        return False
-    if not listen_established(tcp, tcb):
-        if tcb.config.abort_on_overflow:
-            send_reset_for(tcp, view, seg)
-            tcb_finish(tcp, tcb, 0)
-        return False
-    # As Linux: what strangers have used up of the handshake's limit is not the connection's.
-    tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
-    if again:
-        handshake_echo(tcp, tcb, options)
-        if was_repeated_in_vain(tcb, options):
-            tcb.retransmits = 0
-    elif tcb.retransmit_at != DEADLINE_NEVER:
-        handshake_sample(tcp, tcb)
-    tcb.rtt.backoff = 0
-    tcb.retransmit_at = DEADLINE_NEVER
-    tcb.snd_una = tcb.iss + 1
-    take_first_window(tcb, seg)
-    tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
-    connection_start(tcp, tcb)
-    if tcb.fast_open:           # our SYN crossed another
-        fast_open_answered(tcp, tcb, seg.ack, options, again)
-    keepalive_restart(tcp, tcb)
-    if not tcb.passive or tcb.held:
-        endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
-    if tcb.fin_queued:
-        # CLOSE was called in SYN-RECEIVED (RFC 9293 section 3.10.4).
-        tcb_set_state(tcp, tcb, STATE_FIN_WAIT_1)
-    if tcb.send_ring.length or tcb.fin_queued:
-        tcb_output_later(tcp, tcb)
-    return True
-
-
 cdef void fin_acknowledged(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The peer has our FIN, and only an ACK of the FIN itself counts as that."""
     if tcb.state == STATE_FIN_WAIT_1:
@@ -657,111 +439,3 @@ cdef void fin_acknowledged(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     elif tcb.state == STATE_LAST_ACK:
         metrics_save(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
-
-
-cdef void trim(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
-    """Cut the segment to the window, so that later steps can trust it (RFC 9293: "tailored")."""
-    cdef uint32_t old = tcb.rcv_nxt - seg.seq
-    cdef uint32_t edge = seq_max(tcb.rcv_edge, tcb.rcv_nxt)
-    if seq_lt(seg.seq, tcb.rcv_nxt):
-        if seg.length and old:
-            duplicate_seen(tcp, tcb, seg.seq, seg.seq + min(old, seg.length))
-            tcb.ack_now = True
-            tcb_output_later(tcp, tcb)
-        if old > seg.length:
-            seg.flags &= ~TCP_FIN       # it lies before rcv_nxt too
-            old = seg.length
-        seg.payload += old
-        seg.length -= old
-        seg.seq = tcb.rcv_nxt
-    if seq_gt(seg.seq + seg.length, edge):
-        seg.length = edge - seg.seq
-        seg.flags &= ~TCP_FIN
-        tcb.ack_now = True
-        tcb_output_later(tcp, tcb)
-
-
-cdef void later_steps(
-        TcpLayer* tcp, Tcb* tcb, const IpView* view, TcpSegment* seg) noexcept nogil:
-    if seg.flags & TCP_URG:
-        urgent_step(tcb, seg)
-    if seg.length:
-        if seg.flags & TCP_FIN and seg.seq == tcb.rcv_nxt and tcb.state == STATE_ESTABLISHED:
-            # For the text as for the FIN: see fin_reached.
-            acknowledge_set_quick(tcp, tcb, False)
-        text_step(tcp, tcb, view, seg)
-    if seg.flags & TCP_FIN and tcb.state != STATE_CLOSED:
-        fin_step(tcp, tcb, seg)
-
-
-cdef void urgent_step(Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Sixth, check the URG bit: remembered; the data is delivered in line (RFC 6093 section 4)."""
-    cdef uint32_t up = seg.seq + seg.urgent
-    if not tcb.fin_received and (not tcb.urgent_in or seq_gt(up, tcb.rcv_up)):
-        tcb.urgent_in = True
-        tcb.rcv_up = up
-
-
-cdef void text_step(
-        TcpLayer* tcp, Tcb* tcb, const IpView* view, const TcpSegment* seg) noexcept nogil:
-    """Seventh, process the segment text; what nobody will ever read resets (RFC 9293 section 3.6.1,
-    MUST-13), after a close as after a shutdown of both directions.
-    """
-    if tcb.fin_received or tcb.state not in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
-        return
-    if tcb.state != STATE_ESTABLISHED and (tcb.shut_read or not tcb.held):
-        count(tcp.context, Counter.TCP_DROP_DATA_AFTER_CLOSE)
-        send_reset_for(tcp, view, seg)
-        tcb_finish(tcp, tcb, ECONNRESET)
-        return
-    if tcb.ecn:
-        ecn_text_input(tcp, tcb, seg)
-    if text_input(tcp, tcb, seg):
-        if tcb.fin_ahead and tcb.fin_at == tcb.rcv_nxt:
-            fin_reached(tcp, tcb)
-    elif tcb.ack_now:
-        # RFC 5681 section 4.2: each segment beyond a hole draws a duplicate ACK of its own; a peer
-        # without SACK counts them. All other ACKs wait for the end of the batch.
-        send_ack(tcp, tcb)
-
-
-cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
-    """Eighth, check the FIN bit; one beyond a hole is remembered until the hole is filled."""
-    if tcb.fin_received:
-        return
-    if seg.seq + seg.length == tcb.rcv_nxt:
-        fin_reached(tcp, tcb)
-        return
-    tcb.fin_ahead = True
-    tcb.fin_at = seg.seq + seg.length
-    if seg.length == 0:         # otherwise its text has drawn an ACK already
-        tcb.ack_now = True
-        tcb_output_later(tcp, tcb)
-
-
-cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The peer's FIN is next: the stream ends here."""
-    tcb.fin_received = True
-    tcb.fin_ahead = False
-    tcb.rcv_nxt += 1
-    tcb.totals.bytes_received += 1
-    nothing_follows(tcb)
-    tcb_output_later(tcp, tcb)
-    endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
-    if tcb.state == STATE_ESTABLISHED:
-        tcb_set_state(tcp, tcb, STATE_CLOSE_WAIT)
-        if tcb.rcv_nxt != tcb.irs + 2:
-            # As Linux, delayed, but for a stream without text: our own text or FIN may follow at
-            # once and carry the ACK.
-            acknowledge_set_quick(tcp, tcb, False)
-            tcb.unacked_bytes += 1
-            acknowledge_owe(tcp, tcb)
-            return
-    tcb.ack_now = True
-    if tcb.state == STATE_FIN_WAIT_1:
-        tcb_set_state(tcp, tcb, STATE_CLOSING)
-        endpoint_ready(tcp.context, &tcb.endpoint, READY_HANGUP)
-    elif tcb.state == STATE_FIN_WAIT_2:
-        tcb_set_state(tcp, tcb, STATE_TIME_WAIT)
-        enter_time_wait(tcp, tcb)
-        endpoint_ready(tcp.context, &tcb.endpoint, READY_HANGUP)

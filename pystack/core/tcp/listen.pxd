@@ -1,6 +1,6 @@
 # Passive opens: SYNs to a listener, half-open connections and their bound, SYN cookies, the accept
 # queue.
-# Called by: input, calls, timers.
+# Called by: input, handshake, calls, timers.
 # RFCs: 9293 sections 3.10.7.2 and 3.10.7.4, 4987 section 3.6, 7323, 6528.
 
 from pystack.core.ip.layer cimport IpView

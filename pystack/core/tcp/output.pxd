@@ -1,5 +1,5 @@
 # Segments out: data as trains, acknowledgments, SYNs, resets, probes.
-# Called by: input, timers, calls, listen; stack (tcp_output, once per batch).
+# Called by: input, handshake, text, timers, calls, listen; stack (tcp_output, once per batch).
 # RFCs: 9293 sections 3.7.4, 3.8.6 and 3.10, 1122 section 4.2.3.4, 6691, 7323, 2018, 3042.
 
 from libc.stdint cimport uint8_t, uint32_t

@@ -1,5 +1,5 @@
 # Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not.
-# Called by: input; output (SACK blocks).
+# Called by: text; input (duplicates); output (SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
 from libc.stdint cimport uint16_t, uint32_t

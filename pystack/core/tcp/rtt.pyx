@@ -1,5 +1,5 @@
 # Round-trip time and retransmission timeout.
-# Called by: ack, input, timers, listen.
+# Called by: ack, handshake, timers, listen.
 # RFCs: 6298, 7323 section 4, 8985 section 6.2 step 1 (RACK.min_RTT).
 
 from libc.stdint cimport int64_t, uint32_t

@@ -1,6 +1,6 @@
 # What happens when time passes: retransmission, zero-window probe, delayed ACK, keepalive, TIME-
 # WAIT, orphans.
-# Called by: stack (tcp_timer), input and calls (entering the states that wait).
+# Called by: stack (tcp_timer), input, handshake, text and calls (entering the states that wait).
 # RFCs: 6298 section 5, 1122 sections 4.2.2.17, 4.2.3.5 and 4.2.3.6, 9293 section 3.8, 5482.
 
 from pystack.core.tcp.layer cimport Tcb, TcpLayer

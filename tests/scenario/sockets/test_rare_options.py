@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import select
 import socket
 import struct
 import sys
@@ -465,7 +466,7 @@ def test_a_port_is_shared_only_if_both_want_it(host, kind, both):
     assert number_of_error(other.bind, one.getsockname()) == errno.EADDRINUSE
 
 
-# ioctl.
+# ioctl, and urgent text.
 
 SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK = 0x541B, 0x5411, 0x894B, 0x8905
 
@@ -474,6 +475,26 @@ def ioctl(sock: socket.socket, request: int) -> int:
     if isinstance(sock, pystack.Socket):
         return sock.ioctl(request)
     return int.from_bytes(fcntl.ioctl(sock, request, bytes(4)), sys.byteorder)
+
+
+def test_urgent_text_is_told_and_marked(host):
+    """By select's exceptional condition, and SIOCATMARK; MSG_WAITALL ends at the mark, too."""
+    client, server = host.connected()
+    server.setsockopt(SOL, socket.SO_OOBINLINE, 1)
+    watching = select.poll()
+    watching.register(server, select.POLLIN | select.POLLPRI)
+    client.sendall(b"before")
+    client.send(b"!", socket.MSG_OOB)
+    client.sendall(b"after")
+    assert ioctl(server, SIOCINQ) == 12
+    assert watching.poll(1000) == [(server.fileno(), select.POLLIN | select.POLLPRI)]
+    assert select.select([], [], [server], 0) == ([], [], [server])
+    assert not ioctl(server, SIOCATMARK)
+    assert server.recv(12, socket.MSG_WAITALL) == b"before"
+    assert ioctl(server, SIOCATMARK)
+    assert server.recv(100) == b"!after"
+    assert not ioctl(server, SIOCATMARK)
+    assert watching.poll(0) == []
 
 
 def test_ioctls_tell_what_is_queued(host):

@@ -298,8 +298,7 @@ def test_the_interpreter_ends_with_open_stacks_and_blocked_threads():
             threading.Thread(target=call, daemon=True).start()
         print("end", flush=True)
         """)
-    assert done.stdout == "end\n"
-    assert done.returncode == 0
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
