@@ -179,6 +179,7 @@ cdef class Handle:
             code = -self.engine.failure
         if code < 0:
             self.engine.unlock()
+            self.engine.stay()
             return -EAGAIN if kernels and code == TIMED_OUT else code
         core_enter(self.engine.core, self.engine.now())
         return 0

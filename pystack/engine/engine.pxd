@@ -57,6 +57,7 @@ cdef class Engine:
     cdef uint64_t outbound_lost
 
     cdef object closing         # RLock of close()
+    cdef unsigned long ending   # the thread in which the interpreter ends; 0: it does not
     cdef bint attached
     cdef bint logged
     cdef dict last_counters     # once closed
@@ -68,6 +69,8 @@ cdef class Engine:
     cdef int enter(self) noexcept nogil
     # Send, wake whom it concerns, unlock; owner: whose doorbell the call may have changed, or NULL.
     cdef void leave(self, Owner* owner) noexcept nogil
+    # After a call has failed, without the lock: may never return, if the interpreter ends.
+    cdef void stay(self) noexcept nogil
     cdef void flush(self) noexcept nogil
     cdef void input(self, Packet* packet, int64_t now) noexcept nogil
     cdef int64_t now(self) noexcept nogil

@@ -78,8 +78,12 @@ engines = weakref.WeakSet()     # all that are open
 
 
 def close_all():
-    """Close what is still open when the interpreter ends: no thread may outlive it."""
-    for engine in list(engines):
+    """Close what is still open when the interpreter ends: no driver may outlive it."""
+    cdef Engine engine
+    still_open = list(engines)
+    for engine in still_open:
+        engine.ending = PyThread_get_thread_ident()
+    for engine in still_open:
         engine.close()
 
 
@@ -215,6 +219,7 @@ cdef class Engine:
         if self.failure:
             code = -self.failure
             self.unlock()
+            self.stay()
             return code
         self.calls += 1
         core_enter(self.core, self.now())
@@ -226,6 +231,17 @@ cdef class Engine:
         if owner != NULL:
             owner_show(owner)
         self.unlock()
+
+    cdef void stay(self) noexcept nogil:
+        """While the interpreter ends, a daemon thread stays in its call, as in one of the kernel's:
+        an exception would be told to a stderr that is being taken down.
+        """
+        cdef PyThread_type_lock gate
+        if self.ending == 0 or self.ending == PyThread_get_thread_ident():
+            return
+        gate = PyThread_allocate_lock()
+        while gate != NULL:
+            PyThread_acquire_lock(gate, WAIT_LOCK)
 
     cdef int64_t now(self) noexcept nogil:
         if self.crank is not None:
