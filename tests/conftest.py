@@ -71,13 +71,6 @@ def pytest_report_header() -> list[str]:
     return BUILD_ERRORS.splitlines()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses the kernel is one worker's, so that these tests do not crowd each other out."""
-    for item in items:
-        if item.get_closest_marker("interop"):
-            item.add_marker(pytest.mark.xdist_group("interop"))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     """With PYSTACK_NO_SKIP=1, a test that would be skipped fails."""
