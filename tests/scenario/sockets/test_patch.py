@@ -5,6 +5,8 @@ from __future__ import annotations
 import _socket
 import asyncio
 import http.client
+import multiprocessing.connection
+import pickle
 import select
 import socket
 import ssl
@@ -329,5 +331,19 @@ def test_duplicates_and_files_work(pair, served, away):
 def test_detaching_is_refused(pair, served, away):
     served(pair.near.create_server(("10.1.0.5", 80)))
     client = socket.create_connection(("10.1.0.5", 80), timeout=20)
-    with client, pytest.raises(OSError, match="no descriptor to detach"):
-        client.detach()
+    with client:
+        with pytest.raises(OSError, match="no descriptor to detach"):
+            client.detach()
+        client.sendall(b"a\n")
+        assert client.recv(2) == b"A\n"
+
+
+def test_nothing_that_needs_a_descriptor_with_data_gets_one(pair, served, away):
+    """multiprocessing reads and writes by the number; a pickle would hand it to another process."""
+    served(pair.near.create_server(("10.1.0.5", 80)))
+    with pytest.raises(OSError, match="no descriptor to detach"):
+        multiprocessing.connection.Client(("10.1.0.5", 80))
+    with socket.create_connection(("10.1.0.5", 80), timeout=20) as client:
+        for sock in (client, client.dup()):
+            with sock, pytest.raises(TypeError, match="cannot pickle"):
+                pickle.dumps(sock)

@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { RESPONSE = 8192, PATIENCE_MS = 1000 };
+enum { RESPONSE = 8192, PATIENCE_MS = 5000 };
 
 typedef struct {
     int fd;
