@@ -59,12 +59,12 @@ def test_network_and_broadcast_addresses_do_not_answer(namespace):
 @both_families
 @pytest.mark.parametrize("size", [0, 1452, 1453, 1472, 1473, 9000, 65000, 65507])
 def test_pings_of_every_length_come_back_whole(namespace, family, size):
-    """ping compares what comes back with what it sent; it waits for each (-A)."""
-    options = ["-A", "-c", "5", "-s", str(size), "-M", "dont"]
+    """ping compares what comes back with what it sent; for the last it waits as long as -i says."""
+    options = ["-c", "2", "-i", "0.2", "-s", str(size), "-M", "dont"]
     with virtual_net(namespace) as stack:
-        assert ping(namespace, HOST[family], *options) == (5, 5)
+        assert ping(namespace, HOST[family], *options) == (2, 2)
         counters = stack.counters()
-    assert counters["icmp_echo_replies_out"] == 5
+    assert counters["icmp_echo_replies_out"] == 2
     is_cut = size + (28 if family == 4 else 48) > 1500
     assert bool(counters["ip_reassembled"]) == bool(counters["ip_fragments_out"]) == is_cut
 
