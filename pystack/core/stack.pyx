@@ -189,10 +189,10 @@ cdef bint settle_once(Core* core) noexcept nogil:
         service_run(&core.tcp, &core.udp, endpoint)
         endpoint = ready_pop(&core.context.service_ready)
     tcp_reap(&core.tcp)
-    tcb = tcb_output_pop(&core.tcp)
-    while tcb != NULL:
-        tcp_output(&core.tcp, tcb)
+    while core.tcp.output_first != NULL:
         tcb = tcb_output_pop(&core.tcp)
+        if tcb != NULL:
+            tcp_output(&core.tcp, tcb)
     return busy
 
 
