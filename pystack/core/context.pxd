@@ -3,8 +3,11 @@
 # RFCs: none.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from pystack.core.counters cimport Counter, COUNTER_COUNT
-from pystack.core.endpoint cimport Endpoint, ReadyList
+from pystack.core.endpoint cimport (
+    ENDPOINT_GONE, LISTED_READY, Endpoint, Listed, ReadyList,
+)
 from pystack.core.memory.deadline cimport DeadlineQueue
 from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab, packet_free
 from pystack.core.memory.random cimport Random
@@ -56,9 +59,9 @@ cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events
     """
     cdef ReadyList* ready = &context.service_ready if endpoint.service else &context.ready
     endpoint.ready |= <uint8_t>events
-    if endpoint.on_ready_list:
+    if endpoint.lists & LISTED_READY:
         return
-    endpoint.on_ready_list = True
+    endpoint.lists |= LISTED_READY
     endpoint.ready_next = NULL
     if ready.last != NULL:
         ready.last.ready_next = endpoint
@@ -67,31 +70,36 @@ cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events
     ready.last = endpoint
 
 
+cdef inline void endpoint_free(Endpoint* endpoint) noexcept nogil:
+    """Free the memory that begins with an endpoint, of which nothing else is left.
+
+    Whoever takes it off the last list that it is on will do that: they are drained at the end of
+    each entry into the core, so the thousands that may end at once need not be searched for.
+    """
+    endpoint.owner = NULL
+    endpoint.kind = ENDPOINT_GONE
+    if endpoint.lists == 0:
+        free(endpoint)
+
+
+cdef inline bint endpoint_off_list(Endpoint* endpoint, Listed which) noexcept nogil:
+    """It has been taken off a list; False if nothing else was left of it."""
+    endpoint.lists &= ~<uint8_t>which
+    if endpoint.kind != ENDPOINT_GONE:
+        return True
+    if endpoint.lists == 0:
+        free(endpoint)
+    return False
+
+
 cdef inline Endpoint* ready_pop(ReadyList* ready) noexcept nogil:
     """The endpoint that became ready first, its events still in `ready`; NULL if there is none."""
     cdef Endpoint* endpoint = ready.first
-    if endpoint != NULL:
+    while endpoint != NULL:
         ready.first = endpoint.ready_next
         if ready.first == NULL:
             ready.last = NULL
-        endpoint.on_ready_list = False
+        if endpoint_off_list(endpoint, LISTED_READY):
+            break
+        endpoint = ready.first
     return endpoint
-
-
-cdef inline void endpoint_unready(Context* context, Endpoint* endpoint) noexcept nogil:
-    """Take an endpoint that is about to be freed off the ready list."""
-    cdef ReadyList* ready = &context.service_ready if endpoint.service else &context.ready
-    cdef Endpoint* previous = NULL
-    cdef Endpoint* at = ready.first
-    if not endpoint.on_ready_list:
-        return
-    while at != endpoint:
-        previous = at
-        at = at.ready_next
-    if previous == NULL:
-        ready.first = endpoint.ready_next
-    else:
-        previous.ready_next = endpoint.ready_next
-    if ready.last == endpoint:
-        ready.last = previous
-    endpoint.on_ready_list = False

@@ -12,6 +12,7 @@ cdef enum EndpointKind:
     ENDPOINT_TCP = 1            # tcp/layer: Tcb
     ENDPOINT_DATAGRAM = 2       # udp/layer: Datagram
     ENDPOINT_DOORMAN = 3        # ip/layer: Doorman
+    ENDPOINT_GONE = 4           # of which nothing is left but its place in a list
 
 cdef enum Ready:
     READY_READ = 0x01           # data, end of stream, or a connection to accept
@@ -21,6 +22,10 @@ cdef enum Ready:
     READY_END = 0x10            # the peer sends nothing more; only asked for (poll), never notified
     READY_LITTLE = 0x20         # data, but less than READ asks for; notified, never of poll
     READY_URGENT = 0x40         # urgent text, come or on its way, that was not read yet
+
+cdef enum Listed:
+    LISTED_READY = 0x01         # a ready list
+    LISTED_OUTPUT = 0x02        # TCP's output list
 
 cdef enum Service:
     SERVICE_NONE = 0
@@ -58,7 +63,7 @@ ctypedef struct Endpoint:
     int32_t error
     uint8_t kind                # EndpointKind
     uint8_t ready               # Ready bits gathered since the driver last took them
-    uint8_t on_ready_list
+    uint8_t lists               # Listed: the lists that it is on
     uint8_t service             # Service: answered inside the core; never given to the driver
     uint8_t v6only
     uint8_t report_errors       # IP_RECVERR

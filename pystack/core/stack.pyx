@@ -36,7 +36,7 @@ from pystack.core.tcp.input cimport tcp_input
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.tcp.output cimport tcp_output
 from pystack.core.tcp.setup cimport tcp_abort_all, tcp_default_config, tcp_init, tcp_release
-from pystack.core.tcp.tcb cimport tcp_reap
+from pystack.core.tcp.tcb cimport tcb_output_pop, tcp_reap
 from pystack.core.tcp.timers cimport tcp_timer
 from pystack.core.udp.datagram cimport datagram_bind, datagram_close, datagram_open
 from pystack.core.udp.errors cimport udp_error
@@ -80,10 +80,21 @@ cdef Core* core_new(const CoreConfig* config, int64_t now) noexcept nogil:
     return core
 
 
+cdef void release_lists(Core* core) noexcept nogil:
+    """Free what has ended already, but for its place in a list."""
+    while tcb_output_pop(&core.tcp) != NULL:
+        pass
+    while ready_pop(&core.context.ready) != NULL:
+        pass
+    while ready_pop(&core.context.service_ready) != NULL:
+        pass
+
+
 cdef void core_free(Core* core) noexcept nogil:
     tcp_release(&core.tcp)
     udp_release(&core.udp)
     ip_release(&core.ip)
+    release_lists(core)
     packet_queue_release(&core.context.slab, &core.context.tx)
     packet_queue_release(&core.context.slab, &core.context.loop)
     deadline_queue_release(&core.context.deadlines)
@@ -179,12 +190,9 @@ cdef bint settle_once(Core* core) noexcept nogil:
         endpoint = ready_pop(&core.context.service_ready)
     tcp_reap(&core.tcp)
     while core.tcp.output_first != NULL:
-        tcb = core.tcp.output_first
-        core.tcp.output_first = tcb.output_next
-        if core.tcp.output_first == NULL:
-            core.tcp.output_last = NULL
-        tcb.output_pending = False
-        tcp_output(&core.tcp, tcb)
+        tcb = tcb_output_pop(&core.tcp)
+        if tcb != NULL:
+            tcp_output(&core.tcp, tcb)
     return busy
 
 

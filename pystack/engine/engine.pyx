@@ -3,6 +3,7 @@
 # RFCs: none.
 
 cimport cython
+from cpython.pystate cimport PyThreadState
 from libc.errno cimport EBADF, ENETDOWN
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -45,12 +46,14 @@ from pystack.engine.clock cimport clock_ns
 from pystack.engine.errors cimport EDEADLK, FORKED, check
 from pystack.engine.owner cimport Owner, owner_ready, owner_show, owner_wake_all
 from pystack.engine.pythread cimport (
+    NOWAIT_LOCK,
     WAIT_LOCK,
     PyThread_acquire_lock,
     PyThread_allocate_lock,
     PyThread_free_lock,
     PyThread_get_thread_ident,
     PyThread_release_lock,
+    PyThread_type_lock,
 )
 from pystack.engine.sleeper cimport (
     Sleeper,
@@ -60,6 +63,11 @@ from pystack.engine.sleeper cimport (
     sleeper_wake,
 )
 from pystack.engine.world cimport Actor
+
+cdef extern from "Python.h":
+    int gil_is_held "PyGILState_Check" () noexcept nogil
+    PyThreadState* gil_release "PyEval_SaveThread" () noexcept nogil
+    void gil_take "PyEval_RestoreThread" (PyThreadState* state) noexcept nogil
 
 import atexit
 import logging
@@ -103,6 +111,16 @@ if hasattr(os, "register_at_fork"):
 cdef void wake_driver(void* sleeper) noexcept nogil:
     """Notify of a device."""
     sleeper_wake(<Sleeper*>sleeper)
+
+
+cdef void wait_for_lock(PyThread_type_lock mutex) noexcept nogil:
+    """Not with the GIL, which who has the lock may want; only virtual time comes here with it."""
+    cdef PyThreadState* state = NULL
+    if gil_is_held():
+        state = gil_release()
+    PyThread_acquire_lock(mutex, WAIT_LOCK)
+    if state != NULL:
+        gil_take(state)
 
 
 cdef void endpoint_release(Core* core, Endpoint* endpoint, bint abort) noexcept nogil:
@@ -192,7 +210,8 @@ cdef class Engine:
             return FORKED
         if self.inside == me:
             return -EDEADLK
-        PyThread_acquire_lock(self.mutex, WAIT_LOCK)
+        if not PyThread_acquire_lock(self.mutex, NOWAIT_LOCK):
+            wait_for_lock(self.mutex)
         self.inside = me
         return 0
 

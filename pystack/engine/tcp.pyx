@@ -462,6 +462,8 @@ cdef class TcpHandle(Handle):
             return count
         least = length if all_of_it else min(length, <size_t>self.tcb().settings.receive_low)
         while True:
+            if done and self.tcb().endpoint.error and self.tcb().receive_ring.length == 0:
+                break           # as Linux: first what was taken, the error with the next call
             if peek and self.peek_at > 0:
                 count = tcp_peek(&self.engine.core.tcp, self.tcb(), target, length, self.peek_at)
             else:

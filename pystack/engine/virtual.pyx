@@ -3,7 +3,7 @@
 # RFCs: none.
 
 from libc.stdint cimport int64_t, uint32_t
-from pystack.core.memory.packet cimport Packet, PacketSlab, packet_free
+from pystack.core.memory.packet cimport Packet, PacketSlab, packet_free, packet_hand_over
 from pystack.core.stack cimport core_advance
 from pystack.engine.engine cimport Engine
 from pystack.engine.world cimport Actor, World
@@ -31,12 +31,14 @@ cdef class VirtualDriver(Actor):
             Actor.due(self, self.world.now if self.rung else when)
 
     cdef int act(self) except -1:
-        """End the batch that came in at this time, and fire what is due."""
-        with nogil:
-            if self.engine is not None and self.engine.enter() == 0:
-                self.rung = False
-                core_advance(self.engine.core, self.world.now)
-                self.engine.leave(NULL)
+        """End the batch that came in at this time, and fire what is due.
+
+        The GIL is kept: giving it back for each batch would cost as much as the batch.
+        """
+        if self.engine is not None and self.engine.enter() == 0:
+            self.rung = False
+            core_advance(self.engine.core, self.world.now)
+            self.engine.leave(NULL)
         return 0
 
     cdef void input(self, Packet* packet, PacketSlab* slab) noexcept nogil:
@@ -44,8 +46,7 @@ cdef class VirtualDriver(Actor):
         if self.engine is None or self.engine.enter() < 0:
             packet_free(slab, packet)
             return
-        slab.live -= 1
-        self.engine.core.context.slab.live += 1
+        packet_hand_over(slab, &self.engine.core.context.slab, packet)
         self.engine.input(packet, self.world.now)
         self.rung = True
         self.engine.unlock()

@@ -281,6 +281,8 @@ cdef class World:
             raise RuntimeError("pystack: time stands still: something happens again and again "
                                "without delay; does a link have none?")
         if not self.steps % SIGNALS_EVERY:
+            with nogil:
+                pass            # others may want the GIL, the thread that hears Ctrl-C among them
             check_signals()
         actor = <Actor>deadline_pop(&self.queue, self.now).owner
         actor.act()     # which may remove it from here
@@ -321,14 +323,13 @@ cdef class World:
 
     cdef Task next_task(self):
         """The task that is to run next; time passes until there is one."""
-        cdef Turn* turn = turn_pop(&self.ready)
-        while turn == NULL:
+        while self.ready.first == NULL:
             try:
-                self.step()
+                while self.ready.first == NULL:
+                    self.step()
             except BaseException as problem:
                 self.fail(problem)
-            turn = turn_pop(&self.ready)
-        return <Task>turn.task
+        return <Task>turn_pop(&self.ready).task
 
     cdef int fail(self, object problem) except -1:
         """Raise in the root, where it waits now or will wait next."""

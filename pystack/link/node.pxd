@@ -14,13 +14,17 @@ ctypedef struct Route:
     int length                  # of the prefix, 0 to 128
     int port
 
+ctypedef struct Port:
+    void* way                   # out of it; one of the node's `ways`
+    bint edge                   # no router is at the other end
+
 cdef class Node(Receiver):
     cdef Ether ether
     cdef VirtualDriver driver
     cdef bint forwards              # it is a router
     cdef public bint filters        # ingress filtering (RFC 2827)
-    cdef list ways                  # out of it, by port
-    cdef list edges                 # whether no router is at the other end, by port
+    cdef list ways                  # that it holds
+    cdef Port* ports
     cdef Route* routes              # longest prefix first
     cdef int route_count
     cdef readonly uint64_t forwarded
@@ -31,12 +35,12 @@ cdef class Node(Receiver):
     cdef readonly uint64_t too_long
     cdef readonly uint64_t bad_headers
     cdef int route_of(self, const Addr* destination) noexcept nogil
-    cdef int carry(self, PacketSlab* slab, PacketQueue* queue) except -1
-    cdef int forward(self, Packet* packet, int port) except -1
-    cdef int emit(self, Packet* packet, int port, bint fragile) except -1
+    cdef int carry(self, PacketSlab* slab, PacketQueue* queue) except -1 nogil
+    cdef int forward(self, Packet* packet, int port) except -1 nogil
+    cdef int emit(self, Packet* packet, int port, bint fragile) except -1 nogil
     cdef bint is_for_us(self, const Addr* destination) noexcept nogil
     cdef void say(self, Packet* packet, int what, uint32_t mtu) noexcept nogil
-    cdef int drop(self, Packet* packet) except -1
+    cdef void drop(self, Packet* packet) noexcept nogil
 
 # The device of its stack.
 cdef class Interface(Device):

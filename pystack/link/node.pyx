@@ -4,7 +4,7 @@
 
 from libc.errno cimport EBADF
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
 from pystack.core.ip.icmp cimport icmp_hops_exceeded, icmp_net_unreachable, icmp_too_big
 from pystack.core.ip.networks cimport ip_is_local
@@ -13,6 +13,7 @@ from pystack.core.memory.packet cimport (
     PacketQueue,
     PacketSlab,
     packet_free,
+    packet_hand_over,
     packet_linearize,
     packet_pop,
     packet_queue_release,
@@ -33,7 +34,7 @@ from pystack.link.forwarding cimport (
     hop_judge,
     hop_read,
 )
-from pystack.link.way cimport Ether, Receiver, Way
+from pystack.link.way cimport Ether, Receiver, Way, WaySettings
 
 cdef enum:
     NO_PORT = -1
@@ -76,10 +77,10 @@ cdef class Node(Receiver):
         self.driver = driver
         self.forwards = self.filters = forwards
         self.ways = []
-        self.edges = []
 
     def __dealloc__(self):
         free(self.routes)
+        free(self.ports)
 
     # How it is connected.
 
@@ -88,9 +89,15 @@ cdef class Node(Receiver):
 
         edge: no router is at its other end.
         """
+        cdef int number = len(self.ways)
+        cdef Port* ports = <Port*>realloc(self.ports, (number + 1) * sizeof(Port))
+        if ports == NULL:
+            raise MemoryError
+        ports[number].way = <void*>way
+        ports[number].edge = edge
+        self.ports = ports
         self.ways.append(way)
-        self.edges.append(edge)
-        return len(self.ways) - 1
+        return number
 
     def set_routes(self, routes):
         """routes: (prefix of 16 bytes, length, port) each; the longest prefix decides."""
@@ -120,7 +127,7 @@ cdef class Node(Receiver):
 
     # Out of its own stack.
 
-    cdef int carry(self, PacketSlab* slab, PacketQueue* queue) except -1:
+    cdef int carry(self, PacketSlab* slab, PacketQueue* queue) except -1 nogil:
         """Cut trains, and put each packet on the wire that leads to its destination."""
         cdef PacketQueue pieces
         cdef Packet* packet
@@ -140,70 +147,75 @@ cdef class Node(Receiver):
                 self.no_route += 1
                 packet_free(slab, packet)
                 continue
-            slab.live -= 1
-            self.ether.slab.live += 1
+            packet_hand_over(slab, &self.ether.slab, packet)
             # Its own packets are as long as its MTU lets them be: nobody is there to tell it.
             self.emit(packet, port, True)
         return 0
 
-    cdef int emit(self, Packet* packet, int port, bint fragile) except -1:
+    cdef int emit(self, Packet* packet, int port, bint fragile) except -1 nogil:
         """Put a packet on a wire, in fragments if it is too long and may be cut."""
-        cdef Way way = <Way>self.ways[port]
+        cdef void* way = self.ports[port].way
+        cdef const WaySettings* s = &(<Way>way).settings
         cdef PacketQueue pieces
-        if way.settings.mtu == 0 or packet.length <= way.settings.mtu:
-            return way.enqueue(packet)
-        if fragile or way.settings.black_hole:
-            way.too_long += 1
-            return self.drop(packet)
+        if s.mtu == 0 or packet.length <= s.mtu:
+            return (<Way>way).enqueue(packet)
+        if fragile or s.black_hole:
+            (<Way>way).refuse(packet)
+            return 0
         memset(&pieces, 0, sizeof(pieces))
         self.fragmented += 1
-        fragment(&self.ether.slab, packet, way.settings.mtu, &pieces)
+        fragment(&self.ether.slab, packet, s.mtu, &pieces)
         while pieces.first != NULL:
-            way.enqueue(packet_pop(&pieces))
+            (<Way>way).enqueue(packet_pop(&pieces))
         return 0
 
     # In from a wire.
 
-    cdef int arrive(self, Packet* packet, int port) except -1:
+    cdef int arrive(self, Packet* packet, int port) except -1 nogil:
         if self.forwards:
             return self.forward(packet, port)
         self.driver.input(packet, &self.ether.slab)
         return 0
 
-    cdef int forward(self, Packet* packet, int port) except -1:
+    cdef int forward(self, Packet* packet, int port) except -1 nogil:
         """What a router does, in the order of RFC 1812 section 5.2.1."""
         cdef Hop hop
         cdef Verdict verdict
-        cdef Way way
+        cdef const WaySettings* s
         cdef int out
         if hop_read(packet, &hop) < 0:
             self.bad_headers += 1
-            return self.drop(packet)
+            self.drop(packet)
+            return 0
         if self.is_for_us(&hop.destination):
             self.driver.input(packet, &self.ether.slab)
             return 0
         verdict = hop_judge(packet, &hop)
         # RFC 2827: where hosts are, nobody sends in the name of somebody who is elsewhere.
-        if self.filters and self.edges[port] and self.route_of(&hop.source) != port:
+        if self.filters and self.ports[port].edge and self.route_of(&hop.source) != port:
             verdict = MARTIAN
         if verdict == EXPIRED:
             self.expired += 1
             self.say(packet, SAY_EXPIRED, 0)
-            return self.drop(packet)
+            self.drop(packet)
+            return 0
         if verdict != PASS_ON:
             self.martians += 1
-            return self.drop(packet)
+            self.drop(packet)
+            return 0
         out = self.route_of(&hop.destination)
         if out == NO_PORT:
             self.no_route += 1
             self.say(packet, SAY_NO_ROUTE, 0)
-            return self.drop(packet)
-        way = <Way>self.ways[out]
-        if way.settings.mtu and packet.length > way.settings.mtu and hop.fragile:
+            self.drop(packet)
+            return 0
+        s = &(<Way>self.ports[out].way).settings
+        if s.mtu and packet.length > s.mtu and hop.fragile:
             self.too_long += 1
-            if not way.settings.black_hole:
-                self.say(packet, SAY_TOO_BIG, way.settings.mtu)
-            return self.drop(packet)
+            if not s.black_hole:
+                self.say(packet, SAY_TOO_BIG, s.mtu)
+            self.drop(packet)
+            return 0
         count_hop(packet)
         self.forwarded += 1
         return self.emit(packet, out, hop.fragile)
@@ -225,6 +237,5 @@ cdef class Node(Receiver):
         self.driver.rung = True
         self.driver.engine.unlock()
 
-    cdef int drop(self, Packet* packet) except -1:
+    cdef void drop(self, Packet* packet) noexcept nogil:
         packet_free(&self.ether.slab, packet)
-        return 0

@@ -7,6 +7,15 @@ from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab
 from pystack.core.memory.random cimport Random
 from pystack.engine.world cimport Actor
 
+cdef enum Fate:                 # what happens to a packet, as on_depart is told
+    FATE_NONE = 0
+    FATE_QUEUE_FULL = 1
+    FATE_PARTITION = 2
+    FATE_LOST = 3
+    FATE_CORRUPTED = 4
+    FATE_HELD_BACK = 5
+    FATE_DUPLICATED = 6
+
 cdef enum Effect:               # each has random numbers of its own: one more moves no other
     EFFECT_LOSS = 0
     EFFECT_JITTER = 1
@@ -40,7 +49,7 @@ cdef class Ether:
 # Where a way leads to.
 cdef class Receiver:
     # Takes a packet out of the ether's slab; port: what the receiver calls the wire.
-    cdef int arrive(self, Packet* packet, int port) except -1
+    cdef int arrive(self, Packet* packet, int port) except -1 nogil
 
 cdef class Way(Actor):
     cdef readonly str name
@@ -76,13 +85,16 @@ cdef class Way(Actor):
     cdef readonly uint64_t marked
     cdef readonly uint64_t longest_queue
     # Takes a packet out of the network's slab.
-    cdef int enqueue(self, Packet* packet) except -1
-    cdef int transmit(self, Packet* packet) except -1
-    cdef int depart(self, Packet* packet) except -1
-    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1
-    cdef int arrive(self) except -1
-    cdef int set_due(self) except -1
-    cdef bint chance(self, Effect effect, double probability)
-    cdef bint is_lost(self, Packet* packet) except -1
-    cdef int drop(self, Packet* packet) except -1
-    cdef int tell(self, object whom, Packet* packet, str what) except -1
+    cdef int enqueue(self, Packet* packet) except -1 nogil
+    cdef int transmit(self, Packet* packet) except -1 nogil
+    cdef int depart(self, Packet* packet) except -1 nogil
+    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1 nogil
+    cdef int arrive(self) except -1 nogil
+    cdef void set_due(self) noexcept nogil
+    cdef bint chance(self, Effect effect, double probability) noexcept nogil
+    cdef bint is_lost(self, Packet* packet) except -1 nogil
+    cdef bint passes_filter(self, const Packet* packet) except -1 with gil
+    cdef void refuse(self, Packet* packet) noexcept nogil
+    cdef void drop(self, Packet* packet) noexcept nogil
+    cdef int tell_departure(self, const Packet* packet, Fate fate) except -1 with gil
+    cdef int tell_arrival(self, const Packet* packet) except -1 with gil

@@ -32,16 +32,21 @@ cdef enum:
     HELD_LIMIT = 64 << 20       # bytes of packets that fly or are held; more is lost
     ECN_CE = 3
 
+# By the numbers of Fate.
+cdef tuple FATES = (
+    None, "queue full", "partition", "lost", "corrupted", "held back", "duplicated")
+
 
 cdef inline int64_t* arrival_of(Packet* packet) noexcept nogil:
     """A packet's own note: when it arrives."""
     return <int64_t*>packet.control
 
 
-cdef Packet* copy_of(PacketSlab* slab, const Packet* packet) except NULL:
+cdef Packet* copy_of(PacketSlab* slab, const Packet* packet) except NULL nogil:
     cdef Packet* copy = packet_new(slab, packet.length)
     if copy == NULL:
-        raise MemoryError
+        with gil:
+            raise MemoryError
     memcpy(copy.data, packet.data, packet.length)
     copy.length = packet.length
     copy.csum = packet.csum
@@ -65,6 +70,10 @@ cdef bint mark_congestion(Packet* packet) noexcept nogil:
     return True
 
 
+cdef bytes octets(const Packet* packet):
+    return PyBytes_FromStringAndSize(<char*>packet.data, packet.length)
+
+
 cdef class Ether:
     """The memory for packets on the wires of one network."""
 
@@ -79,8 +88,9 @@ cdef class Ether:
 cdef class Receiver:
     """Where a way leads to."""
 
-    cdef int arrive(self, Packet* packet, int port) except -1:
-        raise NotImplementedError
+    cdef int arrive(self, Packet* packet, int port) except -1 nogil:
+        with gil:
+            raise NotImplementedError
 
 
 cdef class Way(Actor):
@@ -192,7 +202,7 @@ cdef class Way(Actor):
 
     # A packet's way.
 
-    cdef int enqueue(self, Packet* packet) except -1:
+    cdef int enqueue(self, Packet* packet) except -1 nogil:
         """Put a packet on the wire, or into the queue, or drop it because that is full."""
         self.packets += 1
         if self.sending == NULL:
@@ -201,8 +211,9 @@ cdef class Way(Actor):
                 or self.waiting_bytes + packet.length > self.settings.queue_bytes):
             self.overflowed += 1
             if self.on_depart is not None:
-                self.tell(self.on_depart, packet, "queue full")
-            return self.drop(packet)
+                self.tell_departure(packet, FATE_QUEUE_FULL)
+            self.drop(packet)
+            return 0
         if self.settings.mark and self.waiting.count >= self.settings.mark:
             self.marked += mark_congestion(packet)
         packet_push(&self.waiting, packet)
@@ -210,15 +221,17 @@ cdef class Way(Actor):
         self.longest_queue = max(self.longest_queue, <uint64_t>self.waiting.count)
         return 0
 
-    cdef int transmit(self, Packet* packet) except -1:
+    cdef int transmit(self, Packet* packet) except -1 nogil:
         """The wire is free: begin to put a packet on it."""
         cdef int64_t now = self.world.now
         if self.settings.rate <= 0:
             self.depart(packet)
-            return self.set_due()
+            self.set_due()
+            return 0
         self.sending = packet
         self.sent_at = now + <int64_t>(packet.length * 8 * <double>SECOND / self.settings.rate)
-        return self.set_due()
+        self.set_due()
+        return 0
 
     cdef int act(self) except -1:
         """Something has left, or arrives."""
@@ -231,9 +244,10 @@ cdef class Way(Actor):
                 self.waiting_bytes -= packet.length
                 self.transmit(packet)
         self.arrive()
-        return self.set_due()
+        self.set_due()
+        return 0
 
-    cdef int set_due(self) except -1:
+    cdef void set_due(self) noexcept nogil:
         cdef int64_t when = NEVER
         if self.sending != NULL:
             when = self.sent_at
@@ -243,57 +257,59 @@ cdef class Way(Actor):
             if self.late.first != NULL:
                 when = min(when, arrival_of(self.late.first)[0])
         self.due(max(when, self.world.now))
-        return 0
 
-    cdef int depart(self, Packet* packet) except -1:
+    cdef int depart(self, Packet* packet) except -1 nogil:
         """The last bit has left: what happens to it on its way?"""
         cdef WaySettings* s = &self.settings
         cdef int64_t arrival = self.world.now + s.delay
         cdef Packet* copy = NULL
+        cdef Fate fate = FATE_NONE
         cdef bint late
-        what = None
+        cdef bint corrupted
         if self.cut:
             self.partitioned += 1
-            if self.on_depart is not None:
-                self.tell(self.on_depart, packet, "partition")
-            return self.drop(packet)
-        if self.is_lost(packet):
+            fate = FATE_PARTITION
+        elif self.is_lost(packet):
             self.lost += 1
+            fate = FATE_LOST
+        if fate != FATE_NONE:
             if self.on_depart is not None:
-                self.tell(self.on_depart, packet, "lost")
-            return self.drop(packet)
+                self.tell_departure(packet, fate)
+            self.drop(packet)
+            return 0
         if s.jitter:
             arrival += <int64_t>(
                 (random_next(&self.random[<int>EFFECT_JITTER]) >> 11) * (2.0 * s.jitter) / 2.0**53)
             arrival = max(arrival - s.jitter, self.world.now)
-        if self.chance(EFFECT_CORRUPT, s.corrupt):
+        corrupted = self.chance(EFFECT_CORRUPT, s.corrupt)
+        if corrupted:
             self.corrupted += 1
-            what = "corrupted"
+            fate = FATE_CORRUPTED
         late = self.chance(EFFECT_REORDER, s.reorder)
         if late:
             self.reordered += 1
             arrival += s.reorder_by
-            what = "held back"
+            fate = FATE_HELD_BACK
         if self.chance(EFFECT_DUPLICATE, s.duplicate):
             self.duplicated += 1
             copy = copy_of(&self.ether.slab, packet)
-            what = "duplicated"
+            fate = FATE_DUPLICATED
         if self.on_depart is not None:
-            self.tell(self.on_depart, packet, what)
-        if what == "corrupted":
+            self.tell_departure(packet, fate)
+        if corrupted:
             spoil(packet, random_next(&self.random[<int>EFFECT_CORRUPT]))
         self.fly(packet, arrival, late)
         if copy != NULL:
             self.fly(copy, arrival, late)
         return 0
 
-    cdef bint chance(self, Effect effect, double probability):
+    cdef bint chance(self, Effect effect, double probability) noexcept nogil:
         """Whether it happens this time."""
         if probability <= 0:
             return False
         return (random_next(&self.random[<int>effect]) >> 11) / 2.0**53 < probability
 
-    cdef bint is_lost(self, Packet* packet) except -1:
+    cdef bint is_lost(self, Packet* packet) except -1 nogil:
         cdef WaySettings* s = &self.settings
         if s.good_to_bad > 0:
             if self.chance(EFFECT_LOSS, s.bad_to_good if self.bad else s.good_to_bad):
@@ -302,15 +318,17 @@ cdef class Way(Actor):
             self.bad = False
         if self.chance(EFFECT_LOSS, s.loss_bad if self.bad else s.loss_good):
             return True
-        if self.filter is None:
-            return False
-        return not self.filter(PyBytes_FromStringAndSize(<char*>packet.data, packet.length))
+        return self.filter is not None and not self.passes_filter(packet)
 
-    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1:
+    cdef bint passes_filter(self, const Packet* packet) except -1 with gil:
+        return self.filter(octets(packet))
+
+    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1 nogil:
         cdef Packet** at
         if self.held_bytes + packet.capacity > HELD_LIMIT:
             self.overflowed += 1
-            return self.drop(packet)
+            self.drop(packet)
+            return 0
         self.held_bytes += packet.capacity
         if not late:
             self.last_arrival = arrival = max(arrival, self.last_arrival)
@@ -328,7 +346,7 @@ cdef class Way(Actor):
             self.late.last = packet
         return 0
 
-    cdef int arrive(self) except -1:
+    cdef int arrive(self) except -1 nogil:
         """Deliver what has arrived by now."""
         cdef PacketQueue* queue
         cdef Packet* packet
@@ -349,16 +367,24 @@ cdef class Way(Actor):
             self.delivered += 1
             self.delivered_bytes += packet.length
             if self.on_arrive is not None:
-                self.tell(self.on_arrive, packet, None)
+                self.tell_arrival(packet)
             self.receiver.arrive(packet, self.port)
         return 0
 
-    cdef int drop(self, Packet* packet) except -1:
+    cdef void refuse(self, Packet* packet) noexcept nogil:
+        """It is too long for the wire."""
+        self.too_long += 1
+        self.drop(packet)
+
+    cdef void drop(self, Packet* packet) noexcept nogil:
         packet_free(&self.ether.slab, packet)
+
+    cdef int tell_departure(self, const Packet* packet, Fate fate) except -1 with gil:
+        self.on_depart(octets(packet), self.world.now, FATES[<int>fate])
         return 0
 
-    cdef int tell(self, object whom, Packet* packet, str what) except -1:
-        whom(PyBytes_FromStringAndSize(<char*>packet.data, packet.length), self.world.now, what)
+    cdef int tell_arrival(self, const Packet* packet) except -1 with gil:
+        self.on_arrive(octets(packet), self.world.now, None)
         return 0
 
 

@@ -92,11 +92,12 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
 
         def receive() -> None:
             nonlocal received, finished
+            room = bytearray(CHUNK)
             with b.create_server((RECEIVER, PORT)) as listener:
                 connection, _ = listener.accept()
                 with connection:
-                    while data := connection.recv(CHUNK):
-                        received += len(data)
+                    while count := connection.recv_into(room):
+                        received += count
                         finished = net.now
 
         def sample() -> None:

@@ -10,9 +10,11 @@ from native.pair cimport (
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from pystack.core.endpoint cimport SERVICE_ECHO
 from pystack.core.ip.layer cimport PROTOCOL_TCP
-from pystack.core.memory.packet cimport packet_pop
+from pystack.core.memory.packet cimport Packet, packet_pop
 from pystack.core.stack cimport core_abort_all, core_serve, core_take_ready
+from pystack.core.tcp.calls cimport tcp_bind, tcp_listen, tcp_open
 from pystack.core.tcp.layer cimport Tcb
+from pystack.core.wire.address cimport Addr, addr_any
 
 cdef enum:
     BUSY = 64                   # connections that requests come on; the others are idle
@@ -33,7 +35,7 @@ cdef class Crowd(Pair):
     cdef int number
 
     def __init__(self, int number):
-        check(core_serve(self.near.core, SERVICE_ECHO, PROTOCOL_TCP, ECHO_PORT))
+        self.begin(number)
         self.all = <Tcb**>calloc(number, sizeof(Tcb*))
         if self.all == NULL:
             raise MemoryError
@@ -44,6 +46,10 @@ cdef class Crowd(Pair):
             self.all[i] = self.far.tcb
             self.far.tcb = NULL
             self.number += 1
+
+    def begin(self, int number):
+        """Have the near side listen."""
+        check(core_serve(self.near.core, SERVICE_ECHO, PROTOCOL_TCP, ECHO_PORT))
 
     def __dealloc__(self):
         cdef int events
@@ -88,3 +94,46 @@ cdef class Crowd(Pair):
                 used += self.request(self.all[i % busy * distance])
             least = used if block == 0 else min(least, used)
         return <double>least / times
+
+
+cdef class Farewell(Crowd):
+    """Connections that nobody accepts, and that end in one batch."""
+
+    def begin(self, int number):
+        cdef Addr here = addr_any(False)
+        self.near.core.tcp.config.max_backlog = number
+        self.near.tcb = tcp_open(&self.near.core.tcp, False)
+        if self.near.tcb == NULL:
+            raise MemoryError
+        self.near.tcb.endpoint.owner = <void*>self
+        check(tcp_bind(&self.near.core.tcp, self.near.tcb, &here, ECHO_PORT))
+        check(tcp_listen(&self.near.core.tcp, self.near.tcb, number))
+
+    @property
+    def connections(self):
+        """How many the near side has."""
+        return self.near.core.tcp.connection_count - 1
+
+    cdef int hand_over(self) except -1:
+        """What the far side has to say; it is all one batch."""
+        cdef Packet* packet
+        self.call(&self.far, settle)
+        packet = packet_pop(&self.far.out)
+        while packet != NULL:
+            self.near.packet = handed_over(&self.far, &self.near, packet)
+            if self.near.packet == NULL:
+                raise MemoryError
+            self.call(&self.near, take_in)
+            packet = packet_pop(&self.far.out)
+        return 0
+
+    def end(self):
+        """A byte on each of them, which it has to acknowledge and to tell of; then resets."""
+        for i in range(self.number):
+            self.far.tcb = self.all[i]
+            self.call(&self.far, send, 1)
+        self.far.tcb = NULL
+        self.hand_over()
+        core_abort_all(self.far.core)
+        self.hand_over()
+        self.call(&self.near, settle)

@@ -6,8 +6,9 @@ from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy, memset
 from pystack.core.memory.packet cimport (
     PACKET_CLASSES, PACKET_HEADROOM, PACKET_MAX, Packet, PacketQueue, PacketSlab, packet_buffer,
-    packet_free, packet_headroom, packet_linearize, packet_new, packet_new_snug, packet_pop,
-    packet_push, packet_queue_release, packet_slab_release, packet_tailroom, packet_total,
+    packet_free, packet_hand_over, packet_headroom, packet_linearize, packet_new,
+    packet_new_snug, packet_pop, packet_push, packet_queue_release, packet_slab_release,
+    packet_tailroom, packet_total,
 )
 
 HEADROOM = PACKET_HEADROOM
@@ -119,6 +120,9 @@ cdef class Slab:
     def free(self, Handle owned not None):
         packet_free(&self.slab, owned.packet)
         owned.packet = NULL
+
+    def hand_over(self, Slab taker not None, Handle owned not None):
+        packet_hand_over(&self.slab, &taker.slab, owned.packet)
 
     def linearize(self, Handle owned not None):
         """The old handle is void afterwards."""

@@ -109,6 +109,8 @@ cdef class Host:
         self.is_closed = True
         udp_release(&self.udp)
         ip_release(&self.ip)
+        while ready_pop(&self.context.ready) != NULL:
+            pass
         memory.packet_queue_release(&self.context.slab, &self.context.tx)
         memory.packet_queue_release(&self.context.slab, &self.context.loop)
         deadline_queue_release(&self.context.deadlines)

@@ -228,3 +228,32 @@ def test_a_packet_pushed_twice_leaves_nothing_of_its_first_queue(slab):
     assert second.pop() is None
     first.release(slab)
     assert slab.live == 0
+
+
+def test_slabs_that_hand_packets_over_in_a_circle_allocate_none(slab):
+    """What one stack sends and another frees: the free one comes back the way it went."""
+    wire, other = Slab(), Slab()
+    seen = set()
+    for _ in range(50):
+        packet = slab.new(1500)
+        seen.add(packet.address)
+        slab.hand_over(wire, packet)
+        wire.hand_over(other, packet)
+        assert (slab.live, wire.live, other.live) == (0, 0, 1)
+        other.free(packet)
+    assert len(seen) <= 3
+
+
+@pytest.mark.parametrize(("size", "kept"), [(100, 256), (100_000, 0)])
+def test_what_comes_back_for_packets_handed_over_is_bounded(slab, size, kept):
+    taker = Slab()
+    for _ in range(2):
+        packets = [slab.new(size) for _ in range(600)]
+        for packet in [taker.new(size) for _ in range(300)]:
+            taker.free(packet)
+        for packet in packets:
+            slab.hand_over(taker, packet)
+        assert sum(slab.free_count) == kept
+        assert (slab.live, taker.live) == (0, 600)
+        for packet in packets:
+            taker.free(packet)

@@ -6,7 +6,7 @@ from libc.errno cimport EADDRINUSE, ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from pystack.core.context cimport count, endpoint_ready, endpoint_unready, packet_drop
+from pystack.core.context cimport count, endpoint_free, endpoint_ready, packet_drop
 from pystack.core.counters cimport (
     IP_DROP_FLOW_UNDECIDED,
     IP_FLOWS_ASKED,
@@ -66,9 +66,8 @@ cdef void doorman_close(IpLayer* ip) noexcept nogil:
     while doorman.first != NULL:
         doorman_forget(ip, doorman.first)
     flow_table_release(&doorman.flows)
-    endpoint_unready(ip.context, &doorman.endpoint)
     ip.doorman = NULL
-    free(doorman)
+    endpoint_free(&doorman.endpoint)
 
 
 cdef bint doorman_wants(const IpLayer* ip, int protocol) noexcept nogil:

@@ -57,6 +57,8 @@ cdef Packet* packet_new(PacketSlab* slab, uint32_t size) noexcept nogil
 # As packet_new, in little more memory than that: for a packet that is to wait in a queue.
 cdef Packet* packet_new_snug(PacketSlab* slab, uint32_t size) noexcept nogil
 cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil
+# Another slab's from now on.
+cdef void packet_hand_over(PacketSlab* giver, PacketSlab* taker, Packet* packet) noexcept nogil
 cdef void packet_slab_release(PacketSlab* slab) noexcept nogil
 # Bring borrowed bytes into the buffer itself; returns the packet (a larger one if it had to move;
 # the old one is freed), or NULL when out of memory (the old one is freed too).

@@ -83,6 +83,13 @@ cdef Packet* packet_new_snug(PacketSlab* slab, uint32_t size) noexcept nogil:
     return packet_of_class(slab, size, NOT_CACHED if size_class == CLASS_LARGE else size_class)
 
 
+cdef inline void keep(PacketSlab* slab, Packet* packet, uint8_t size_class) noexcept nogil:
+    packet.next = slab.free[size_class]
+    slab.free[size_class] = packet
+    slab.free_count[size_class] += 1
+    poison(packet, size_of(size_class))
+
+
 cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil:
     """Give a packet back; only its owner may, and once."""
     cdef uint8_t size_class = packet.size_class
@@ -91,10 +98,24 @@ cdef void packet_free(PacketSlab* slab, Packet* packet) noexcept nogil:
     if size_class == NOT_CACHED or slab.free_count[size_class] >= KEEP[size_class]:
         free(packet)
         return
-    packet.next = slab.free[size_class]
-    slab.free[size_class] = packet
-    slab.free_count[size_class] += 1
-    poison(packet, size_of(size_class))
+    keep(slab, packet, size_class)
+
+
+cdef void packet_hand_over(PacketSlab* giver, PacketSlab* taker, Packet* packet) noexcept nogil:
+    """Count a packet as the taker's, who gives a free one of the same size for it.
+
+    So what one stack sends and another one frees comes back, and neither allocates.
+    """
+    cdef uint8_t size_class = packet.size_class
+    cdef Packet* other
+    check(giver.live > 0)
+    giver.live -= 1
+    taker.live += 1
+    if size_class == NOT_CACHED or giver.free_count[size_class] >= KEEP[size_class]:
+        return
+    other = packet_reuse(taker, size_class)
+    if other != NULL:
+        keep(giver, other, size_class)
 
 
 cdef void packet_slab_release(PacketSlab* slab) noexcept nogil:

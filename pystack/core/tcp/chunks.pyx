@@ -105,9 +105,27 @@ cdef uint32_t fill(
     return size - left
 
 
+cdef inline bint is_alone(const Tcb* tcb, uint32_t size, bint more) noexcept nogil:
+    """Less than a segment, behind nothing."""
+    return (size < tcb.smss and tcb.send_ring.length == 0 and tcb.snd_nxt == tcb.snd_una
+            and not more and tcb.settings.notsent_lowat != 0)
+
+
+cdef inline void chunk_alone(Chunks* chunks, uint32_t sent, uint32_t size) noexcept nogil:
+    chunks.count = 1
+    chunks.ends[0] = chunks.pushed_at = sent + size
+    chunks.pushed[0] = True
+    chunks.used = True
+    chunks.sent_at_once = sent
+
+
 cdef uint32_t chunks_write(TcpLayer* tcp, Tcb* tcb, uint32_t size, bint more) noexcept nogil:
     cdef TcpBusy* busy = tcb_busy(tcb)
     if busy == NULL or tcb.smss == 0:
+        return size
+    if is_alone(tcb, size, more):
+        # The usual request or answer: what fill() would find, without its questions.
+        chunk_alone(&busy.chunks, tcb.snd_nxt, size)
         return size
     return fill(tcp, tcb, &busy.chunks, size, more)
 

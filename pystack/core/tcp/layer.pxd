@@ -202,11 +202,15 @@ ctypedef struct Sent:
     uint16_t mss                # payload of each of its segments but the last
     uint8_t flags
 
+cdef enum:
+    FEW_SENT = 2
+
 ctypedef struct SentQueue:
-    Sent* items
+    Sent* items                 # NULL; `few`; or allocated
     uint32_t first
     uint32_t count
     uint32_t capacity
+    Sent few[FEW_SENT]          # all that a request and its answer need
 
 # RFC 6298, as Linux computes it; written by rtt.pyx only.
 ctypedef struct Rtt:
@@ -441,7 +445,7 @@ cdef struct Tcb:
     TcbList* list
     Tcb* next
     Tcb* previous
-    Tcb* output_next            # output list, with output_pending
+    Tcb* output_next            # output list
     # parent while not yet accepted or FAST_OPEN_EARLY; NULL afterwards or when it has gone
     Tcb* listener
     Backlog* backlog            # of a listener
@@ -569,7 +573,6 @@ cdef struct Tcb:
     uint8_t sack_ok
     uint8_t probing             # zero-window probe timer instead of RTO
     uint8_t ack_now             # owes an ACK with the next output
-    uint8_t output_pending      # on the output list
     uint8_t fin_queued          # application has closed its direction
     uint8_t fin_sent            # snd_nxt is beyond the FIN
     uint8_t fin_received
@@ -597,6 +600,7 @@ ctypedef struct TcpLayer:
     Context* context
     TcpConfig config
     FlowTable connections       # by 4-tuple
+    Tcb* recent                 # of the last segment that was of a connection; lookup.pyx
     FlowTable bound             # bound and listening, remote unspecified
     Tcb* output_first           # owe output: drained by the stack once per batch
     Tcb* output_last

@@ -11,7 +11,7 @@ cdef void connection_key(
         FlowKey* key, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
         remote_port) noexcept nogil
 cdef Tcb* connection_find(
-        const TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
+        TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
         remote_port) noexcept nogil
 # The LISTEN TCB for a destination: the exact address, then all addresses of the family, then ::
 # without V6ONLY.

@@ -4,7 +4,7 @@
 
 from libc.errno cimport EADDRINUSE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 from pystack.core.endpoint cimport MANNER_REUSE_PORT
 from pystack.core.ip.layer cimport PROTOCOL_TCP
 from pystack.core.ip.networks cimport ip_is_local
@@ -36,11 +36,14 @@ cdef void connection_key(
 
 
 cdef Tcb* connection_find(
-        const TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote,
+        TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote,
         uint16_t remote_port) noexcept nogil:
+    """What arrives together is often of one connection, and then needs no hash."""
     cdef FlowKey key
     connection_key(&key, local, local_port, remote, remote_port)
-    return <Tcb*>flow_find(&tcp.connections, &key)
+    if tcp.recent == NULL or memcmp(&tcp.recent.endpoint.key, &key, sizeof(key)) != 0:
+        tcp.recent = <Tcb*>flow_find(&tcp.connections, &key)
+    return tcp.recent
 
 
 cdef int bound_insert(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

@@ -113,20 +113,23 @@ cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noex
     options.ts_ecr = tcb.ts_recent
 
 
-cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
-    """Options of a segment of a synchronized connection: timestamps, and SACK if there is something
-    to report.
-    """
-    options.present = 0
+cdef inline void add_blocks(const Tcb* tcb, TcpOptions* options) noexcept nogil:
+    """SACK, if there is something to report."""
     options.sack_count = 0
-    if tcb.timestamps_ok:
-        add_timestamp(tcp, tcb, options)
-    if tcb.user_timeout_owed:
-        user_timeout_offer(tcp, tcb, options)
     if tcb.sack_ok and (tcb.duplicate_pending or tcb.busy != NULL):
         options.sack_count = <uint8_t>sack_blocks(tcb, options.sack, 3 if tcb.timestamps_ok else 4)
         if options.sack_count:
             options.present |= TCP_OPT_SACK
+
+
+cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexcept nogil:
+    """Options of a segment of a synchronized connection: timestamps, and SACK blocks."""
+    options.present = 0
+    if tcb.timestamps_ok:
+        add_timestamp(tcp, tcb, options)
+    if tcb.user_timeout_owed:
+        user_timeout_offer(tcp, tcb, options)
+    add_blocks(tcb, options)
 
 
 cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexcept nogil:
@@ -429,6 +432,8 @@ cdef bint send_new(
     """One train of new data, with the FIN if it is time; True if something went out."""
     cdef uint32_t length
     cdef bint fin
+    if tcb_unsent(tcb) == 0 and not tcb.fin_queued:
+        return False
     if tcb.busy != NULL and tcb.busy.sent.count >= tcb.config.max_sent:
         return False
     # As Linux, half of the window at most: what is acknowledged lets the other half out.
@@ -546,7 +551,8 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     sync_mss(tcp, tcb)
     if tcb_flight(tcb) == 0 and tcb.send_ring.length and usable_window(tcb):
         congestion_idle(tcp, tcb)
-    data_options(tcp, tcb, &options)
+    options.present = 0
+    add_blocks(tcb, &options)
     mss = tcb.smss
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)

@@ -78,13 +78,15 @@ cdef void retransmit_timer_sent(TcpLayer* tcp, Tcb* tcb, bint first) noexcept no
         return
     if first:
         tcb.first_unacked_at = tcp.context.now
-    if first or tcb.probing or tcb.retransmit_timer == TIMER_TAIL_PROBE or (
-            tcb.retransmit_at == DEADLINE_NEVER):
-        if tcb.probing:
-            tcb.retransmit_timer = TIMER_RTO
-            tcb.rtt.backoff = 0         # it was the probes'
+    if tcb.probing:
+        tcb.retransmit_timer = TIMER_RTO
+        tcb.rtt.backoff = 0             # it was the probes'
+        first = True
+    # Mostly it is the probe's, so the RTO is only asked for where there is none.
+    if tail_probe_schedule(tcp, tcb, False):
+        return
+    if first or tcb.retransmit_timer == TIMER_TAIL_PROBE or tcb.retransmit_at == DEADLINE_NEVER:
         retransmit_timer_rearm(tcp, tcb)
-    tail_probe_schedule(tcp, tcb, False)
 
 
 cdef void retransmit_timer_backed_off(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

@@ -3,13 +3,15 @@
 # RFCs: 6675 sections 2 to 4, 2018 section 5, 6582, 8985 section 5.1.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from pystack.core.tcp.layer cimport SENT_FIN, Sent, Tcb
+from pystack.core.tcp.layer cimport SENT_FIN, Sent, SentQueue, Tcb
 
 # Remember a transmission of [seq, end) in segments of `mss`; flags: SENT_FIN and SENT_PUSHED. 0,
 # or -1 when out of memory.
 cdef int sent_push(
         Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, uint8_t flags,
         int64_t now) noexcept nogil
+# Give the memory back.
+cdef void sent_release(SentQueue* queue) noexcept nogil
 # The oldest record; NULL if nothing is outstanding.
 cdef Sent* sent_first(const Tcb* tcb) noexcept nogil
 # Cut record number `at` in two at `seq`; the first half, or NULL when out of memory.

@@ -3,11 +3,11 @@
 # RFCs: 6675 sections 2 to 4, 2018 section 5, 6582, 8985 section 5.1.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport realloc
-from libc.string cimport memmove
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
 from pystack.core.tcp.layer cimport (
-    SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_JUDGED, SENT_LOST, SENT_PUSHED, SENT_RETRANSMITTED,
-    SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy,
+    FEW_SENT, SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_JUDGED, SENT_LOST, SENT_PUSHED,
+    SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy,
 )
 from pystack.core.tcp.rate cimport rate_sent
 from pystack.core.tcp.tcb cimport tcb_busy
@@ -15,26 +15,37 @@ from pystack.core.wire.tcp cimport seq_ge
 
 cdef enum:
     DUP_THRESH = 3          # RFC 6675 section 2
-    FIRST_CAPACITY = 4
 
 
 cdef int make_room(SentQueue* queue) noexcept nogil:
     """Room for one more record at the end. 0, or -1 when out of memory."""
     cdef Sent* grown
-    cdef uint32_t capacity
     if queue.first + queue.count < queue.capacity:
         return 0
     if queue.first > queue.capacity // 2:
         memmove(queue.items, queue.items + queue.first, queue.count * sizeof(Sent))
         queue.first = 0
         return 0
-    capacity = max(2 * queue.capacity, <uint32_t>FIRST_CAPACITY)
-    grown = <Sent*>realloc(queue.items, capacity * sizeof(Sent))
+    if queue.items == NULL:
+        queue.items = queue.few
+        queue.capacity = FEW_SENT
+        return 0
+    if queue.items != queue.few:
+        grown = <Sent*>realloc(queue.items, 2 * queue.capacity * sizeof(Sent))
+    else:
+        grown = <Sent*>malloc(2 * FEW_SENT * sizeof(Sent))
+        if grown != NULL:
+            memcpy(grown, queue.few, sizeof(queue.few))
     if grown == NULL:
         return -1
     queue.items = grown
-    queue.capacity = capacity
+    queue.capacity *= 2
     return 0
+
+
+cdef void sent_release(SentQueue* queue) noexcept nogil:
+    if queue.items != queue.few:
+        free(queue.items)
 
 
 cdef int sent_push(

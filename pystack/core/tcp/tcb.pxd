@@ -28,6 +28,8 @@ cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil
 cdef void tcb_idle(Tcb* tcb) noexcept nogil
 # Output is owed; it happens once per batch.
 cdef void tcb_output_later(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+# The next that owes output; NULL: none.
+cdef Tcb* tcb_output_pop(TcpLayer* tcp) noexcept nogil
 # Make sure that the deadline queue wakes us no later than the first timer.
 cdef void tcb_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void tcb_list_push(TcbList* into, Tcb* tcb) noexcept nogil

@@ -3,14 +3,15 @@
 # RFCs: 9293 sections 3.3.1, 3.3.2 and 3.10.7.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from pystack.core.context cimport (
-    DEADLINE_CONNECTION, count, endpoint_ready, endpoint_unready,
+    DEADLINE_CONNECTION, count, endpoint_free, endpoint_off_list, endpoint_ready,
 )
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport (
-    ENDPOINT_TCP, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE,
+    ENDPOINT_TCP, LISTED_OUTPUT, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ,
+    READY_WRITE,
 )
 from pystack.core.error_queue cimport error_queue_release
 from pystack.core.ip.flow_label cimport flow_label_new
@@ -33,6 +34,7 @@ from pystack.core.tcp.layer cimport (
     TcpState,
 )
 from pystack.core.tcp.lookup cimport bound_remove
+from pystack.core.tcp.scoreboard cimport sent_release
 
 # For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.
 cdef uint16_t[11] NEXT_STATES
@@ -114,6 +116,8 @@ cdef void leave_tables(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.bound = False
     elif tcb.state not in (STATE_CLOSED, STATE_LISTEN):
         flow_remove(&tcp.connections, &tcb.endpoint.key)
+        if tcp.recent == tcb:
+            tcp.recent = NULL
 
 
 cdef void release_busy(Tcb* tcb) noexcept nogil:
@@ -121,7 +125,7 @@ cdef void release_busy(Tcb* tcb) noexcept nogil:
     if tcb.receive_ring.length == 0:
         ring_release(&tcb.receive_ring)
     if tcb.busy != NULL:
-        free(tcb.busy.sent.items)
+        sent_release(&tcb.busy.sent)
         interval_release(&tcb.busy.out_of_order)
         free(tcb.busy)
         tcb.busy = NULL
@@ -173,29 +177,11 @@ cdef void tcb_bury(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb_list_push(&tcp.dead, tcb)
 
 
-cdef void output_forget(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    cdef Tcb* previous = NULL
-    cdef Tcb* at = tcp.output_first
-    if not tcb.output_pending:
-        return
-    while at != tcb:
-        previous = at
-        at = at.output_next
-    if previous == NULL:
-        tcp.output_first = tcb.output_next
-    else:
-        previous.output_next = tcb.output_next
-    if tcp.output_last == tcb:
-        tcp.output_last = previous
-
-
 cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
     """Free the dead."""
     cdef Tcb* tcb = tcp.dead.first
     while tcb != NULL:
         tcb_list_remove(tcb)
-        output_forget(tcp, tcb)
-        endpoint_unready(tcp.context, &tcb.endpoint)
         deadline_unregister(&tcp.context.deadlines, &tcb.deadline)
         release_busy(tcb)
         ring_release(&tcb.receive_ring)
@@ -208,14 +194,17 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
         free(tcb.congestion.bbr)
         config_release(tcp, tcb)
         free(tcb.search)
-        free(tcb)
         tcp.connection_count -= 1
+        endpoint_free(&tcb.endpoint)
         tcb = tcp.dead.first
 
 
 cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil:
     if tcb.busy == NULL:
-        tcb.busy = <TcpBusy*>calloc(1, sizeof(TcpBusy))
+        # calloc would not take what an allocator keeps at hand for threads.
+        tcb.busy = <TcpBusy*>malloc(sizeof(TcpBusy))
+        if tcb.busy != NULL:
+            memset(tcb.busy, 0, sizeof(TcpBusy))
     return tcb.busy
 
 
@@ -234,22 +223,34 @@ cdef void tcb_idle(Tcb* tcb) noexcept nogil:
         tcb.congestion.cubic = NULL
     if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0 and (
             tcb.busy.chunks.count == 0 or tcb.send_ring.length == 0):
-        free(tcb.busy.sent.items)
+        sent_release(&tcb.busy.sent)
         interval_release(&tcb.busy.out_of_order)
         free(tcb.busy)
         tcb.busy = NULL
 
 
 cdef void tcb_output_later(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if tcb.output_pending:
+    if tcb.endpoint.lists & LISTED_OUTPUT:
         return
-    tcb.output_pending = True
+    tcb.endpoint.lists |= LISTED_OUTPUT
     tcb.output_next = NULL
     if tcp.output_last != NULL:
         tcp.output_last.output_next = tcb
     else:
         tcp.output_first = tcb
     tcp.output_last = tcb
+
+
+cdef Tcb* tcb_output_pop(TcpLayer* tcp) noexcept nogil:
+    cdef Tcb* tcb = tcp.output_first
+    while tcb != NULL:
+        tcp.output_first = tcb.output_next
+        if tcp.output_first == NULL:
+            tcp.output_last = NULL
+        if endpoint_off_list(&tcb.endpoint, LISTED_OUTPUT):
+            break
+        tcb = tcp.output_first
+    return tcb
 
 
 cdef void tcb_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

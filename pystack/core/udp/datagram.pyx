@@ -5,9 +5,9 @@
 from libc.errno cimport EADDRINUSE, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOTCONN, EPIPE
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc
 from libc.string cimport memset
-from pystack.core.context cimport endpoint_ready, endpoint_unready
+from pystack.core.context cimport endpoint_free, endpoint_ready
 from pystack.core.endpoint cimport (
     ENDPOINT_DATAGRAM,
     MTU_DISCOVER_WANT,
@@ -79,14 +79,13 @@ cdef void datagram_close(UdpLayer* udp, Datagram* socket) noexcept nogil:
     binding_clear(udp, socket)
     packet_queue_release(&udp.ip.context.slab, &socket.queue)
     error_queue_release(&udp.ip.context.slab, &socket.endpoint.errors)
-    endpoint_unready(udp.ip.context, &socket.endpoint)
     if socket.previous != NULL:
         socket.previous.next = socket.next
     else:
         udp.first = socket.next
     if socket.next != NULL:
         socket.next.previous = socket.previous
-    free(socket)
+    endpoint_free(&socket.endpoint)
 
 
 cdef int datagram_bind(

@@ -33,6 +33,13 @@ def test_a_transfer_that_cannot_be_says_why():
     assert outcome.error.startswith("TimeoutError")
 
 
+def test_a_transfer_that_fails_tells_what_had_arrived():
+    outcome = Transfer("100MB", limit="1s", link={"rate": "10Mbit/s"}).run()
+    assert outcome.error.startswith("TimeLimit")
+    assert 1e6 < outcome.delivered < 1.25e6
+    assert 0.99 < outcome.seconds < 1.01
+
+
 def test_a_trace_follows_the_transfer():
     trace = Trace()
     Transfer("300KB", link=BAD).run(trace=trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 
@@ -320,3 +321,25 @@ def test_a_reader_below_the_low_water_mark_goes_on_when_less_comes(net, pair):
         net.sleep("1s")
         assert received == [b"abcdef"]
         server.close()
+
+
+def test_a_read_of_everything_gives_what_came_before_a_reset_and_then_the_reset():
+    """MSG_WAITALL; as Linux."""
+    with VirtualNetwork(seed=1, delay="5ms") as net:
+        a, b = net.host("10.0.0.1"), net.host("10.0.0.2")
+        net.link(a, b)
+
+        def serve():
+            with b.create_server(("10.0.0.2", 7)) as listener:
+                peer, _ = listener.accept()
+                peer.sendall(b"hello")
+                net.sleep(1)
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+
+        net.spawn(serve)
+        net.sleep(0)
+        with a.create_connection(("10.0.0.2", 7)) as client:
+            assert client.recv(10, socket.MSG_WAITALL) == b"hello"
+            with pytest.raises(ConnectionResetError):
+                client.recv(10, socket.MSG_WAITALL)

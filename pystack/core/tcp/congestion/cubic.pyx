@@ -43,6 +43,13 @@ cdef CubicState* state_of(Tcb* tcb) noexcept nogil:
     return tcb.congestion.cubic
 
 
+cdef inline bint is_forgotten(const Tcb* tcb) noexcept nogil:
+    """Nothing is known, and what would be learnt now tcb_idle would free at the end of this ACK."""
+    return (tcb.congestion.cubic == NULL and tcb.packets_out == 0 and tcb.send_ring.length == 0
+            and tcb.congestion.ssthresh == INFINITE_SSTHRESH
+            and not tcb.config.hystart_classic)
+
+
 cdef void cubic_stop(Tcb* tcb) noexcept nogil:
     free(tcb.congestion.cubic)
     tcb.congestion.cubic = NULL
@@ -140,7 +147,7 @@ cdef void avoidance(TcpLayer* tcp, Tcb* tcb, CubicState* state, uint32_t acked) 
 
 cdef void cubic_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
     """Slow start, with HyStart++ if it is the first; then the curve (section 4.10, 4.2)."""
-    cdef CubicState* state = state_of(tcb)
+    cdef CubicState* state = NULL if is_forgotten(tcb) else state_of(tcb)
     if in_slow_start(tcb):
         if (state != NULL and tcb.config.hystart and not tcb.config.hystart_classic
                 and tcb.congestion.ssthresh == INFINITE_SSTHRESH):
@@ -184,7 +191,7 @@ cdef void cubic_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void cubic_sample(TcpLayer* tcp, Tcb* tcb, int64_t rtt_ns) noexcept nogil:
-    cdef CubicState* state = state_of(tcb)
+    cdef CubicState* state = NULL if is_forgotten(tcb) else state_of(tcb)
     cdef uint32_t rtt_us = <uint32_t>min(max(rtt_ns // 1000, <int64_t>1), <int64_t>MOST_RTT_US)
     if state == NULL:
         return
