@@ -140,7 +140,7 @@ def test_there_is_no_way_to_nowhere_or_to_a_loopback_address(host, destination):
     [("127.0.0.1", "127.1.2.3", IPV4.peer), ("::1", "::1", IPV6.peer)],
 )
 def test_loopback_addresses_that_are_ours_are_for_ourselves_only(source, second, outside):
-    """RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3; EINVAL as Linux."""
+    """RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3; EINVAL as Linux for IPv4."""
     host = ip.IpHost("127.0.0.0/8", "::1/128", "10.3.0.0/24", "fd03::/64")
     assert host.send(source, second, UDP, bytes(udp(b"hello"))) == 0
     (got,) = host.loop()

@@ -13,7 +13,7 @@ from pystack.core.ip.identification cimport identification_next
 from pystack.core.ip.layer cimport (
     IpLayer, IpSend, MULTICAST_LOOP, MULTICAST_STAY, PROTOCOL_UDP
 )
-from pystack.core.ip.networks cimport ip_is_local, ip_leaves_loopback
+from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.ip.path_mtu cimport ip_path_mtu, ip_path_mtu_is_locked
 from pystack.core.memory.packet cimport (
     GSO_NONE, Packet, packet_free, packet_linearize, packet_new, packet_push, packet_total
@@ -206,7 +206,7 @@ cdef int ip_output(IpLayer* ip, Packet* packet, const IpSend* send) noexcept nog
     if ip_is_local(ip, &send.destination):
         header_push(ip, packet, send, wants_df(ip, send))
         return loop_back(ip, packet)
-    if ip_leaves_loopback(ip, &send.source, &send.destination):
+    if addr_is_loopback(&send.source):      # and the destination is somebody else
         packet_drop(ip.context, packet, Counter.IP_DROP_NO_ROUTE)
         return -EINVAL
     mtu = ip_path_mtu(ip, &send.source, &send.destination)
