@@ -294,7 +294,11 @@ class TlsSocket(ssl.SSLSocket, Socket):  # type: ignore[misc]
             raise ValueError("session can only be specified in client mode")
         if context.check_hostname and not server_hostname:
             raise ValueError("check_hostname requires server_hostname")
-        hostname = context._encode_hostname(server_hostname)
+        try:
+            hostname = context._encode_hostname(server_hostname)
+        except ValueError:
+            sock.close()
+            raise
         self = cls.__new__(cls)
         self._succeed(sock)
         self._context = context

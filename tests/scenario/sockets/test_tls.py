@@ -78,6 +78,13 @@ def test_the_socket_that_was_wrapped_is_closed(world, in_thread):
             client.recv(1)
 
 
+def test_a_name_that_cannot_be_one_leaves_no_socket_open(stack_world):
+    sock = stack_world.fresh()
+    with pytest.raises(UnicodeError):
+        client_context().wrap_socket(sock, server_hostname=".test")
+    assert sock.fileno() == -1
+
+
 class Forwarding:
     """What is no socket, but passes on to one whatever it is asked."""
 
