@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import socket
 from functools import lru_cache
+from operator import index
 from typing import Any, TypeVar
 
 MAPPED = bytes(10) + b"\xff\xff"
 ANY = {socket.AF_INET: MAPPED + bytes(4), socket.AF_INET6: bytes(16)}
 WIDTH = {socket.AF_INET: 2, socket.AF_INET6: 4}
+FLOW_MAX = 0xFFFFF
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 Info = TypeVar("Info", bound=tuple[Any, ...])  # of getaddrinfo: the family comes first
@@ -73,6 +75,8 @@ def from_tuple(family: int, address: Any, call: str) -> tuple[bytes, int]:
         host = host.decode("ascii", "replace")
     if not isinstance(host, str):
         raise TypeError(f"{call}(): host must be str, not {type(host).__name__}")
+    if any(map(index, address[2:])) and not 0 <= address[2] <= FLOW_MAX:
+        raise OverflowError(f"{call}(): flowinfo must be 0-{FLOW_MAX}.")
     return packed(family, host), port_number(port, call)
 
 

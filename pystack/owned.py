@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any
 
 from pystack.stack import Address, Network, parse_network
 
 if TYPE_CHECKING:
     from pystack.stack import Stack
+
+VERSIONS: dict[int, int] = {AF_INET: 4, AF_INET6: 6}
 
 
 def address_of(host: Any) -> Address | None:
@@ -63,6 +66,14 @@ class Owned:
     @property
     def stacks(self) -> list[Stack]:
         return list(dict.fromkeys(stack for _, stack in self.rows))
+
+    def everywhere(self, family: int) -> Stack | None:
+        """The stack that all addresses of a family lead to, so that none is the kernel's."""
+        version = VERSIONS.get(family)
+        rows = [row for row in self.rows if row[0].version == version]
+        stacks = {id(stack) for _, stack in rows}
+        whole = len(stacks) == 1 and rows[-1][0].prefixlen == 0  # which is the last, if it is there
+        return rows[-1][1] if whole else None
 
     def stack(self, host: Any) -> Stack | None:
         """Whose a host is, given by its address; None: the kernel's, or no address."""

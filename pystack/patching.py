@@ -4,8 +4,9 @@ Called by: applications.
 RFCs: none.
 
 A socket is the kernel's until it is bound or connected. An address of a stack then makes it a
-socket of that stack, with the options and the timeout that it has got so far. It fails closed:
-sockets whose class was taken before the block cannot change sides; an audit hook refuses them.
+socket of that stack, with the options and the timeout that it has got so far; where a stack has all
+addresses, it is that stack's from the beginning. It fails closed: sockets whose class was taken
+before the block cannot change sides; an audit hook refuses them.
 uvloop, which needs no sockets of Python's, is refused in `uvloop`.
 """
 
@@ -88,7 +89,9 @@ def patch(
     """A block in which `socket.socket` reaches stacks, in all threads.
 
     Addresses of the stacks' networks go to the stacks, and those of `routes` to the first of them;
-    all others stay the kernel's. names: host names, and the addresses that they mean.
+    all others stay the kernel's. With the route 0.0.0.0/0 or ::/0 no address of that family is the
+    kernel's, if there is one stack only: its sockets are the stack's from the beginning, also those
+    that listen at "" or are never bound. names: host names, and the addresses that they mean.
     """
     for stack in stacks:
         if stack.driver == "caller":
@@ -112,9 +115,10 @@ def resolved(sock: socket.socket, address: Any) -> tuple[Any, Stack | None]:
     if not active or sock.family not in INTERNET or not isinstance(address, tuple):
         return address, None
     host = address[0] if address else None
-    if is_name(host) and isinstance(address[-1], int):
+    if is_name(host):
         with suppress(OSError, UnicodeError):  # the kernel will say what is wrong
-            address = socket.getaddrinfo(host, address[1], sock.family, sock.type)[0][4]
+            found = socket.getaddrinfo(host, None, sock.family, sock.type)[0][4]
+            address = (found[0], *address[1:])
     return address, stack_of(address[0] if address else None)
 
 
@@ -206,6 +210,11 @@ class RoutedSocket(kernels, metaclass=Kind):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._said: list[tuple[Any, ...]] = []
+        given = options.get("fileno", arguments[3] if len(arguments) > 3 else None)
+        if given is None and active and self.type in KINDS:
+            stack = active[-1].owned.everywhere(self.family)
+            if stack is not None:
+                self._change(stack)
 
     def _change(self, stack: Stack) -> Socket:
         """Become a socket of a stack."""
@@ -224,22 +233,23 @@ class RoutedSocket(kernels, metaclass=Kind):
 
     @property
     def handle(self) -> Handle:
-        """As a stack's socket."""
-        assert self._own is not None
+        """As a stack's socket, if it is one."""
+        if self._own is None:
+            raise AttributeError("handle")
         return self._own.handle
 
     # What decides.
 
     def bind(self, address: Any, /) -> None:
-        if self._own is None:
-            address, stack = resolved(self, address)
-            if stack is None or self.type not in KINDS:
-                super().bind(address)
-                self._near = address
-                return
-            self._change(stack)
-        assert self._own is not None
-        self._own.bind(address)
+        address, stack = resolved(self, address)
+        own = self._own
+        if own is None and stack is not None and self.type in KINDS:
+            own = self._change(stack)
+        if own is not None:
+            own.bind(address)
+            return
+        super().bind(address)
+        self._near = address
 
     def _peer(self, address: Any) -> tuple[Any, Socket | None]:
         """A peer's address, and the stack's socket if it is for that to reach it."""
@@ -359,6 +369,16 @@ class RoutedTls(ssl.SSLSocket, RoutedSocket):  # type: ignore[misc]
         return connect_tls(self, lambda: call(address))
 
 
+class DecidedTls(TlsSocket):
+    """An SSLSocket that was made of a stack's socket: it knows the names of the block."""
+
+    def bind(self, address: Any, /) -> None:
+        super().bind(resolved(self, address)[0])
+
+    def _real_connect(self, address: Any, connect_ex: bool) -> int | None:
+        return super()._real_connect(resolved(self, address)[0], connect_ex)
+
+
 class RoutedWrapper(Wrapper):
     """wrap_socket for all three: sockets of stacks, of the kernel, and those not yet decided."""
 
@@ -367,7 +387,7 @@ class RoutedWrapper(Wrapper):
         if RoutedSocket not in type(sock).__mro__:
             return super()._create(sock, *arguments, **options)
         if sock._own is not None:
-            made: Any = TlsSocket._create(sock._own, *arguments, **options)
+            made: Any = DecidedTls._create(sock._own, *arguments, **options)
             sock.close()
             return made  # type: ignore[no-any-return]
         create = kernels_tls._create.__func__

@@ -56,8 +56,8 @@ class Socket(socket.socket):
     """
 
     __slots__ = (
-        "_asked", "_duplicate", "_family", "_handle", "_lent", "_proto", "_stack", "_stamps",
-        "_timeout", "_type",
+        "_asked", "_duplicate", "_family", "_handle", "_lent", "_proto", "_shown", "_stack",
+        "_stamps", "_timeout", "_type",
     )  # fmt: skip
 
     _handle: Handle
@@ -106,6 +106,7 @@ class Socket(socket.socket):
         self._stamps = None
         self._duplicate = None
         self._lent = False
+        self._shown = False
 
     def lend(self) -> Handle:
         """The handle, for a transport that will close it; the socket may be forgotten."""
@@ -135,15 +136,17 @@ class Socket(socket.socket):
         return self._handle
 
     def __repr__(self) -> str:
-        text = f"<{type(self).__module__}.{type(self).__qualname__}"
-        if self._closed:
-            return f"{text} [closed]>"
-        text += f" family={self._family.name} type={self._type.name}"
-        for name, call in (("laddr", self.getsockname), ("raddr", self.getpeername)):
-            try:
-                text += f" {name}={call()}"
-            except OSError:
-                break
+        """As socket.socket's; fd only if there is one, since to ask would make it."""
+        closed = " [closed]" if self._closed else ""
+        shown = f" fd={self.fileno()}," if self._shown or self._closed else ""
+        text = f"<{type(self).__module__}.{type(self).__qualname__}{closed}{shown}"
+        text += f" family={self._family!s}, type={self._type!s}, proto={self._proto}"
+        if not self._closed:
+            for name, call in (("laddr", self.getsockname), ("raddr", self.getpeername)):
+                try:
+                    text += f", {name}={call()}"
+                except OSError:
+                    break
         return f"{text}>"
 
     def __del__(self) -> None:
@@ -175,13 +178,23 @@ class Socket(socket.socket):
     def fileno(self) -> int:
         """A descriptor that is readable and writable when the socket is; -1 once closed.
 
-        Only to wait on: nothing that is read from it or written to it has a meaning.
+        Only to wait on: nothing that is read from it or written to it has a meaning. O_NONBLOCK is
+        set as socket.socket does it, wherever there is a timeout.
         """
         if self._closed:
             return -1
         if self._duplicate == -1:
             self._duplicate = os.dup(self._handle.fileno())
-        return self._handle.fileno() if self._duplicate is None else self._duplicate
+        fd = self._handle.fileno() if self._duplicate is None else self._duplicate
+        if not self._shown:
+            self._shown = True
+            self._flag()
+        return fd
+
+    def _flag(self) -> None:
+        """Tell those who look at the descriptor whether the socket blocks."""
+        if self._shown and not self._closed:
+            os.set_blocking(self.fileno(), self._timeout is None)
 
     def detach(self) -> int:
         """Refused: data does not flow through a descriptor that could be given away."""
@@ -222,12 +235,13 @@ class Socket(socket.socket):
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
         self._timeout = value
+        self._flag()
 
     def getblocking(self) -> bool:
         return self._timeout != 0.0
 
     def setblocking(self, flag: bool, /) -> None:
-        self._timeout = None if flag else 0.0
+        self.settimeout(None if flag else 0.0)
 
     # Names.
 
@@ -345,6 +359,8 @@ class Socket(socket.socket):
         never blocks.
         """
         handle = self._handle
+        if index(ancbufsize) < 0:
+            raise ValueError("negative ancillary data buffer size")
         if flags & MSG_ERRQUEUE:
             return self._take_error(bufsize, ancbufsize)
         if isinstance(handle, TcpHandle):
@@ -394,6 +410,8 @@ class Socket(socket.socket):
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, list[sockopt.ControlMessage], int, Any]:
         views = [memoryview(buffer).cast("B") for buffer in buffers]
+        if any(view.readonly for view in views):  # before anything is received
+            raise TypeError("recvmsg_into() argument 1 must be an iterable of read-write buffers")
         size = sum(map(len, views))
         data, messages, told, sender = self.recvmsg(size, ancbufsize, flags)
         at = 0
@@ -443,24 +461,27 @@ class Socket(socket.socket):
         """Send buffers as one.
 
         Control messages for datagrams: IP_PKTINFO, IPV6_PKTINFO (the address of ours to send
-        from), UDP_SEGMENT (the size of the datagrams to cut the data into).
+        from), UDP_SEGMENT (the size of the datagrams to cut the data into), IP_TTL, IP_TOS,
+        IPV6_HOPLIMIT, IPV6_TCLASS.
         """
         data = b"".join(buffers)
+        messages = sockopt.messages_of(ancdata)
+        to, port = (None, 0) if address is None else from_tuple(self._family, address, "sendmsg")
         handle = self._handle
         if isinstance(handle, TcpHandle):
-            if flags & MSG_FASTOPEN and address is not None:
-                peer = from_tuple(self._family, address, "sendmsg")
-                return handle.fast_open(data, flags, *peer, self._timeout)
+            if flags & MSG_FASTOPEN and to is not None:
+                return handle.fast_open(data, flags, to, port, self._timeout)
             return handle.send(data, flags, self._timeout)
         try:
-            source, segment = sockopt.send_options(ancdata)
+            said = sockopt.send_options(messages)
         except ValueError as problem:
             raise fault(errno.EINVAL, f"pystack: sendmsg: {problem} is not supported") from None
-        to, port = (None, 0) if address is None else from_tuple(self._family, address, "sendmsg")
         label = 0
         if address is not None and sockopt.IPV6_FLOWINFO_SEND in self._asked:
             label = flow_label(address)
-        return handle.sendto(data, flags, to, port, source, segment, label)
+        return handle.sendto(
+            data, flags, to, port, said.source, said.segment, label, said.ttl, said.tos
+        )
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """By send: os.sendfile would write to a descriptor that leads nowhere."""

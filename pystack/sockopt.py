@@ -10,8 +10,11 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any, NoReturn
 
 from pystack.core.tcp.congestion.interface import NAMES
 
@@ -219,6 +222,7 @@ ASKS_FOR = {
     IPV6_FLOWINFO: IPV6_FLOWINFO,
 }
 IP_MINTTL = (0, 21)
+ONE = {IP: 1, IPV6: INT.size}  # a byte will do for IP_TOS
 ONE_BYTE = (IP_MINTTL, (0, 15), (0, 19))  # which need that at least
 IPV6_AUTOFLOWLABEL = (41, 70)
 RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)}
@@ -346,18 +350,54 @@ def fitting(messages: list[ControlMessage], room: int) -> tuple[list[ControlMess
     return messages, 0
 
 
-def send_options(messages: Iterable[tuple[int, int, Any]]) -> tuple[bytes | None, int | None]:
-    """(source address, size of pieces) as sendmsg is told; ValueError for other messages."""
-    source, segment = None, None
-    for level, kind, data in messages:
-        value = bytes(data)
+def messages_of(given: Iterable[Any]) -> list[ControlMessage]:
+    """What sendmsg is given; TypeError as from socket's."""
+    messages = []
+    for item in given:
+        level, kind, data = item if isinstance(item, Sequence) and len(item) == 3 else refuse(item)
+        messages.append((index(level), index(kind), bytes(memoryview(data))))
+    return messages
+
+
+def refuse(item: object) -> NoReturn:
+    raise TypeError(f"sendmsg() argument 2 must be an iterable of 3-item tuples, not of {item!r}")
+
+
+@dataclass
+class SendOptions:
+    """What sendmsg's control messages say about one datagram."""
+
+    source: bytes | None = None  # address
+    segment: int | None = None  # size of pieces
+    ttl: int = 0  # 0: the socket's
+    tos: int = -1  # -1: the socket's
+
+
+def send_options(messages: Iterable[ControlMessage]) -> SendOptions:
+    """ValueError for a message that is not known; OSError (EINVAL) for a value that cannot be."""
+    said = SendOptions()
+    for level, kind, value in messages:
         linux = TO_LINUX.get((level, kind))
         if linux == IP_PKTINFO and len(value) == 12:
-            source = bytes(10) + b"\xff\xff" + value[4:8]
+            said.source = bytes(10) + b"\xff\xff" + value[4:8]
         elif linux == IPV6_PKTINFO and len(value) == 20:
-            source = value[:16]
+            said.source = value[:16]
         elif linux == UDP_SEGMENT and len(value) == 2:
-            segment = int.from_bytes(value, "little" if INT.pack(1)[0] else "big")
+            said.segment = int.from_bytes(value, sys.byteorder)
+        elif linux in (IP_TTL, IPV6_HOPLIMIT) and len(value) == INT.size:
+            said.ttl = marking_of(linux, value, 1)
+        elif linux in (IP_TOS, IPV6_TCLASS) and len(value) in (INT.size, ONE[linux[0]]):
+            said.tos = marking_of(linux, value, 0)
         else:
             raise ValueError(f"control message ({level}, {kind})")
-    return source, segment
+    return said
+
+
+def marking_of(linux: tuple[int, int], value: bytes, least: int) -> int:
+    """least to 255; of IPv6 also -1, for that of the socket."""
+    number = int.from_bytes(value, sys.byteorder, signed=len(value) > 1)
+    if linux[0] == IPV6 and number == -1:
+        return 0 if least else -1
+    if not least <= number <= 255:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return number

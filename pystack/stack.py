@@ -39,6 +39,7 @@ from pystack.engine import caller, network, snapshot, thread
 from pystack.engine.engine import Engine
 from pystack.engine.virtual import VirtualDriver
 from pystack.socket import Socket
+from pystack.sockopt import NUMBERS
 from pystack.tcpconfig import TcpConfig
 from pystack.teach import teach_when_imported
 
@@ -98,7 +99,8 @@ class Stack:
         now: int | None = None,
         tcp: TcpConfig | None = None,
     ) -> None:
-        """networks: all their addresses are the stack's but those of the device's other side.
+        """networks: all their addresses are the stack's but those of the device's other side. Those
+        of a loopback network, such as 127.0.0.0/8 and ::1/128, are reached within the stack only.
 
         device: carries its packets, and is closed with the stack.
         driver: "thread" (by default, with a device) or "caller" (without); virtual networks have
@@ -135,7 +137,7 @@ class Stack:
             network.add(self.engine, *prefix_of(one))
         if device is not None:
             self.engine.attach()
-            device.configure(self.networks)
+            device.configure([one for one in self.networks if not one.is_loopback])
             for local in device.local_addresses:
                 network.exclude(self.engine, packed(local))
         for source in sources:
@@ -236,13 +238,13 @@ class Stack:
         dualstack_ipv6: bool = False,
     ) -> Socket:
         """As socket.create_server."""
-        if reuse_port:
-            raise ValueError("SO_REUSEPORT not supported by pystack")
         if dualstack_ipv6 and family != AF_INET6:
             raise ValueError("dualstack_ipv6 requires AF_INET6 family")
         server = self.socket(family)
         try:
             server.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            if reuse_port:
+                server.setsockopt(SOL_SOCKET, NUMBERS["SO_REUSEPORT"], 1)
             if family == AF_INET6:
                 server.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, not dualstack_ipv6)
             try:

@@ -294,7 +294,11 @@ class TlsSocket(ssl.SSLSocket, Socket):  # type: ignore[misc]
             raise ValueError("session can only be specified in client mode")
         if context.check_hostname and not server_hostname:
             raise ValueError("check_hostname requires server_hostname")
-        hostname = context._encode_hostname(server_hostname)
+        try:
+            hostname = context._encode_hostname(server_hostname)
+        except ValueError:
+            sock.close()
+            raise
         self = cls.__new__(cls)
         self._succeed(sock)
         self._context = context
@@ -365,13 +369,25 @@ def connect_tls(sock: Any, connect: Callable[[], int | None]) -> int | None:
     return code
 
 
+def stacks_own(sock: Any) -> Socket | None:
+    """The stack's socket that an object is, or that it passes its calls on to; None: no stack's."""
+    if isinstance(sock, Socket):
+        return sock
+    if isinstance(sock, socket.socket) or not isinstance(getattr(sock, "handle", None), TcpHandle):
+        return None
+    made: Socket = sock.dup()
+    sock.close()
+    return made
+
+
 class Wrapper(ssl.SSLSocket):
     """Whom wrap_socket asks for an SSLSocket: sockets of the kernel get what they always got."""
 
     @classmethod
     def _create(cls, sock: Any, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        if isinstance(sock, Socket):
-            return TlsSocket._create(sock, *arguments, **options)
+        own = stacks_own(sock)
+        if own is not None:
+            return TlsSocket._create(own, *arguments, **options)
         made: ssl.SSLSocket = kernels._create(sock, *arguments, **options)
         return made
 

@@ -25,6 +25,7 @@ from pystack.aio.tls import Tls, connect_protocol, tls_from
 from pystack.engine.tcp import TcpHandle
 from pystack.engine.watch import WRITE
 from pystack.socket import Socket
+from pystack.sockopt import NUMBERS
 
 if TYPE_CHECKING:
     from pystack.stack import Stack
@@ -242,14 +243,12 @@ async def create_server(
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
     tls = tls_from(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
-    if reuse_port:
-        raise ValueError("reuse_port not supported by pystack")
     attachment = attach(stack)
     if host is not None or port is not None:
         if sock is not None:
             raise ValueError("host/port and sock can not be specified at the same time")
         infos = await passive(attachment, host, port, family, flags)
-        sockets = bound(stack, infos, reuse_address, keep_alive)
+        sockets = bound(stack, infos, reuse_address, keep_alive, reuse_port)
     else:
         if sock is None:
             raise ValueError("Neither host/port nor sock were specified")
@@ -289,7 +288,11 @@ def everywhere(stack: Stack, port: Any, family: int) -> list[Info]:
 
 
 def bound(
-    stack: Stack, infos: list[Info], reuse_address: bool | None, keep_alive: bool | None
+    stack: Stack,
+    infos: list[Info],
+    reuse_address: bool | None,
+    keep_alive: bool | None,
+    reuse_port: bool | None,
 ) -> list[Socket]:
     """A socket for each address, or none at all."""
     sockets: list[Socket] = []
@@ -299,6 +302,8 @@ def bound(
             sockets.append(one)
             if reuse_address or reuse_address is None:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                one.setsockopt(socket.SOL_SOCKET, NUMBERS["SO_REUSEPORT"], 1)
             if keep_alive:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if family == socket.AF_INET6:
@@ -373,8 +378,6 @@ async def create_datagram_endpoint(
     sock: Socket | None = None,
 ) -> tuple[StackDatagramTransport, P]:
     """As loop.create_datagram_endpoint."""
-    if reuse_port:
-        raise ValueError("reuse_port not supported by pystack")
     attachment = attach(stack)
     if sock is None:
         find = partial(
@@ -389,10 +392,12 @@ async def create_datagram_endpoint(
         remote = None if remote_addr is None else await find(*remote_addr)
         if local is None and remote is None and family == 0:
             raise ValueError("unexpected address family")
-        sock = datagram_socket(stack, local, remote, family, proto, bool(allow_broadcast))
+        options = [("SO_BROADCAST", allow_broadcast), ("SO_REUSEPORT", reuse_port)]
+        wanted = [NUMBERS[name] for name, asked in options if asked]
+        sock = datagram_socket(stack, local, remote, family, proto, wanted)
     elif sock.type != socket.SOCK_DGRAM:
         raise ValueError(f"A datagram socket was expected, got {sock!r}")
-    elif local_addr or remote_addr or family or proto or flags or allow_broadcast:
+    elif local_addr or remote_addr or family or proto or flags or reuse_port or allow_broadcast:
         raise ValueError(
             "socket modifier keyword arguments can not be used when sock is specified."
         )
@@ -418,7 +423,7 @@ def datagram_socket(
     remote: list[Info] | None,
     family: int,
     proto: int,
-    broadcast: bool,
+    options: list[int],
 ) -> Socket:
     """A socket of the first family that both addresses have, bound and connected."""
     problem: OSError | None = None
@@ -430,8 +435,8 @@ def datagram_socket(
             continue
         made = stack.socket(of, socket.SOCK_DGRAM, proto)
         try:
-            if broadcast:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for option in options:
+                made.setsockopt(socket.SOL_SOCKET, option, 1)
             if near is not None:
                 made.bind(near)
             if far is not None:

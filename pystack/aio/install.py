@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pystack.addresses import from_tuple
-from pystack.aio import calls
+from pystack.aio import calls, sock_calls
 from pystack.aio.attachment import Attachment, Loop, attach
 from pystack.aio.guard import GuardedProtocol, GuardedTransport
+from pystack.aio.sock_calls import decided
 from pystack.aio.tls import tls_from
 from pystack.aio.transport import StackTransport
 from pystack.engine.tcp import TcpHandle
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 METHODS = (
     "create_connection", "create_server", "create_datagram_endpoint", "connect_accepted_socket",
-    "getaddrinfo", "sock_connect", "sock_sendto", "start_tls", "sendfile",
+    "getaddrinfo", "sock_connect", "sock_sendfile", "sock_sendto", "start_tls", "sendfile",
 )  # fmt: skip
 
 ATTRIBUTE = "pystack_installation"  # of the loop
@@ -124,6 +124,12 @@ class Installation:
         """The stack that a program has chosen by its own address."""
         return self.owner(local)
 
+    def unspecified(self, family: int) -> Stack | None:
+        """The stack that all addresses lead to, and so does none of them in particular."""
+        families = [family] if family else [socket.AF_INET, socket.AF_INET6]
+        stacks = {self.owned.everywhere(one) for one in families}
+        return stacks.pop() if len(stacks) == 1 else None
+
     # Connections.
 
     async def create_connection(
@@ -142,6 +148,7 @@ class Installation:
         **options: Any,
     ) -> Any:
         again = {"ssl": ssl, "server_hostname": server_hostname, **options}
+        sock = decided(sock)
         if isinstance(sock, Socket):
             return await calls.create_connection(
                 sock.stack, protocol_factory, host, port, sock=sock, **again
@@ -198,8 +205,14 @@ class Installation:
 
     async def sock_connect(self, sock: Any, address: Any) -> None:
         """A kernel's socket whose peer is a stack's is parked: create_connection(sock=) adopts."""
+        sock = decided(sock)
         if isinstance(sock, Socket):
-            await connect_socket(sock, address)
+            sock_calls.check_nonblocking(self.loop, sock)
+            if isinstance(address, tuple) and address and address_of(address[0]) is None:
+                host, port = address[:2]
+                told = await self.look_up(host, port, sock.family, sock.type, sock.proto, 0)
+                address = told[2][0][4]
+            await sock_calls.connect(self.loop, sock, address)
             return
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             await self.original["sock_connect"](sock, address)
@@ -240,6 +253,7 @@ class Installation:
     async def connect_accepted_socket(
         self, protocol_factory: Callable[[], Any], sock: Any, **options: Any
     ) -> Any:
+        sock = decided(sock)
         if isinstance(sock, Socket):
             return await calls.connect_accepted_socket(
                 sock.stack, protocol_factory, sock, **options
@@ -257,17 +271,21 @@ class Installation:
         sock: Any = None,
         **options: Any,
     ) -> Any:
+        sock = decided(sock)
         if isinstance(sock, Socket):
             return await calls.create_server(sock.stack, protocol_factory, sock=sock, **options)
         stacks: set[Stack | None] = set()
         several = isinstance(host, Iterable) and not isinstance(host, (str, bytes))
         for one in host if several else [host]:
-            found = None
-            if one not in (None, "", b"") and sock is None:
-                family = options.get("family", 0)
+            family = options.get("family", 0)
+            if sock is not None:
+                stacks.add(None)
+            elif one in (None, "", b""):
+                stacks.add(None if port is None else self.unspecified(family))
+            else:
                 flags = options.get("flags", socket.AI_PASSIVE)
                 found = await self.look_up(one, port, family, socket.SOCK_STREAM, 0, flags)
-            stacks.add(None if sock is not None else self.source(found))
+                stacks.add(self.source(found))
         stack = stacks.pop()
         if stacks:
             raise ValueError(f"pystack: {host!r} is not of one stack only: make a server for each")
@@ -293,6 +311,7 @@ class Installation:
     ) -> Any:
         """The kernel's endpoints get a transport that refuses to send to a stack's addresses."""
         more = {"family": family, "proto": proto, "flags": flags, **options}
+        sock = decided(sock)
         if isinstance(sock, Socket):
             return await calls.create_datagram_endpoint(
                 sock.stack, protocol_factory, local_addr, remote_addr, sock=sock, **more
@@ -305,6 +324,8 @@ class Installation:
                         address[0], address[1], family, socket.SOCK_DGRAM, proto, flags
                     )
         stack = self.source(found[0]) or self.owner(found[1])
+        if sock is None and family and local_addr is None and remote_addr is None:
+            stack = self.unspecified(family)
         with pinned(*found):
             if stack is not None:
                 return await calls.create_datagram_endpoint(
@@ -336,11 +357,22 @@ class Installation:
 
     async def sock_sendto(self, sock: Any, data: Any, address: Any) -> int:
         """As the event loop's; no address of a stack leaves a kernel's socket."""
-        if isinstance(sock, Socket):
-            return sock.sendto(data, address)
+        if isinstance(decided(sock), Socket):
+            return int(sock.sendto(data, address))
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             self.check_peer(address[0])
         sent: int = await self.original["sock_sendto"](sock, data, address)
+        return sent
+
+    async def sock_sendfile(
+        self, sock: Any, file: Any, offset: int = 0, count: Any = None, *, fallback: bool = True
+    ) -> int:
+        if isinstance(decided(sock), Socket):
+            return await sock_calls.sendfile(
+                self.loop, sock, file, offset, count, fallback=fallback
+            )
+        original = self.original["sock_sendfile"]
+        sent: int = await original(sock, file, offset, count, fallback=fallback)
         return sent
 
     # What uvloop has for its own transports only.
@@ -362,7 +394,7 @@ class Installation:
         *,
         fallback: bool = True,
     ) -> int:
-        if not is_ours(transport) or isinstance(self.loop, asyncio.BaseEventLoop):
+        if not is_ours(transport):
             sent: int = await self.original["sendfile"](
                 transport, file, offset, count, fallback=fallback
             )
@@ -370,7 +402,9 @@ class Installation:
         if transport.is_closing():
             raise RuntimeError("Transport is closing")
         if not fallback:
-            raise RuntimeError(f"fallback is disabled and {transport!r} has no native sendfile")
+            raise asyncio.SendfileNotAvailableError(
+                f"fallback is disabled and native sendfile is not supported for {transport!r}"
+            )
         base: Any = asyncio.BaseEventLoop
         sent = await base._sendfile_fallback(self.loop, transport, file, offset, count)
         return sent
@@ -381,18 +415,6 @@ def is_ours(transport: Any) -> bool:
     while isinstance(transport, sslproto._SSLProtocolTransport):
         transport = transport._ssl_protocol._transport
     return isinstance(transport, StackTransport)
-
-
-async def connect_socket(sock: Socket, address: Any) -> None:
-    """As loop.sock_connect, without a descriptor."""
-    attachment = attach(sock.stack)
-    handle = sock.handle
-    packed, port = from_tuple(sock.family, address, "connect")
-    try:
-        handle.connect(packed, port, 0.0)
-    except BlockingIOError:
-        await attachment.ready(handle, 2)
-        handle.connect(packed, port, 0.0)
 
 
 def installation_of(loop: Loop) -> Installation | None:

@@ -15,8 +15,18 @@ ctypedef struct Target:
     uint16_t port
     uint16_t gso_size           # 0, or the size of the pieces to cut the data into
     bint more                   # of the same datagram (MSG_MORE)
-    bint labelled
-    uint32_t flow_label         # if labelled, for this one instead of the socket's
+    # For this one instead of the socket's:
+    bint marked                 # any of these
+    uint32_t flow_label         # or 0
+    uint8_t ttl                 # or 0
+    int tos                     # or -1
+
+# How a socket marks its packets.
+ctypedef struct Marks:
+    uint32_t flow_label
+    uint8_t tos
+    uint8_t ttl
+    uint8_t[2] multicast_ttl    # to groups, of IPv4 and IPv6
 
 cdef class DatagramHandle(Handle):
     cdef uint16_t segment       # UDP_SEGMENT of the socket

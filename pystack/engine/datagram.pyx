@@ -65,6 +65,35 @@ cdef bint speaks_from_any(const Datagram* socket, const Addr* remote) noexcept n
         addr_is_any(&socket.multicast[not addr_is_v4(remote)].source))
 
 
+cdef Marks marks_of(const Datagram* socket) noexcept nogil:
+    cdef Marks marks
+    marks.flow_label = socket.endpoint.marking.flow_label
+    marks.tos = socket.endpoint.marking.tos
+    marks.ttl = socket.endpoint.marking.ttl
+    marks.multicast_ttl[0] = socket.multicast[0].ttl
+    marks.multicast_ttl[1] = socket.multicast[1].ttl
+    return marks
+
+
+cdef void marks_set(Datagram* socket, const Marks* marks) noexcept nogil:
+    socket.endpoint.marking.flow_label = marks.flow_label
+    socket.endpoint.marking.tos = marks.tos
+    socket.endpoint.marking.ttl = marks.ttl
+    socket.multicast[0].ttl = marks.multicast_ttl[0]
+    socket.multicast[1].ttl = marks.multicast_ttl[1]
+
+
+cdef void marks_override(Datagram* socket, const Target* to) noexcept nogil:
+    """Mark what is sent next as sendmsg's control messages say."""
+    if to.flow_label:
+        socket.endpoint.marking.flow_label = to.flow_label
+    if to.tos >= 0:
+        socket.endpoint.marking.tos = <uint8_t>to.tos
+    if to.ttl:
+        socket.endpoint.marking.ttl = to.ttl
+        socket.multicast[0].ttl = socket.multicast[1].ttl = to.ttl
+
+
 cdef tuple arrival_of(const DatagramInfo* info):
     return (
         addr_bytes(&info.destination), info.gso_size, info.ttl, info.tos, info.destination_port,
@@ -277,30 +306,31 @@ cdef class DatagramHandle(Handle):
         cdef Datagram* socket
         cdef const Addr* source = to.source
         cdef int64_t count = self.enter()
-        cdef uint32_t label
+        cdef Marks before
         if count < 0:
             return count
         socket = self.datagram()
-        label = socket.endpoint.marking.flow_label
-        if to.labelled:
-            socket.endpoint.marking.flow_label = to.flow_label
+        if to.marked:
+            before = marks_of(socket)
+            marks_override(socket, to)
         if source == NULL and to.address != NULL and speaks_from_any(socket, to.address):
             source = &self.engine.source[0 if addr_is_v4(to.address) else 1]
         count = datagram_write(&self.engine.core.udp, socket, to.address, to.port, source,
                                data, length, to.gso_size, to.more)
-        if to.labelled:
-            socket.endpoint.marking.flow_label = label
+        if to.marked:
+            marks_set(socket, &before)
         self.leave()
         return count
 
     def sendto(
         self, data, int flags, bytes address, uint16_t port, bytes source=None, segment=None,
-        uint32_t flow_label=0
+        uint32_t flow_label=0, uint8_t ttl=0, int tos=-1
     ):
         """Send one datagram; address: None for the connected one.
 
         source: the address of ours to send from. segment: the size of the pieces to cut the data
-        into, otherwise that of UDP_SEGMENT. flow_label: of IPv6, 0 for that of the socket.
+        into, otherwise that of UDP_SEGMENT. flow_label: of IPv6, 0 for that of the socket; so ttl,
+        and tos -1.
         """
         cdef Addr to_address, from_address
         cdef Target to
@@ -311,8 +341,10 @@ cdef class DatagramHandle(Handle):
         memset(&to, 0, sizeof(to))
         to.port = port
         to.more = flags & MSG_MORE != 0
-        to.labelled = flow_label != 0
+        to.marked = flow_label != 0 or ttl != 0 or tos >= 0
         to.flow_label = flow_label
+        to.ttl = ttl
+        to.tos = tos
         to.gso_size = self.segment if segment is None else segment
         if address is not None:
             to_address = addr_from(address)

@@ -440,3 +440,16 @@ def test_a_packet_with_some_bytes_changed_is_survived(family, at, new, cut, shap
         host.advance(61)
         host.transmit()
         assert host.live == 0
+
+
+@both
+def test_no_wire_carries_loopback_addresses(family):
+    """RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3: not even if they are ours."""
+    host = ip.IpHost("127.0.0.0/8", "::1/128", "10.3.0.0/24", "fd03::/64")
+    loopback = "::1" if family.v6 else "127.0.0.1"
+    to_us = packet(family, UDP, udp(b"hello"), destination=loopback)
+    assert dropped(host, to_us) == "not_our_address"
+    for destination in (loopback, family.ours):
+        from_us = packet(family, UDP, udp(b"hello"), source=loopback, destination=destination)
+        assert dropped(host, from_us) in ("bad_source", "not_our_address")
+    assert host.close() == 0

@@ -135,6 +135,22 @@ def test_there_is_no_way_to_nowhere_or_to_a_loopback_address(host, destination):
     assert host.counters == {"ip_drop_no_route": 1}
 
 
+@pytest.mark.parametrize(
+    ("source", "second", "outside"),
+    [("127.0.0.1", "127.1.2.3", IPV4.peer), ("::1", "::1", IPV6.peer)],
+)
+def test_loopback_addresses_that_are_ours_are_for_ourselves_only(source, second, outside):
+    """RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3; EINVAL as Linux for IPv4."""
+    host = ip.IpHost("127.0.0.0/8", "::1/128", "10.3.0.0/24", "fd03::/64")
+    assert host.send(source, second, UDP, bytes(udp(b"hello"))) == 0
+    (got,) = host.loop()
+    assert (got.to, got.source, got.destination) == ("udp", source, second)
+    assert host.send(source, outside, UDP, b"12345678") == -errno.EINVAL
+    assert host.transmit() == []
+    assert host.counters["ip_drop_no_route"] == 1
+    assert host.close() == 0
+
+
 def test_families_do_not_mix(host):
     assert host.send(IPV4.ours, IPV6.peer, UDP, b"12345678") == -errno.ENETUNREACH
 

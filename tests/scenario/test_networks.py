@@ -25,6 +25,9 @@ from native import ip
         ("fd03::8/127", ["fd03::8", "fd03::9"], ["fd03::7", "fd03::a"]),
         ("fd03::8/128", ["fd03::8"], ["fd03::9"]),
         ("::/0", ["2001:db8::1", "fe80::1"], ["::", "::1", "ff02::1", "10.3.0.1"]),
+        ("127.0.0.0/8", ["127.0.0.1", "127.1.2.3"], ["127.0.0.0", "127.255.255.255", "::1"]),
+        ("127.0.0.1/32", ["127.0.0.1"], ["127.0.0.2"]),
+        ("::1/128", ["::1"], ["::", "::2", "127.0.0.1"]),
     ],
 )  # fmt: skip
 def test_the_hosts_of_a_network_are_ours(network, ours, not_ours):
@@ -74,7 +77,6 @@ def test_networks_are_refused_for_a_reason():
         ("fd04::1/64", errno.EINVAL),
         ("224.0.0.0/24", errno.EINVAL),  # nobody's unicast addresses
         ("ff02::/64", errno.EINVAL),
-        ("127.0.0.0/8", errno.EINVAL),
         ("10.3.0.0/24", errno.EEXIST),
         ("10.3.0.128/25", errno.EEXIST),
         ("10.0.0.0/8", errno.EEXIST),
@@ -145,3 +147,15 @@ def test_without_a_network_of_the_family_there_is_no_way():
     with pytest.raises(OSError) as refused:
         host.choose_source("192.0.2.1")
     assert refused.value.errno == errno.EADDRNOTAVAIL
+
+
+def test_no_loopback_address_speaks_to_others():
+    """RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3."""
+    host = ip.IpHost("127.0.0.0/8", "::1/128")
+    assert host.choose_source("127.0.0.9") == "127.0.0.9"
+    for destination in ("192.0.2.7", "2001:db8::7"):
+        with pytest.raises(OSError) as refused:
+            host.choose_source(destination)
+        assert refused.value.errno == errno.ENETUNREACH
+    host = ip.IpHost("127.0.0.0/8", "10.3.0.0/24")
+    assert host.choose_source("192.0.2.7") == "10.3.0.1"

@@ -35,6 +35,21 @@ def test_the_page_on_socket_options_has_all_of_them():
         assert sorted(told[level]) == sorted(options), level
 
 
+def test_the_page_on_cpython_s_tests_has_all_that_is_left_out():
+    """As the tool has it, and no test has failed."""
+    page = (ROOT / "docs" / "reference" / "cpython-tests.md").read_text()
+    tool = [sys.executable, ROOT / "tools" / "cpython-tests", "--reasons"]
+    table = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
+    assert table.count("\n") > 5
+    assert page.endswith(f"\n{table}")
+    rows = re.findall(r"^\| (3\.\d+) \| `(\w+)` \| (\d+) \| (\d+) \|", page, re.MULTILINE)
+    modules = ("test_socket", "test_ssl", "test_asyncio")
+    versions = {row[0] for row in rows}
+    assert {row[:2] for row in rows} == {(one, module) for one in versions for module in modules}
+    assert all(int(passed) > 0 for _, _, passed, _ in rows)
+    assert {failed for *_, failed in rows} == {"0"}
+
+
 # Fields that tests know by other names: the core's, or Python's of what is tested.
 ALSO = {
     "congestion_control": "congestion",

@@ -9,7 +9,7 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport MTU_DISCOVER_DONT
 from pystack.core.ip.layer cimport IpLayer, IpSend, IpView, PROTOCOL_ICMP, PROTOCOL_ICMPV6
 from pystack.core.ip.networks cimport (
-    addr_is_unicast, ip_choose_source, ip_is_broadcast, ip_is_local
+    ip_choose_source, ip_is_broadcast, ip_is_local, ip_is_source
 )
 from pystack.core.ip.output cimport ip_output, ip_packet_new
 from pystack.core.ip.rate_limit cimport rate_limit_take
@@ -82,7 +82,7 @@ cdef bint is_reportable_to_many(const Report* report) noexcept nogil:
 
 cdef bint is_allowed(IpLayer* ip, const Report* report) noexcept nogil:
     """The rules under which an error may be sent at all."""
-    if not addr_is_unicast(&report.source) or ip_is_broadcast(ip, &report.source):
+    if not ip_is_source(ip, &report.source, True):
         return False
     if ip_is_broadcast(ip, &report.destination):
         return False

@@ -9,7 +9,7 @@ from pystack.core.ip.control_noise cimport is_control_noise
 from pystack.core.ip.fragments cimport Fragment, fragments_input
 from pystack.core.ip.layer cimport IpLayer, IpView, PROTOCOL_IGMP, PROTOCOL_UDP
 from pystack.core.ip.membership cimport ip_multicast_accepts
-from pystack.core.ip.networks cimport ip_is_broadcast, ip_is_local, ip_is_source
+from pystack.core.ip.networks cimport ip_is_broadcast, ip_is_destination, ip_is_source
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport addr_is_multicast
@@ -73,7 +73,7 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
         # RFC 7126 sections 4.3 and 4.4: source routes are dropped, in silence.
         if ipv4_check_options(packet.data, &header) != IPV4_OPTIONS_GOOD:
             return drop(ip, packet, Counter.IP_DROP_BAD_OPTIONS)
-    if not ip_is_local(ip, &header.destination):
+    if not ip_is_destination(ip, &header.destination, looped):
         if addr_is_multicast(&header.destination) or ip_is_broadcast(ip, &header.destination):
             if not is_wanted(ip, packet, &header):
                 return drop_to_many(ip, packet, &header)

@@ -14,7 +14,7 @@ from pystack.core.ip.fragments cimport Fragment, fragments_input
 from pystack.core.ip.icmp cimport icmp6_parameter_problem
 from pystack.core.ip.layer cimport IpLayer, IpView, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP
 from pystack.core.ip.membership cimport ip_multicast_is_joined
-from pystack.core.ip.networks cimport ip_is_local, ip_is_source
+from pystack.core.ip.networks cimport ip_is_destination, ip_is_source
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport Addr, addr_is_multicast, addr_is_v4
@@ -77,7 +77,8 @@ cdef bint ipv6_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
                 not ip_is_source(ip, &header.source, looped)):
             return drop_multicast(ip, packet, &header.destination)
         to_many = True
-    elif addr_is_v4(&header.destination) or not ip_is_local(ip, &header.destination):
+    elif addr_is_v4(&header.destination) or (
+            not ip_is_destination(ip, &header.destination, looped)):
         return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
     # Mapped addresses are ours to hold IPv4 in, and never on a wire (RFC 4291 section 2.5.5.2).
     if addr_is_v4(&header.source) or not ip_is_source(ip, &header.source, looped):

@@ -13,6 +13,12 @@ cdef int ip_add_network(IpLayer* ip, const Addr* prefix, int prefix_length) noex
 cdef int ip_exclude_address(IpLayer* ip, const Addr* address) noexcept nogil
 # Unicast address of ours that may be a source or a destination.
 cdef bint ip_is_local(IpLayer* ip, const Addr* address) noexcept nogil
+# The same, of a packet's destination; looped: the packet comes from ourselves.
+cdef bint ip_is_destination(IpLayer* ip, const Addr* address, bint looped) noexcept nogil
+# What no wire may carry: from a loopback address to somebody else.
+cdef bint ip_leaves_loopback(
+    IpLayer* ip, const Addr* source, const Addr* destination
+) noexcept nogil
 # Source for a destination (RFC 6724 section 5): 0, or -EADDRNOTAVAIL / -ENETUNREACH.
 cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) noexcept nogil
 # An address of our networks that stands for all of their hosts: no unicast address, neither source

@@ -80,7 +80,7 @@ cdef int ip_add_network(IpLayer* ip, const Addr* prefix, int prefix_length) noex
         return -EINVAL
     if not addr_in_prefix(prefix, prefix, prefix_length):
         return -EINVAL
-    if addr_is_multicast(prefix) or addr_is_loopback(prefix):
+    if addr_is_multicast(prefix):
         return -EINVAL
     for i in range(networks.count):
         if overlaps(&networks.items[i], prefix, prefix_length):
@@ -122,12 +122,34 @@ cdef void networks_release(IpLayer* ip) noexcept nogil:
     ip.networks.count = ip.networks.excluded_count = 0
 
 
-cdef bint ip_is_local(IpLayer* ip, const Addr* address) noexcept nogil:
-    """True of a unicast address of one of our networks that is not excluded."""
+cdef inline bint is_of_loopback(const Network* network) noexcept nogil:
+    """A network that was given as one: 127.0.0.0/8 or a part of it, ::1/128."""
+    return addr_is_loopback(&network.first)
+
+
+cdef bint ip_is_destination(IpLayer* ip, const Addr* address, bint looped) noexcept nogil:
+    """True of a unicast address of one of our networks that is not excluded.
+
+    A loopback address is one to ourselves only (RFC 1122 section 3.2.1.3 (g), RFC 4291 2.5.3).
+    """
     cdef const Network* network = network_of(&ip.networks, address)
-    if network == NULL or is_network_broadcast(network, address) or not addr_is_unicast(address):
+    if network == NULL or is_network_broadcast(network, address):
+        return False
+    if not addr_is_unicast(address) and not (looped and is_of_loopback(network)):
         return False
     return not is_excluded(&ip.networks, address)
+
+
+cdef bint ip_is_local(IpLayer* ip, const Addr* address) noexcept nogil:
+    """True of an address that we may speak from and to, if only to ourselves."""
+    return ip_is_destination(ip, address, True)
+
+
+cdef bint ip_leaves_loopback(
+    IpLayer* ip, const Addr* source, const Addr* destination
+) noexcept nogil:
+    """From a loopback address to somebody else: no wire may carry that."""
+    return addr_is_loopback(source) and not ip_is_local(ip, destination)
 
 
 cdef bint ip_is_broadcast(IpLayer* ip, const Addr* address) noexcept nogil:
@@ -149,7 +171,7 @@ cdef bint ip_is_source(IpLayer* ip, const Addr* address, bint looped) noexcept n
     """
     cdef const Network* network
     if not addr_is_unicast(address):
-        return False
+        return looped and ip_is_local(ip, address)
     network = network_of(&ip.networks, address)
     if network == NULL:
         return True
@@ -190,7 +212,7 @@ cdef int ip_choose_source(IpLayer* ip, const Addr* destination, Addr* source) no
         return 0
     for i in range(ip.networks.count):
         network = &ip.networks.items[i]
-        if network.v4 != addr_is_v4(destination):
+        if network.v4 != addr_is_v4(destination) or is_of_loopback(network):
             continue
         if result == -ENETUNREACH:
             result = -EADDRNOTAVAIL

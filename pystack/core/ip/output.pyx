@@ -2,7 +2,7 @@
 # Called by: udp, tcp, icmp.
 # RFCs: 791, 1122 section 3.2.1, 6864, 6437, 8200.
 
-from libc.errno cimport EMSGSIZE, ENETUNREACH, ENOMEM
+from libc.errno cimport EINVAL, EMSGSIZE, ENETUNREACH, ENOMEM
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from pystack.core.context cimport count, packet_drop
@@ -44,11 +44,13 @@ cdef inline uint32_t header_length_of(bint v6) noexcept nogil:
     return IPV6_HEADER_LENGTH if v6 else IPV4_HEADER_LENGTH
 
 
-cdef bint is_sendable(const IpSend* send) noexcept nogil:
-    """Neither nowhere nor a loopback address, which no wire may carry (RFC 1122 3.2.1.3 (g))."""
+cdef bint is_sendable(IpLayer* ip, const IpSend* send) noexcept nogil:
+    """Not nowhere, nor a loopback address, unless it is ours (RFC 1122 section 3.2.1.3 (g))."""
     if addr_is_v4(&send.source) != addr_is_v4(&send.destination):
         return False
-    return not (addr_is_any(&send.destination) or addr_is_loopback(&send.destination))
+    if addr_is_loopback(&send.destination):
+        return ip_is_local(ip, &send.destination)
+    return not addr_is_any(&send.destination)
 
 
 cdef uint32_t transport_header_length(const Packet* packet, uint8_t protocol) noexcept nogil:
@@ -190,7 +192,7 @@ cdef int ip_output(IpLayer* ip, Packet* packet, const IpSend* send) noexcept nog
     cdef uint32_t size = header_length_of(v6) + packet_total(packet)
     cdef uint32_t mtu
     cdef bint fits
-    if not is_sendable(send):
+    if not is_sendable(ip, send):
         packet_drop(ip.context, packet, Counter.IP_DROP_NO_ROUTE)
         return -ENETUNREACH
     if size > <uint32_t>LENGTH_MAX + (IPV6_HEADER_LENGTH if v6 else 0):
@@ -204,6 +206,9 @@ cdef int ip_output(IpLayer* ip, Packet* packet, const IpSend* send) noexcept nog
     if ip_is_local(ip, &send.destination):
         header_push(ip, packet, send, wants_df(ip, send))
         return loop_back(ip, packet)
+    if addr_is_loopback(&send.source):      # and the destination is somebody else
+        packet_drop(ip.context, packet, Counter.IP_DROP_NO_ROUTE)
+        return -EINVAL
     mtu = ip_path_mtu(ip, &send.source, &send.destination)
     if packet.gso != GSO_NONE:
         fits = train_fits(ip, packet, send, mtu)

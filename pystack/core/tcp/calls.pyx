@@ -17,7 +17,9 @@ from pystack.core.endpoint cimport (
     READY_URGENT, READY_WRITE,
 )
 from pystack.core.error_queue cimport error_queue_is_empty
-from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
+from pystack.core.ip.networks cimport (
+    ip_choose_source, ip_is_broadcast, ip_is_local, ip_leaves_loopback,
+)
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert
 from pystack.core.memory.ring cimport (
@@ -188,6 +190,8 @@ cdef int complete_key(
     elif addr_is_v4(remote) and not tcb.endpoint.manners & MANNER_TRANSPARENT and not (
             ip_is_local(tcp.ip, &key.local)):
         return -ENETUNREACH     # as Linux: IP_FREEBIND is no right to speak from there
+    if ip_leaves_loopback(tcp.ip, &key.local, remote):
+        return -EINVAL
     key.remote = remote[0]
     key.remote_port = port
     if key.local_port == 0 and port_for_connect(tcp, tcb, key) == 0:

@@ -4,7 +4,9 @@
 
 from libc.errno cimport EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETUNREACH
 from pystack.core.endpoint cimport MANNER_FREE_BIND, MANNER_TRANSPARENT
-from pystack.core.ip.networks cimport ip_choose_source, ip_is_broadcast, ip_is_local
+from pystack.core.ip.networks cimport (
+    ip_choose_source, ip_is_broadcast, ip_is_local, ip_leaves_loopback
+)
 from pystack.core.udp.layer cimport Datagram, UdpLayer
 from pystack.core.wire.address cimport Addr, addr_is_any, addr_is_multicast, addr_is_v4
 
@@ -60,6 +62,8 @@ cdef int source_find(
         return -ENETUNREACH
     if is_foreign(udp, socket, bound):
         return -ENETUNREACH
+    if ip_leaves_loopback(udp.ip, bound, remote) and not addr_is_multicast(remote):
+        return -EINVAL
     source[0] = bound[0]
     return 0
 

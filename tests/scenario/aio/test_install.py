@@ -13,6 +13,7 @@ from scenario.aio.conftest import PATIENCE, Recorder
 from scenario.aio.test_datagrams import Recorder as Datagrams
 from scenario.aio.test_tls import contexts
 
+import pystack
 from pystack import PipeDevice, aio
 
 HOST = "10.1.0.5"
@@ -385,3 +386,72 @@ def test_sendfile_and_start_tls_take_a_stack_s_transports(kernel, tmp_path):
         server.close()
 
     installed(claim)
+
+
+EVERYTHING = ["0.0.0.0/0", "::/0"]
+
+
+def test_where_a_stack_has_all_addresses_so_has_a_server_without_a_host(kernel):
+    async def main():
+        near, _far = PipeDevice.pair()
+        loop = asyncio.get_running_loop()
+        async with aio.Stack("10.1.0.0/24", "fd01::/64", device=near) as stack:
+            with aio.install(loop, stack, routes=EVERYTHING):
+                for host in (None, "", ["", None]):
+                    server = await loop.create_server(Recorder, host, 0, family=socket.AF_INET)
+                    assert isinstance(server, aio.StackServer)
+                    port = server.sockets[0].getsockname()[1]
+                    transport, _ = await loop.create_connection(Recorder, HOST, port)
+                    transport.abort()
+                    server.close()
+                transport, _ = await loop.create_datagram_endpoint(Datagrams, family=socket.AF_INET)
+                assert isinstance(transport, aio.StackDatagramTransport)
+                transport.close()
+
+    asyncio.run(main())
+
+
+def test_sock_sendfile_sends_the_file_and_not_to_the_descriptor(kernel, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 1000)
+
+    async def claim(host):
+        if "uvloop" in type(host.loop).__module__:
+            return  # uvloop has no such call
+        server, port = await host.serve()
+        sock = host.stack.socket()
+        await host.loop.sock_connect(sock, (HOST, port))
+        with path.open("rb") as file:
+            with pytest.raises(asyncio.SendfileNotAvailableError):
+                await host.loop.sock_sendfile(sock, file, fallback=False)
+            assert await host.loop.sock_sendfile(sock, file, 6, 200_000) == 200_000
+            assert file.tell() == 200_006
+        sock.close()
+        server.close()
+
+    installed(claim)
+
+
+def test_a_socket_of_a_patch_is_known_by_every_call(kernel):
+    """What has become a stack's by its address is taken as the stack's own."""
+
+    async def main(stack):
+        loop = asyncio.get_running_loop()
+        with pystack.patch(stack), aio.install(loop, stack, names={"web.test": HOST}):
+            listener = socket.create_server((HOST, 0))
+            listener.setblocking(False)
+            server = await loop.create_server(Recorder, sock=listener)
+            assert isinstance(server, aio.StackServer)
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.bind((HOST, 0))
+            await loop.sock_connect(sock, ("web.test", listener.getsockname()[1]))
+            transport, protocol = await loop.create_connection(Recorder, sock=sock)
+            assert isinstance(transport, aio.StackTransport)
+            transport.close()
+            await protocol.lost
+            server.close()
+
+    near, _far = PipeDevice.pair()
+    with pystack.Stack("10.1.0.0/24", device=near) as stack:
+        asyncio.run(main(stack))

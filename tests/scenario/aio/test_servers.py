@@ -116,6 +116,18 @@ async def test_a_port_that_is_taken_is_an_error(world):
 
 
 @in_loop
+async def test_servers_may_share_a_port(world):
+    """SO_REUSEPORT."""
+    server, port = await world.serve(Recorder, reuse_port=True)
+    serve = world._call("create_server", world.near)
+    other = await serve(Recorder, world.host, port, reuse_port=True)
+    with pytest.raises(OSError, match="in use"):
+        await serve(Recorder, world.host, port)
+    server.close()
+    other.close()
+
+
+@in_loop
 async def test_a_factory_that_fails_ends_its_connection_only(stack_world):
     told = []
     asyncio.get_running_loop().set_exception_handler(lambda _, it: told.append(it["exception"]))

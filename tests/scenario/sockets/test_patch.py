@@ -347,3 +347,51 @@ def test_nothing_that_needs_a_descriptor_with_data_gets_one(pair, served, away):
         for sock in (client, client.dup()):
             with sock, pytest.raises(TypeError, match="cannot pickle"):
                 pickle.dumps(sock)
+
+
+EVERYTHING = ["0.0.0.0/0", "::/0"]
+
+
+def test_where_a_stack_has_all_addresses_sockets_are_its_own_from_the_beginning(pair):
+    with pystack.patch(pair.near, routes=EVERYTHING):
+        with socket.create_server(("", 0)) as listener:  # which would be the kernel's
+            address = ("10.1.0.5", listener.getsockname()[1])
+            with socket.create_connection(address, timeout=20) as client:
+                listener.accept()[0].close()
+                assert client.recv(1) == b""
+        with socket.socket(type=socket.SOCK_DGRAM) as unbound:
+            assert unbound.getsockopt(socket.IPPROTO_IP, 2) == 64  # IP_TTL: it is asked at once
+            assert "pystack.socket.Socket" in repr(unbound)
+        with socket.socket(socket.AF_UNIX) as other:
+            assert "pystack.socket.Socket" not in repr(other)
+        with pytest.raises(OSError, match="Protocol not supported"):
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+
+
+def test_with_two_stacks_no_socket_is_anybody_s_at_first(pair):
+    with (
+        pystack.patch(pair.near, pair.far, routes=EVERYTHING),
+        socket.socket() as one,
+        socket.socket() as other,
+    ):
+        one.bind(("10.1.0.5", 0))
+        other.bind(("10.2.0.5", 0))
+        one.listen()
+        other.settimeout(20)
+        other.connect(one.getsockname())
+
+
+def test_tls_on_a_socket_that_is_a_stack_s_knows_the_names(pair, in_thread):
+    own, trusting = contexts()
+    with pystack.patch(pair.near, routes=EVERYTHING, names=NAMES):
+        listener = own.wrap_socket(socket.socket(), server_side=True)
+        client = trusting.wrap_socket(socket.socket(), server_hostname="server.test")
+        with listener, client:
+            listener.bind(("server.test", 0))
+            listener.listen()
+            accepting = in_thread(listener.accept)
+            client.settimeout(20)
+            client.connect(("server.test", listener.getsockname()[1]))
+            with accepting.result()[0] as server:
+                server.sendall(b"secret")
+                assert client.recv(6) == b"secret"

@@ -292,3 +292,78 @@ def test_the_error_queue_is_emptied_with_its_option(world):
     client.setsockopt(socket.IPPROTO_IP, 11, 0)
     with pytest.raises(BlockingIOError):
         client.recvmsg(100, 200, socket.MSG_ERRQUEUE)
+
+
+# (level, to be told, type, as the value is sent, as it is told) of IPv4 and of IPv6
+MARKS = [
+    (socket.IPPROTO_IP, 12, 2, struct.Struct("i"), struct.Struct("i")),  # IP_RECVTTL, IP_TTL
+    (socket.IPPROTO_IP, 13, 1, struct.Struct("B"), struct.Struct("B")),  # IP_RECVTOS, IP_TOS
+    (socket.IPPROTO_IP, 13, 1, struct.Struct("i"), struct.Struct("B")),
+    (socket.IPPROTO_IPV6, 51, 52, struct.Struct("i"), struct.Struct("i")),  # IPV6_HOPLIMIT
+    (socket.IPPROTO_IPV6, 66, 67, struct.Struct("i"), struct.Struct("i")),  # IPV6_TCLASS
+]
+
+
+def marked(world, level, ask):
+    client, server = world.fresh(DGRAM), world.bound(DGRAM)
+    server.setsockopt(level, ask, 1)
+
+    def send(*message):
+        client.sendmsg([b"x"], [(level, *message)], 0, server.getsockname())
+        return server.recvmsg(9, 100)[1]
+
+    return send
+
+
+@pytest.mark.parametrize(("level", "ask", "kind", "sent", "told"), MARKS[:3])
+def test_a_control_message_marks_one_datagram(world, level, ask, kind, sent, told):
+    """ip(7)."""
+    check_marks(world, level, ask, kind, sent, told)
+
+
+@pytest.mark.parametrize(("level", "ask", "kind", "sent", "told"), MARKS[3:])
+def test_a_control_message_marks_one_ipv6_datagram(world6, level, ask, kind, sent, told):
+    """RFC 3542 sections 6.3 and 6.5."""
+    check_marks(world6, level, ask, kind, sent, told)
+
+
+def check_marks(world, level, ask, kind, sent, told):
+    send = marked(world, level, ask)
+    before = send(kind, sent.pack(8))
+    assert before == [(level, kind, told.pack(8))]
+    for wrong in (256, -2):
+        if sent.size > 1:
+            with pytest.raises(OSError) as caught:
+                send(kind, sent.pack(wrong))
+            assert caught.value.errno == errno.EINVAL
+    if level == socket.IPPROTO_IPV6:
+        assert send(kind, sent.pack(-1)) != before  # the socket's
+
+
+def test_messages_and_buffers_are_checked_before_anything_is_sent_or_received(world):
+    client, server = world.fresh(DGRAM), world.bound(DGRAM)
+    to = server.getsockname()
+    for messages in (object(), [object()], [(0, 0)], [(0, object(), b"")], [(0, 0, object())]):
+        with pytest.raises(TypeError):
+            client.sendmsg([b"x"], messages, 0, to)
+    client.sendmsg([b"x"], (message for message in ()), 0, to)
+    for problem, size, room in ((ValueError, 9, -1), (TypeError, 9, object())):
+        with pytest.raises(problem):
+            server.recvmsg(size, room)
+    with pytest.raises(TypeError):
+        server.recvmsg_into([b"read only"])
+    assert server.recv(9) == b"x"
+
+
+def test_a_stream_checks_what_sendmsg_is_given_too(world):
+    client, _ = world.connected()
+    for arguments in ((object(),), ([object()],), ([], 0, object())):
+        with pytest.raises(TypeError):
+            client.sendmsg([b"x"], *arguments)
+
+
+def test_flow_information_and_scope_are_checked(world6):
+    sock = world6.fresh(DGRAM)
+    for problem, *more in ((OverflowError, -10), (OverflowError, 1 << 20), (TypeError, 0, "lo")):
+        with pytest.raises(problem):
+            sock.bind((world6.host, 0, *more))

@@ -172,3 +172,14 @@ def test_asyncio_s_socket_calls_work(world):
 
     data = bytes(range(256)) * 10_000
     assert asyncio.run(asyncio.wait_for(main(), 60)) == data
+
+
+def test_the_descriptor_says_whether_the_socket_blocks(world):
+    """As socket.socket sets O_NONBLOCK: some programs look at it."""
+    sock = world.fresh()
+    assert not os.get_blocking(sock.fileno())
+    for timeout in (None, 0.0, 3, None):
+        sock.settimeout(timeout)
+        assert os.get_blocking(sock.fileno()) == (timeout is None)
+    sock.setblocking(False)
+    assert not os.get_blocking(sock.fileno())

@@ -78,6 +78,33 @@ def test_the_socket_that_was_wrapped_is_closed(world, in_thread):
             client.recv(1)
 
 
+def test_a_name_that_cannot_be_one_leaves_no_socket_open(stack_world):
+    sock = stack_world.fresh()
+    with pytest.raises(UnicodeError):
+        client_context().wrap_socket(sock, server_hostname=".test")
+    assert sock.fileno() == -1
+
+
+class Forwarding:
+    """What is no socket, but passes on to one whatever it is asked."""
+
+    def __init__(self, sock):
+        self._sock = sock
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
+def test_what_passes_on_to_a_socket_is_wrapped_as_that(world, in_thread):
+    client, server = world.connected()
+    serving = in_thread(lambda: server_context().wrap_socket(Forwarding(server), server_side=True))
+    near = client_context().wrap_socket(client, server_hostname="server.test")
+    with near, serving.result() as far:
+        far.sendall(b"secret")
+        assert near.recv(6) == b"secret"
+        assert server.fileno() == -1
+
+
 def test_data_goes_both_ways_and_whole(tls, in_thread):
     near, far = tls()
     sending = in_thread(near.sendall, BIG)
