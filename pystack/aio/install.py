@@ -281,7 +281,8 @@ class Installation:
             if sock is not None:
                 stacks.add(None)
             elif one in (None, "", b""):
-                stacks.add(None if port is None else self.unspecified(family))
+                anywhere = None if port is None else self.unspecified(family)
+                stacks.add(self.source(None) or anywhere)
             else:
                 flags = options.get("flags", socket.AI_PASSIVE)
                 found = await self.look_up(one, port, family, socket.SOCK_STREAM, 0, flags)
@@ -324,7 +325,7 @@ class Installation:
                         address[0], address[1], family, socket.SOCK_DGRAM, proto, flags
                     )
         stack = self.source(found[0]) or self.owner(found[1])
-        if sock is None and family and local_addr is None and remote_addr is None:
+        if stack is None and sock is None and family and found == [None, None]:
             stack = self.unspecified(family)
         with pinned(*found):
             if stack is not None:
