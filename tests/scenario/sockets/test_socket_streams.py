@@ -528,7 +528,8 @@ def test_a_socket_of_a_stack_is_a_socket(stack_world):
     assert client.type is socket.SOCK_STREAM
     assert client.proto == 0
     assert "fd=" not in repr(client)  # it has none until it is asked for it
-    expected = f"fd={client.fileno()}, family={client.family}, type={client.type}, proto=0, "
+    kind = f"family={client.family!s}, type={client.type!s}"
+    expected = f"fd={client.fileno()}, {kind}, proto=0, "
     assert f"{expected}laddr={client.getsockname()}, raddr={client.getpeername()}>" in repr(client)
     assert not client.get_inheritable()
     with pytest.raises(TypeError):
