@@ -63,12 +63,14 @@ def shims_are_current(last_build: Path, mode: str) -> bool:
 
 
 # Now, not in pytest_configure: the conftest.py of a folder named on the command line may import
-# a shim, and is imported before. The tests that import a missing shim fail; the header says why.
+# a shim, and is imported before. The tests that import a missing shim fail; the summary says why.
 BUILD_ERRORS = build_shims()
 
 
-def pytest_report_header() -> list[str]:
-    return BUILD_ERRORS.splitlines()
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if BUILD_ERRORS:
+        terminalreporter.section("shims that do not build")
+        terminalreporter.write_line(BUILD_ERRORS)
 
 
 @pytest.hookimpl(wrapper=True)
