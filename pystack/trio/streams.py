@@ -46,6 +46,8 @@ async def open_tcp_stream(
     attach(stack)
     delay = inf if happy_eyeballs_delay is None else happy_eyeballs_delay
     infos = await trio.socket.getaddrinfo(host, port, type=stdlib.SOCK_STREAM)
+    if not infos:
+        raise OSError(f"no results found for hostname lookup: {host!r}")
     problems: list[OSError] = []
     made: list[StackSocket] = []
     found: list[StackSocket] = []

@@ -310,6 +310,24 @@ def test_an_address_of_ones_own_says_which_family_is_tried():
     assert choice.connect(local_address="10.0.0.1") == (0.2, "10.0.0.2", 1)
 
 
+@in_trio
+async def test_a_name_without_an_address_is_told():
+    """As by trio.open_tcp_stream: a resolver of the program's own may find none."""
+    import trio
+
+    class Nowhere(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *arguments):
+            return []
+
+        async def getnameinfo(self, *arguments):
+            raise NotImplementedError
+
+    async with Two("trio") as two:
+        trio.socket.set_custom_hostname_resolver(Nowhere())
+        with pytest.raises(OSError, match=r"no results found.*nowhere\.test"):
+            await pystack.trio.open_tcp_stream(two.far, "nowhere.test", 7)
+
+
 def test_if_no_address_answers_all_failures_are_told():
     both = ["fd00::2", "10.0.0.2"]
     _, problem, _ = Choice(both, closed=both).connect()
