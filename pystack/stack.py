@@ -41,9 +41,9 @@ from pystack.engine.virtual import VirtualDriver
 from pystack.socket import Socket
 from pystack.sockopt import NUMBERS
 from pystack.tcpconfig import TcpConfig
-from pystack.teach import teach_when_imported
+from pystack.teach import teach_ssl, when_imported
 
-teach_when_imported()
+when_imported("ssl", teach_ssl)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self

@@ -1,6 +1,6 @@
-"""Lets ssl know of stacks' sockets, as soon as somebody imports it: it takes long to load.
+"""Lets modules that take long to load know of stacks, as soon as somebody imports them.
 
-Called by: stack.
+Called by: stack (ssl), uvloop.
 RFCs: none.
 """
 
@@ -9,42 +9,47 @@ from __future__ import annotations
 import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Stands before the others until ssl is imported."""
+    """Stands before the others until a module is imported."""
+
+    def __init__(self, name: str, teach: Callable[[], None]) -> None:
+        self.name = name
+        self.teach = teach
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "ssl":
+        if fullname != self.name:
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("ssl")
+        spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def load_and_teach(module: ModuleType) -> None:
                 load(module)
-                teach()
+                self.teach()
 
             loader: Any = spec.loader
             loader.exec_module = load_and_teach
         return spec
 
 
-def teach() -> None:
+def when_imported(name: str, teach: Callable[[], None]) -> None:
+    """Once, when a module has been imported: now, if it has."""
+    if name in sys.modules:
+        teach()
+    elif not any(isinstance(one, Finder) and one.name == name for one in sys.meta_path):
+        sys.meta_path.insert(0, Finder(name, teach))
+
+
+def teach_ssl() -> None:
     from pystack.tls import teach_ssl
 
     teach_ssl()
-
-
-def teach_when_imported() -> None:
-    if "ssl" in sys.modules:
-        teach()
-    elif not any(isinstance(finder, Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Finder())

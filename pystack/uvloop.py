@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from pystack.socket import Socket
+from pystack.teach import when_imported
 
 REMEDY = "use pystack.aio.install(loop, stack), or asyncio's own loop"
 guarded: list[type] = []
@@ -23,12 +23,16 @@ def refused(what: str) -> OSError:
 
 
 def guard_uvloop(is_active: Callable[[], bool], is_stacks: Callable[[Any], bool]) -> None:
-    """Let uvloop's calls ask, from now on, before they leave an address to the kernel.
+    """Let uvloop's calls ask, once it is imported, before they leave an address to the kernel.
 
     is_active: whether there is a block at all. is_stacks: whether a host, by address or by any of
     the addresses of its name, belongs to a stack of one.
     """
-    if guarded or find_spec("uvloop") is None:
+    when_imported("uvloop", lambda: guard(is_active, is_stacks))
+
+
+def guard(is_active: Callable[[], bool], is_stacks: Callable[[Any], bool]) -> None:
+    if guarded:
         return
     loop: Any = import_module("uvloop").Loop
     guarded.append(loop)

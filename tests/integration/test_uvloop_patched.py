@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 
 import pytest
 from integration.conftest import FAR, NAMES, NEAR, PATIENCE
@@ -35,6 +37,24 @@ def on_uvloop(main):
 async def refused(call):
     with pytest.raises(OSError, match=r"pystack: .*: use pystack\.aio\.install"):
         await call
+
+
+def test_it_is_not_imported_for_that():
+    """But guarded as soon as a program imports it."""
+    program = """
+import sys
+from pystack import PipeDevice, Stack, patch
+with Stack("10.1.0.0/24", device=PipeDevice.pair()[0]) as stack, patch(stack):
+    assert "uvloop" not in sys.modules
+    import uvloop
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(loop.create_connection(lambda: None, "10.1.0.5", 7))
+    except OSError as problem:
+        print(problem)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "belongs to a stack, which uvloop does not know" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("host", SPELLINGS, ids=str)
