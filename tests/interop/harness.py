@@ -8,6 +8,7 @@ of a user namespace.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import shutil
@@ -36,6 +37,21 @@ def require_tool(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def run_bench(figures: Path, *options: str) -> dict[str, Any]:
+    """What tools/bench tells, with these options; the test is skipped if it cannot run here."""
+    for tool in ("cc", "ip", "nsenter", "unshare"):
+        require_tool(tool)
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("no /dev/net/tun for us")
+    command = [sys.executable, "tools/bench", "--smoke", *options, f"--json={figures}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(figures.read_text())
+    assert found["missing"] == {}
+    assert found["faults"] == []
+    return found
 
 
 class Nursery:

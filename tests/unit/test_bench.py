@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from interop.harness import run_bench
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -171,23 +167,12 @@ def test_every_target_is_about_systems_that_take_part():
 
 @pytest.mark.interop
 def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
-    for tool in ("cc", "ip", "nsenter", "unshare"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("no /dev/net/tun for us")
-    file = tmp_path / "figures.json"
     wanted = (
         "tcp-in", "request-16", "connect-close-32", "udp-64", "protocols-request-1", "latency-p50",
     )  # fmt: skip
     rows = [f"--only={row}" for row in wanted]
     systems = "--systems=limit,kernel,pystack,kernel-plain,pystack-plain,kernel-aio,pystack-aio"
-    command = [sys.executable, "tools/bench", "--smoke", *rows, systems, f"--json={file}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(file.read_text())
-    assert found["missing"] == {}
-    assert found["faults"] == []
+    found = run_bench(tmp_path / "figures.json", *rows, systems)
     assert set(found["ratios"]) == {
         "tcp-in", "tcp-in-plain", "request-16", "connect-close-32", "udp-64",
         "protocols-request-1", "latency-p50",

@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from bench.program import CHUNK, PATTERN, PR_SET_PDEATHSIG
@@ -103,7 +104,11 @@ async def on_pystack(name: str, network: str) -> None:
         await serve(stack.start_server, stack.create_server)
 
 
-def main(arguments: list[str]) -> None:
+Program = Callable[..., Coroutine[Any, Any, None]]
+
+
+def run(arguments: list[str], on_kernel: Program, on_pystack: Program) -> None:
+    """What the arguments ask for; ends with whoever has started it."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     where, loop, *how = arguments
     program = on_kernel() if where == "kernel" else on_pystack(*how)
@@ -116,4 +121,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(sys.argv[1:], on_kernel, on_pystack)

@@ -9,16 +9,14 @@ LOOP: asyncio or uvloop. The same on both. Ends with the bench.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import signal
 import socket
 import sys
 from typing import Any
 
 import uvicorn
 
-from bench.aio_program import BACKLOG
-from bench.program import PATTERN, PR_SET_PDEATHSIG
+from bench.aio_program import BACKLOG, run
+from bench.program import PATTERN
 from bench.rows import HTTP, HTTP_BODY
 
 BODY = PATTERN[:HTTP_BODY]
@@ -57,17 +55,5 @@ async def on_pystack(name: str, network: str) -> None:
             await serve(stack.socket(*KIND))
 
 
-def main(arguments: list[str]) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    where, loop, *how = arguments
-    program = on_kernel() if where == "kernel" else on_pystack(*how)
-    if loop == "uvloop":
-        import uvloop
-
-        uvloop.run(program)
-    else:
-        asyncio.run(program)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(sys.argv[1:], on_kernel, on_pystack)
