@@ -118,6 +118,7 @@ class Driven(Attachment):
     def __init__(self, stack: Stack, loop: Loop) -> None:
         super().__init__(stack, loop, Watcher())
         self.timer: asyncio.Handle | None = None
+        self.due = inf  # when the timer fires, in the loop's time
         self.fds: list[int] = []
         with_fd = can_wait_for_fds(loop)
         self.longest = inf if with_fd else POLL
@@ -133,24 +134,39 @@ class Driven(Attachment):
 
         The driver's fds say when to turn before; so does a call that makes something due earlier.
         """
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
         delay = self.driver.turn()
         if delay is not None and delay < 0:
             self.end()
         elif delay == 0:
-            self.timer = self.loop.call_soon(self.turn)
+            self.turn_at(-inf)
         else:
-            seconds = inf if delay is None else max(delay / SECONDS, TICK)
-            if min(seconds, self.longest) < inf:
-                self.timer = self.loop.call_later(min(seconds, self.longest), self.turn)
+            seconds = min(inf if delay is None else max(delay / SECONDS, TICK), self.longest)
+            if seconds < inf:
+                self.turn_at(self.loop.time() + seconds)
         self.deliver()
 
-    def end(self) -> None:
+    def turn_at(self, when: float) -> None:
+        """Turn then at the latest. A timer that is earlier stays: packets do not touch it."""
+        if when >= self.due:
+            return
+        self.stop_timer()
+        self.due = when
+        if when == -inf:
+            self.timer = self.loop.call_soon(self.timed)
+        else:
+            self.timer = self.loop.call_at(when, self.timed)
+
+    def timed(self) -> None:
+        self.timer, self.due = None, inf
+        self.turn()
+
+    def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
-            self.timer = None
+            self.timer, self.due = None, inf
+
+    def end(self) -> None:
+        self.stop_timer()
         if not self.loop.is_closed():
             for fd in self.fds:
                 self.loop.remove_reader(fd)

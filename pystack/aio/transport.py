@@ -12,6 +12,7 @@ import logging
 import socket
 import warnings
 from asyncio import constants, transports, trsock
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncio")
 
 NODELAY = (6, 1, 1)  # as asyncio: small writes do not wait for an acknowledgment
+GATHERED = 16 * 1024  # writes up to this length wait in one piece
 
 
 class StackTransport(transports._FlowControlMixin, asyncio.Transport):
@@ -63,7 +65,8 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         self._family = family
         self._extra["sockname"] = name_of(handle.getsockname, family)
         self._extra["peername"] = name_of(handle.getpeername, family)
-        self._buffer = bytearray()
+        self._buffer: deque[bytearray | memoryview] = deque()  # what the stack has no room for
+        self._buffered = 0
         self._eof = False  # of what we write
         self._at_end = False  # of what we read
         self._closing = False
@@ -85,7 +88,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
     def __repr__(self) -> str:
         state = "closed" if self._handle is None else "closing" if self._closing else "open"
         names = f"{self._extra['sockname']} -> {self._extra['peername']}"
-        return f"<{type(self).__name__} {state} {names} write={len(self._buffer)}>"
+        return f"<{type(self).__name__} {state} {names} write={self._buffered}>"
 
     def __del__(self) -> None:
         if self._handle is not None:
@@ -117,7 +120,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         if self._conn_lost:
             return
         events = WRITE if self._buffer else 0
-        if self.is_reading() and not self._at_end:
+        if not (self._closing or self._paused or self._at_end):
             events |= READ
         if events:
             self._watch.arm(events)
@@ -127,7 +130,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
     def _ready(self, ready: int) -> None:
         if self._buffer and ready & ~READ:
             self._write_ready()
-        if ready & ~WRITE and self.is_reading() and not self._at_end:
+        if ready & ~WRITE and not (self._closing or self._paused or self._at_end):
             self._read()
         self._arm()
 
@@ -154,10 +157,15 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         except OSError as problem:
             self._fatal_error(problem, "Fatal read error on socket transport")
             return
-        if data:
-            self._tell("data_received", data)
-        else:
+        if not data:
             self._read_end()
+            return
+        try:
+            self._protocol.data_received(data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as problem:
+            self._fatal_error(problem, "Fatal error: protocol.data_received() call failed.")
 
     def _read_buffer(self) -> None:
         try:
@@ -218,9 +226,20 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
             if self._conn_lost or sent == memoryview(data).nbytes:
                 return
             data = memoryview(data).cast("B")[sent:]
-        self._buffer += data
+        self._keep(data)
         self._arm()
         self._maybe_pause_protocol()
+
+    def _keep(self, data: Buffer) -> None:
+        """Hold on to what cannot be sent now: bytes as they are, as nobody can change them."""
+        view = memoryview(data).cast("B")
+        self._buffered += len(view)
+        if len(view) > GATHERED and type(view.obj) is bytes:
+            self._buffer.append(view)
+        elif self._buffer and type(self._buffer[-1]) is bytearray:
+            self._buffer[-1] += view
+        else:
+            self._buffer.append(bytearray(view))
 
     def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         self.write(b"".join(list_of_data))
@@ -236,11 +255,20 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
             return 0
 
     def _write_ready(self) -> None:
-        sent = self._send(self._buffer)
-        if self._conn_lost:
-            return
-        if sent:
-            del self._buffer[:sent]
+        while self._buffer:
+            data = self._buffer[0]
+            sent = self._send(data)
+            if self._conn_lost:
+                return
+            self._buffered -= sent
+            if sent == len(data):
+                self._buffer.popleft()
+                continue
+            if isinstance(data, bytearray):
+                del data[:sent]
+            else:
+                self._buffer[0] = data[sent:]
+            break
         self._maybe_resume_protocol()  # which may write
         if not self._buffer:
             if self._closing:
@@ -266,7 +294,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         return True
 
     def get_write_buffer_size(self) -> int:
-        return len(self._buffer)
+        return self._buffered
 
     # The end.
 
@@ -304,6 +332,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         if self._conn_lost:
             return
         self._buffer.clear()
+        self._buffered = 0
         self._closing = True
         self._lose(problem)
 

@@ -11,6 +11,7 @@ from pystack.core.endpoint cimport (
 from pystack.core.memory.deadline cimport DeadlineQueue
 from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab, packet_free
 from pystack.core.memory.random cimport Random
+from pystack.core.memory.ring cimport RingPool
 
 cdef enum DeviceFeature:
     FEATURE_CSUM = 0x01         # completes CSUM_PARTIAL itself
@@ -32,6 +33,7 @@ ctypedef struct Context:
     uint64_t secret[2]          # for hash tables
     Random random
     PacketSlab slab
+    RingPool rings
     PacketQueue tx              # to the device
     PacketQueue loop            # from one of our addresses to another
     DeadlineQueue deadlines

@@ -29,6 +29,7 @@ from pystack.core.memory.packet cimport (
     packet_push, packet_queue_release, packet_slab_release, packet_total,
 )
 from pystack.core.memory.random cimport random_init, random_next
+from pystack.core.memory.ring cimport ring_pool_release
 from pystack.core.service cimport service_run
 from pystack.core.tcp.calls cimport tcp_abort, tcp_bind, tcp_listen, tcp_open
 from pystack.core.tcp.errors cimport tcp_error
@@ -99,6 +100,7 @@ cdef void core_free(Core* core) noexcept nogil:
     packet_queue_release(&core.context.slab, &core.context.loop)
     deadline_queue_release(&core.context.deadlines)
     packet_slab_release(&core.context.slab)
+    ring_pool_release(&core.context.rings)
     free(core)
 
 

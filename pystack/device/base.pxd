@@ -23,6 +23,7 @@ cdef class Device:
     cdef public str name
     cdef public bint trusted            # what is delivered has good checksums: do not look
     cdef public tuple local_addresses   # ipaddress objects on the other side: not for the stack
+    cdef bint without_gil               # read and write run no Python code
     cdef int poll_fd                    # wait for input on this; -1: wait for notify. Set by attach
     cdef bint attached
     cdef bint released

@@ -94,6 +94,7 @@ cdef class TunDevice(Device):
 
     def __cinit__(self, *args, **kwargs):
         self.fd = -1
+        self.without_gil = True
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ cdef class Handle:
     # again, look again; negative (EAGAIN, TIMED_OUT, RAISED, EBADF, ...): out of the call.
     # A time that is given as its complement ends with EAGAIN, as the kernel's own timeouts do.
     cdef int wait(self, int events, int64_t until) noexcept nogil
+    cdef int wait_in_world(self, int events, int64_t until) noexcept nogil
     # When a call with this timeout of Python's, or else with the socket's own, gives up.
     cdef int64_t until_read(self, object timeout) except? -2
     cdef int64_t until_written(self, object timeout) except? -2

@@ -6,7 +6,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.errno cimport EAGAIN, EBADF, ENOMEM
+from libc.errno cimport EAGAIN, EBADF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from pystack.core.endpoint cimport Endpoint
@@ -19,10 +19,10 @@ from pystack.core.error_queue cimport (
 from pystack.core.memory.packet cimport Packet, packet_free
 from pystack.core.stack cimport core_enter
 from pystack.core.wire.address cimport Addr, addr_store16
-from pystack.engine.clock cimport AT_ONCE, NEVER, clock_ns
+from pystack.engine.clock cimport AT_ONCE, NEVER
 from pystack.engine.doorbell cimport doorbell_close, doorbell_forget, doorbell_open
 from pystack.engine.engine cimport Engine
-from pystack.engine.errors cimport EDEADLK, FORKED, RAISED, TIMED_OUT, check
+from pystack.engine.errors cimport EDEADLK, FORKED, TIMED_OUT, check
 from pystack.engine.options cimport endpoint_label, option_get, option_set
 from pystack.engine.owner cimport (
     Waiter,
@@ -33,18 +33,7 @@ from pystack.engine.owner cimport (
     owner_show,
 )
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
-from pystack.engine.pythread cimport (
-    NOWAIT_LOCK,
-    PY_LOCK_ACQUIRED,
-    PY_LOCK_INTR,
-    PyLockStatus,
-    PyThread_acquire_lock,
-    PyThread_allocate_lock,
-    PyThread_free_lock,
-    PyThread_release_lock,
-    PyThread_type_lock,
-    lock_wait,
-)
+from pystack.engine.seat cimport seat_wait
 from pystack.engine.world cimport turn_call, world_block
 
 cdef enum:
@@ -52,9 +41,6 @@ cdef enum:
     SO_RCVTIMEO = 20
     SO_SNDTIMEO = 21
     SO_PEEK_OFF = 42
-
-cdef extern from "Python.h":
-    int check_signals "PyErr_CheckSignals" ()   # -1: an exception is set, and stays so
 
 
 cdef int64_t until_from(Engine engine, object timeout) except -2:
@@ -81,31 +67,6 @@ cdef bytes addr_bytes(const Addr* address):
     cdef uint8_t[16] octets
     addr_store16(octets, address)
     return PyBytes_FromStringAndSize(<char*>octets, 16)
-
-
-cdef void lock_wake(void* lock) noexcept nogil:
-    """How a waiter that sleeps on a lock is woken."""
-    PyThread_release_lock(lock)
-
-
-cdef int sleep(PyThread_type_lock lock, int64_t until) noexcept nogil:
-    """Sleep until a waiter's lock is released: 0; TIMED_OUT; RAISED by the handler of a signal."""
-    cdef PyLockStatus status
-    cdef int64_t left = NEVER
-    cdef int raised = 0
-    while True:
-        if until != NEVER:
-            left = until - clock_ns()
-        status = lock_wait(lock, left, True)
-        if status == PY_LOCK_ACQUIRED:
-            return 0
-        if status == PY_LOCK_INTR:
-            with gil:
-                raised = check_signals()
-            if raised:
-                return RAISED
-        elif left <= 0:
-            return TIMED_OUT
 
 
 @cython.no_gc_clear     # __dealloc__ needs the engine
@@ -139,8 +100,6 @@ cdef class Handle:
 
     cdef int wait(self, int events, int64_t until) noexcept nogil:
         """Sleep without the lock; the waiter was registered under the hold that found nothing."""
-        cdef Waiter waiter
-        cdef PyThread_type_lock lock = NULL
         cdef bint kernels = until < AT_ONCE
         cdef int code
         if kernels:
@@ -149,30 +108,11 @@ cdef class Handle:
             self.leave()
             return -EAGAIN
         if self.engine.crank is not None:
-            waiter.wake = turn_call
-            waiter.context = &self.engine.crank.world.current.turn
+            code = self.wait_in_world(events, until)
         else:
-            lock = PyThread_allocate_lock()
-            if lock == NULL:
-                self.leave()
-                return -ENOMEM
-            PyThread_acquire_lock(lock, NOWAIT_LOCK)
-            waiter.wake = lock_wake
-            waiter.context = lock
-        waiter.events = events
-        owner_add_waiter(&self.owner, &waiter)
-        self.leave()
-        if lock == NULL:
-            code = world_block(self.engine.crank.world, until)
-        else:
-            code = sleep(lock, until)
-        if self.engine.lock() < 0:
-            return FORKED       # in the handler of a signal; the waiter is the parent's
-        owner_remove_waiter(&self.owner, &waiter)
-        if lock != NULL:
-            PyThread_free_lock(lock)
-        if code == TIMED_OUT and waiter.woken:
-            code = 0
+            code = seat_wait(self.engine, &self.owner, events, until)
+        if code == FORKED:
+            return FORKED
         if code == 0 and self.owner.endpoint == NULL:
             code = -EBADF
         if code == 0 and self.engine.failure:
@@ -183,6 +123,21 @@ cdef class Handle:
             return -EAGAIN if kernels and code == TIMED_OUT else code
         core_enter(self.engine.core, self.engine.now())
         return 0
+
+    cdef int wait_in_world(self, int events, int64_t until) noexcept nogil:
+        """The same in virtual time: seat_wait's contract."""
+        cdef Waiter waiter
+        cdef int code
+        waiter.wake = turn_call
+        waiter.context = &self.engine.crank.world.current.turn
+        waiter.events = events
+        owner_add_waiter(&self.owner, &waiter)
+        self.leave()
+        code = world_block(self.engine.crank.world, until)
+        if self.engine.lock() < 0:
+            return FORKED
+        owner_remove_waiter(&self.owner, &waiter)
+        return 0 if code == TIMED_OUT and waiter.woken else code
 
     cdef int64_t until_read(self, object timeout) except? -2:
         return until_own(self.engine, timeout, self.receive_timeout)

@@ -51,6 +51,15 @@ cdef class Engine:
     cdef int64_t wakes_at       # with the lock: when its sleep ends by itself; AWAKE
     cdef uint64_t calls         # with the lock: how often sockets were used
     cdef size_t lent            # with the lock: packets that the driver holds to read into
+    cdef uint64_t roused        # with the lock: calls that slept and were woken
+
+    # the seat (seat.pyx), with the lock; without a thread it is never vacant
+    cdef void* turning          # Turning of the thread; NULL: calls may not sit here
+    cdef bint vacant            # the thread sleeps at `nap`, and no call sits here
+    cdef readonly uint64_t sittings     # how often calls have sat down and stood up
+    cdef int64_t naps_until
+    cdef Sleeper nap
+
     cdef bint stopping          # with the lock
     cdef PacketQueue outbound   # with the lock: without a device, packets to be fetched
     cdef uint64_t outbound_bytes
@@ -77,6 +86,8 @@ cdef class Engine:
     cdef int64_t epoch(self) except? -1
     # By which the time-outs of blocked calls count.
     cdef int64_t wait_clock(self) noexcept nogil
+    # Wake who turns the crank, and the thread that leaves that to calls.
+    cdef void rouse(self) noexcept nogil
     # The device is gone: everything fails from now on.
     cdef void fail(self, int error) noexcept nogil
     cdef void add_owner(self, Owner* owner, Endpoint* endpoint) noexcept nogil

@@ -174,7 +174,9 @@ cdef class Engine:
         self.source[1] = addr_any(True)
         self.closing = threading.RLock()
         self.mutex = PyThread_allocate_lock()
-        if self.mutex == NULL or sleeper_open(&self.sleeper) < 0:
+        if self.mutex == NULL or sleeper_open(&self.sleeper) < 0 or (
+            sleeper_open(&self.nap) < 0
+        ):
             raise MemoryError
         if now is not None:
             self.told = True
@@ -199,6 +201,7 @@ cdef class Engine:
             core_free(self.core)
         free(self.buried)
         sleeper_release(&self.sleeper)
+        sleeper_release(&self.nap)
         if self.mutex != NULL:
             PyThread_free_lock(self.mutex)
 
@@ -217,18 +220,22 @@ cdef class Engine:
 
     cdef void unlock(self) noexcept nogil:
         """Give the lock back; wake the driver if it would sleep beyond the next deadline."""
-        cdef bint wake = False
+        cdef Sleeper* sleeper = NULL
         if self.buried_count:
             self.dig_in()
         if self.core != NULL and self.crank is not None:
             self.crank.due(core_deadline(self.core))
         elif self.core != NULL and core_deadline(self.core) < self.wakes_at:
             self.wakes_at = AWAKE
-            wake = True
+            sleeper = &self.nap if self.vacant else &self.sleeper
         self.inside = 0
         PyThread_release_lock(self.mutex)
-        if wake:
-            sleeper_wake(&self.sleeper)
+        if sleeper != NULL:
+            sleeper_wake(sleeper)
+
+    cdef void rouse(self) noexcept nogil:
+        sleeper_wake(&self.sleeper)
+        sleeper_wake(&self.nap)
 
     cdef int enter(self) noexcept nogil:
         """Begin a call of the core: 0, or a negative code, without the lock then."""
@@ -398,7 +405,7 @@ cdef class Engine:
         while owner != NULL:
             owner_wake_all(owner)
             owner = owner.next
-        sleeper_wake(&self.sleeper)
+        self.rouse()
 
     cdef void shut(self) noexcept nogil:
         """Reset what is open, close what is held, refuse what follows, stop the driver."""
@@ -413,7 +420,7 @@ cdef class Engine:
             self.release_owner(self.owners, True)
         self.stopping = True
         self.unlock()
-        sleeper_wake(&self.sleeper)
+        self.rouse()
 
     def close(self):
         """Reset all connections, end the driver, close the device. Closing again does nothing.
@@ -427,7 +434,7 @@ cdef class Engine:
             if self.thread is None:
                 check(-EDEADLK)
             self.stopping = True
-            sleeper_wake(&self.sleeper)
+            self.rouse()
             return
         with self.closing:
             if self.core != NULL:

@@ -52,6 +52,7 @@ cdef class LoopDriver:
         """
         cdef int64_t delay = -1
         cdef int room, filled
+        cdef bint more
         with self.engine.closing:       # the device must not go while it is read
             if self.engine.core == NULL:
                 return -1
@@ -62,7 +63,9 @@ cdef class LoopDriver:
                 self.watcher.attend()
                 room = batch_room(&self.turning.batch)
                 filled = batch_read(&self.turning.batch, self.engine)
-                delay = turn(self.engine, &self.turning, filled, filled == room and room > 0)
+                # A device with an fd that has more is readable again at once.
+                more = filled == room and room > 0 and self.device_fd < 0
+                delay = turn(self.engine, &self.turning, filled, more)
         return None if delay == NEVER else delay
 
     def end(self):

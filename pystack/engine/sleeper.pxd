@@ -12,6 +12,9 @@ ctypedef struct Sleeper:
     int wake_write
     bint rung                   # somebody woke the sleeper, who has not noticed yet
 
+cdef enum:
+    SLEEP_INTERRUPTED = 1       # a signal has arrived
+
 # 0, or -1 when out of memory.
 cdef int sleeper_open(Sleeper* sleeper) noexcept nogil
 # Before the first sleep: sleep on fds, which the sleeper closes; they are an eventfd twice, or the
@@ -23,5 +26,5 @@ cdef void sleeper_release(Sleeper* sleeper) noexcept nogil
 # From any thread, with or without any lock; ends the sleep that goes on, or the next.
 cdef void sleeper_wake(Sleeper* sleeper) noexcept nogil
 # Up to `duration` ns, or until fd is readable (-1: none; without wake fds it is not looked at).
-# -1: fd is closed.
+# 0; -1: fd is closed; SLEEP_INTERRUPTED, if it sleeps on fds.
 cdef int sleeper_sleep(Sleeper* sleeper, int fd, int64_t duration) noexcept nogil

@@ -18,15 +18,18 @@ from pystack.engine.pythread cimport (
 cdef extern from *:
     """
     #ifndef _WIN32
+    #include <errno.h>
     #include <poll.h>
     #include <stdint.h>
     #include <unistd.h>
-    /* Wait for input on either fd (-1: none). 1: `wake` has some; 0: not; -1: fd is closed. */
+    /* Wait for input on either fd (-1: none). 1: `wake` has some; 0: not; -1: fd is closed; -2: a
+       signal has arrived. */
     static int pystack_poll(int fd, int wake, int milliseconds)
     {
         struct pollfd watched[2] = {{wake, POLLIN, 0}, {fd, POLLIN, 0}};
-        if (poll(watched, fd < 0 ? 1 : 2, milliseconds) <= 0)
-            return 0;
+        int ready = poll(watched, fd < 0 ? 1 : 2, milliseconds);
+        if (ready <= 0)
+            return ready < 0 && errno == EINTR ? -2 : 0;
         if (watched[1].revents & POLLNVAL)
             return -1;
         return watched[0].revents != 0;
@@ -62,6 +65,7 @@ cdef extern from *:
 
 cdef enum:
     LONGEST_POLL_MS = 3_600_000
+    INTERRUPTED = -2            # of poll_input
 
 
 cdef int sleeper_open(Sleeper* sleeper) noexcept nogil:
@@ -127,7 +131,7 @@ cdef inline int milliseconds(int64_t duration) noexcept nogil:
 
 
 cdef int sleeper_sleep(Sleeper* sleeper, int fd, int64_t duration) noexcept nogil:
-    """Sleep up to `duration` ns, until fd is readable, or until woken; 0, or -1 if fd is not open.
+    """Sleep up to `duration` ns, until fd is readable, or until woken.
 
     The caller looks at what others may have changed after this returns, never before.
     """
@@ -142,4 +146,6 @@ cdef int sleeper_sleep(Sleeper* sleeper, int fd, int64_t duration) noexcept nogi
             unring_fd(sleeper.wake_read)
         sleeper.rung = False
         PyThread_release_lock(sleeper.guard)
+    if woken == INTERRUPTED:
+        return SLEEP_INTERRUPTED
     return -1 if woken < 0 else 0

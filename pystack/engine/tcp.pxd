@@ -17,6 +17,7 @@ cdef class TcpHandle(Handle):
     cdef bint in_handshake(self) noexcept nogil
     cdef int start_anew(self) noexcept nogil
     cdef int finish_connect(self, int64_t until) noexcept nogil
+    cdef size_t waiting(self) noexcept nogil
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until
     ) noexcept nogil

@@ -56,6 +56,7 @@ from pystack.core.tcp.layer cimport (
     Tcb,
     TcpConfig,
 )
+from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.settings cimport tcp_get_fast_open_keys, tcp_set_fast_open_keys
 from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
@@ -76,6 +77,7 @@ from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 cdef enum:
     SHUT_WR = 1
     ANY_EVENT = ~0
+    WORTH_A_LOOK = 4096
 
 
 cdef bint choose_source(Engine engine, Tcb* tcb, const Addr* remote) noexcept nogil:
@@ -488,6 +490,15 @@ cdef class TcpHandle(Handle):
         self.leave()
         return done if done else count
 
+    cdef size_t waiting(self) noexcept nogil:
+        """Bytes that a read finds without waiting."""
+        cdef size_t count = 0
+        if self.engine.lock() == 0:
+            if self.owner.endpoint != NULL and text_is_ready(self.tcb()):
+                count = self.tcb().receive_ring.length
+            self.engine.unlock()
+        return count
+
     def recv(self, Py_ssize_t length, int flags, timeout):
         """1 to `length` bytes; b"" at the end of the stream."""
         cdef int64_t until = self.until_read(timeout)
@@ -498,6 +509,12 @@ cdef class TcpHandle(Handle):
             raise ValueError("negative buffersize in recv")
         if length == 0:
             return b""
+        if length > WORTH_A_LOOK and not flags & MSG_WAITALL:
+            # Memory for just what there is costs less than much that is cut.
+            with nogil:
+                count = self.waiting()
+            if count or until == AT_ONCE:
+                length = min(length, max(count, <int64_t>WORTH_A_LOOK))
         target = unfilled_bytes(NULL, length)
         start = bytes_start(target)
         with nogil:

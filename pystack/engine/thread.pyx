@@ -2,31 +2,14 @@
 # Called by: pystack.stack, which starts it; it ends with the engine or the device.
 # RFCs: none.
 
-from libc.errno cimport EBADF
-from libc.stdint cimport int64_t
 from libc.string cimport memset
-from pystack.engine.batch cimport batch_read, batch_room
 from pystack.engine.engine cimport Engine
-from pystack.engine.sleeper cimport sleeper_sleep, sleeper_use_fds
-from pystack.engine.turn cimport Turning, turn
+from pystack.engine.seat cimport seat_await, seat_drive
+from pystack.engine.sleeper cimport sleeper_use_fds
+from pystack.engine.turn cimport Turning
 
 import os
 import threading
-
-
-cdef void loop(Engine engine, Turning* driver, int fd) noexcept nogil:
-    """Turn the crank until the end: read without the lock, do the rest with it, sleep."""
-    cdef int64_t duration = 0
-    cdef int filled = 0
-    cdef int room
-    while duration >= 0:
-        room = batch_room(&driver.batch)
-        if filled >= 0:
-            filled = batch_read(&driver.batch, engine)
-        duration = turn(engine, driver, filled, filled == room and room > 0)
-        filled = 0
-        if duration > 0 and sleeper_sleep(&engine.sleeper, fd, duration) < 0:
-            filled = -EBADF
 
 
 def run(Engine engine):
@@ -36,8 +19,12 @@ def run(Engine engine):
     memset(&driver, 0, sizeof(driver))
     if engine.device is not None:
         fd = engine.device.poll_fd
+        if engine.device.without_gil:
+            engine.turning = &driver
     with nogil:
-        loop(engine, &driver, fd)
+        while seat_drive(engine, &driver, fd):
+            seat_await(engine, &driver)
+    engine.turning = NULL
     engine.driver_ended()
 
 

@@ -1,5 +1,5 @@
 # Turn: what a driver does each time: packets in, what is due, packets out; then how long to sleep.
-# Called by: thread, loop.
+# Called by: seat (of a thread), loop.
 # RFCs: none.
 
 from libc.stdint cimport int64_t, uint64_t
@@ -10,6 +10,8 @@ ctypedef struct Turning:        # all zero: nothing has happened yet
     Batch batch
     uint64_t calls              # of the engine when we last looked
     int64_t busy_until
+    bint roused                 # the last turn has woken a call
+    int64_t alone_until         # calls do not take part before (seat.pyx)
 
 # Do all that is to be done now; ns to sleep unless woken before, negative: the end.
 # filled: packets that batch_read has read, or why the device is gone; more: ask it again at once.

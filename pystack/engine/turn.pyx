@@ -1,8 +1,8 @@
 # Turn: what a driver does each time: packets in, what is due, packets out; then how long to sleep.
-# Called by: thread, loop.
+# Called by: seat (of a thread), loop.
 # RFCs: none.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from pystack.core.stack cimport core_advance, core_deadline, core_enter
 from pystack.engine.batch cimport batch_give_back, batch_input, batch_refill
 from pystack.engine.clock cimport NEVER
@@ -33,8 +33,10 @@ cdef int64_t turn(Engine engine, Turning* turning, int filled, bint more) noexce
     filled: packets that were read, or why the device is gone; more: ask it again at once.
     """
     cdef int64_t now, until
+    cdef uint64_t roused
     if engine.lock() < 0:
         return -1
+    roused = engine.roused
     if filled < 0:
         engine.fail(-filled)
     if engine.failure or engine.stopping:
@@ -49,5 +51,6 @@ cdef int64_t turn(Engine engine, Turning* turning, int filled, bint more) noexce
     batch_refill(&turning.batch, engine)
     until = now if more else sleep_until(engine, turning, now)
     engine.wakes_at = AWAKE if until <= now else until
+    turning.roused = engine.roused != roused
     engine.unlock()
     return NEVER if until == NEVER else max(until - now, <int64_t>0)

@@ -4,28 +4,43 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.memory.ring cimport (
-    Ring, ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
-    ring_spans,
+    Ring, RingPool, ring_consume, ring_extend, ring_get, ring_lend, ring_pool_release, ring_put,
+    ring_release, ring_reserve, ring_spans,
 )
 
 
 cdef class ByteRing:
     cdef Ring ring
+    cdef RingPool pool
     cdef bytearray lent
 
     def __dealloc__(self):
-        ring_release(&self.ring)
+        ring_release(&self.ring, &self.pool)
+        ring_pool_release(&self.pool)
 
     @property
     def capacity(self):
         return self.ring.capacity
 
     @property
+    def kept(self):
+        """Capacities of what the pool keeps, the oldest first."""
+        return [self.pool.capacity[i] for i in range(self.pool.count)]
+
+    @property
     def length(self):
         return self.ring.length
 
     def reserve(self, uint32_t size):
-        return ring_reserve(&self.ring, size)
+        return ring_reserve(&self.ring, &self.pool, size)
+
+    def give(self, uint32_t size):
+        """A ring of that size has been, and is released."""
+        cdef Ring other = [NULL, 0, 0, 0, 0]
+        cdef RingPool none
+        none.count = none.bytes = 0
+        ring_reserve(&other, &none, size)
+        ring_release(&other, &self.pool)
 
     def put(self, uint32_t offset, bytes data):
         ring_put(&self.ring, offset, data, <uint32_t>len(data))
@@ -50,7 +65,8 @@ cdef class ByteRing:
     def lend(self, bytes pattern, uint32_t span, uint32_t head):
         """The pattern for ever, so much of it in memory that `span` bytes are always whole."""
         self.lent = bytearray((pattern * (span // len(pattern) + 2))[:len(pattern) + span])
-        ring_lend(&self.ring, self.lent, <uint32_t>len(self.lent), <uint32_t>len(pattern), head)
+        ring_lend(&self.ring, &self.pool, self.lent, <uint32_t>len(self.lent),
+                  <uint32_t>len(pattern), head)
 
     def release(self):
-        ring_release(&self.ring)
+        ring_release(&self.ring, &self.pool)

@@ -162,3 +162,60 @@ def test_a_lent_pattern_repeats_for_ever(head):
     ring.reserve(10)
     ring.put(0, b"its own")
     assert ring.get(0, 7) == b"its own"
+
+
+def test_a_large_ring_leaves_its_memory_to_the_next_one_that_fits():
+    ring = ByteRing()
+    ring.reserve(100_000)
+    ring.put(0, b"of the one before")
+    ring.release()
+    assert ring.capacity == 0
+    assert ring.kept == [131072]
+    ring.reserve(2048)
+    assert ring.capacity == 2048  # malloc has such at hand
+    ring.put(0, b"stays")
+    ring.reserve(40_000)
+    assert ring.capacity == 131072
+    assert ring.get(0, 5) == b"stays"
+    assert ring.kept == []
+
+
+def test_of_several_the_one_given_last_is_taken_first():
+    ring = ByteRing()
+    for size in (32768, 65536, 262144):
+        ring.reserve(size)  # grows, and leaves what it had
+    ring.release()
+    assert ring.kept == [32768, 65536, 262144]
+    ring.reserve(32768)
+    assert ring.capacity == 262144
+    assert ring.kept == [32768, 65536]
+
+
+def test_growing_leaves_the_smaller_memory():
+    ring = ByteRing()
+    ring.reserve(32768)
+    ring.put(0, b"stays")
+    ring.reserve(65536)
+    assert ring.kept == [32768]
+    assert ring.get(0, 5) == b"stays"
+
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes():
+    rings = ByteRing()
+    rings.reserve(8 << 20)
+    rings.release()
+    assert rings.kept == [8 << 20]
+    rings.reserve(16 << 20)
+    rings.release()
+    assert rings.kept == [8 << 20]  # too much for the pool: freed
+    rings.reserve(65536)
+    assert rings.kept == []
+    rings.release()
+    assert rings.kept == [8 << 20]
+    for size in (32768, 65536, 131072, 262144, 524288, 1 << 20, 2 << 20):
+        rings.give(size)
+    assert rings.kept == [32768, 65536, 131072, 262144, 524288, 1 << 20, 2 << 20]
+    rings.give(32768)
+    assert len(rings.kept) == 8
+    rings.give(65536)
+    assert rings.kept == [65536, 131072, 262144, 524288, 1 << 20, 2 << 20, 32768, 65536]

@@ -6,10 +6,69 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from pystack.core.memory.check cimport check
+from pystack.core.memory.poison cimport poison, unpoison
 
 cdef enum:
     RING_MIN = 2048             # smallest capacity: a full segment at the usual MTU
     RING_MAX = 0x40000000       # largest: index arithmetic stays far from 2^32
+    POOLED_MIN = 32 << 10       # smaller ones malloc has at hand
+    POOLED_BYTES = 8 << 20      # that a stack keeps at most
+
+
+cdef void ring_pool_drop(RingPool* pool, uint32_t index) noexcept nogil:
+    """Forget an entry; those that were given later move down."""
+    pool.bytes -= pool.capacity[index]
+    unpoison(pool.data[index], pool.capacity[index])
+    pool.count -= 1
+    while index < pool.count:
+        pool.data[index] = pool.data[index + 1]
+        pool.capacity[index] = pool.capacity[index + 1]
+        index += 1
+
+
+cdef void ring_pool_release(RingPool* pool) noexcept nogil:
+    cdef uint8_t* data
+    while pool.count:
+        data = pool.data[0]
+        ring_pool_drop(pool, 0)
+        free(data)
+
+
+cdef void ring_pool_give(RingPool* pool, uint8_t* data, uint32_t capacity) noexcept nogil:
+    """Keep memory, in the place of the oldest if need be; or free it."""
+    cdef uint8_t* oldest
+    if not POOLED_MIN <= capacity <= POOLED_BYTES:
+        free(data)
+        return
+    while pool.count == RING_POOL or pool.bytes + capacity > POOLED_BYTES:
+        oldest = pool.data[0]
+        ring_pool_drop(pool, 0)
+        free(oldest)
+    pool.data[pool.count] = data
+    pool.capacity[pool.count] = capacity
+    pool.count += 1
+    pool.bytes += capacity
+    poison(data, capacity)
+
+
+cdef uint8_t* ring_pool_take(RingPool* pool, uint32_t* capacity) noexcept nogil:
+    """Of that capacity or more, which it then says; or NULL.
+
+    What was given last comes first, though smaller memory would do: a connection that fills its
+    ring again need not let it grow, and the bytes are in the cache.
+    """
+    cdef uint32_t index = pool.count
+    cdef uint8_t* data
+    if capacity[0] < POOLED_MIN:
+        return NULL
+    while index:
+        index -= 1
+        if pool.capacity[index] >= capacity[0]:
+            data = pool.data[index]
+            capacity[0] = pool.capacity[index]
+            ring_pool_drop(pool, index)
+            return data
+    return NULL
 
 
 cdef inline uint32_t ring_index(const Ring* ring, uint32_t offset) noexcept nogil:
@@ -30,7 +89,7 @@ cdef inline uint32_t capacity_for(uint32_t size) noexcept nogil:
     return capacity
 
 
-cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil:
+cdef int ring_reserve(Ring* ring, RingPool* pool, uint32_t size) noexcept nogil:
     """Make room for `size` bytes counted from head.
 
     Returns 0; -1, and the ring as it was, when out of memory or beyond 1 GiB.
@@ -42,12 +101,14 @@ cdef int ring_reserve(Ring* ring, uint32_t size) noexcept nogil:
     if size > RING_MAX:
         return -1
     capacity = capacity_for(size)
-    data = <uint8_t*>malloc(capacity)
+    data = ring_pool_take(pool, &capacity)
+    if data == NULL:
+        data = <uint8_t*>malloc(capacity)
     if data == NULL:
         return -1
     # All of the old memory, not only `length` bytes: out-of-order data lies beyond them.
     ring_get(ring, 0, data, ring.capacity)
-    free(ring.data)
+    ring_pool_give(pool, ring.data, ring.capacity)
     ring.data = data
     ring.capacity = capacity
     ring.head = 0
@@ -110,19 +171,19 @@ cdef void ring_consume(Ring* ring, uint32_t count) noexcept nogil:
     ring.length -= count
 
 
-cdef void ring_lend(Ring* ring, uint8_t* data, uint32_t capacity, uint32_t period,
+cdef void ring_lend(Ring* ring, RingPool* pool, uint8_t* data, uint32_t capacity, uint32_t period,
                     uint32_t head) noexcept nogil:
     """Begin to hold a pattern's bytes; what the ring held is freed."""
-    ring_release(ring)
+    ring_release(ring, pool)
     ring.data = data
     ring.capacity = capacity
     ring.period = period
     ring.head = head % period
 
 
-cdef void ring_release(Ring* ring) noexcept nogil:
-    """Free the memory, or give back what was lent; the ring is empty and usable again."""
+cdef void ring_release(Ring* ring, RingPool* pool) noexcept nogil:
+    """Give back the memory, also if it was lent; the ring is empty and usable again."""
     if ring.period == 0:
-        free(ring.data)
+        ring_pool_give(pool, ring.data, ring.capacity)
     ring.data = NULL
     ring.capacity = ring.head = ring.length = ring.period = 0

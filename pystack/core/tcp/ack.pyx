@@ -271,7 +271,7 @@ cdef bint ack_input(
     if tcb.snd_una == tcb.snd_nxt:
         chrono_stop(tcp, tcb, CHRONO_BUSY)
         if tcb.busy != NULL or tcb.send_ring.length == 0:
-            tcb_idle(tcb)
+            tcb_idle(tcp, tcb)
         if tcb.send_ring.length or tcb.fin_queued:
             tcb_output_later(tcp, tcb)
     elif outstanding:

@@ -344,7 +344,8 @@ cdef int64_t tcp_send(
     room = <uint32_t>taken
     if room:
         room = chunks_write(tcp, tcb, room, more)
-    if room == 0 or ring_reserve(&tcb.send_ring, tcb.send_ring.length + room) < 0:
+    if room == 0 or (
+            ring_reserve(&tcb.send_ring, &tcp.context.rings, tcb.send_ring.length + room) < 0):
         # Without memory the ACK of what is queued brings the next chance; with nothing queued there
         # is none.
         tcb.write_blocked = True
@@ -375,7 +376,7 @@ cdef void tcp_send_pattern(
         return
     if tcb.send_ring.period == 0:
         # After a passive open bytes_acked does not count the SYN.
-        ring_lend(&tcb.send_ring, pattern, capacity, period,
+        ring_lend(&tcb.send_ring, &tcp.context.rings, pattern, capacity, period,
                   <uint32_t>(tcb.totals.bytes_acked % period))
     tcb.write_blocked = True
     queued_to_send(tcp, tcb, <uint32_t>room)
@@ -427,7 +428,7 @@ cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     ring_consume(&tcb.receive_ring, size)
     urgent_read(tcb)
     if tcb.receive_ring.length == 0:
-        tcb_idle(tcb)
+        tcb_idle(tcp, tcb)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         window_read(tcp, tcb)
         acknowledge_read(tcp, tcb)
@@ -445,11 +446,11 @@ cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb_output_later(tcp, tcb)
 
 
-cdef void discard_received(Tcb* tcb) noexcept nogil:
+cdef void discard_received(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.shut_read = True
     tcb.urgent_in = False
     tcb.receive_ring.length = 0
-    ring_release(&tcb.receive_ring)
+    ring_release(&tcb.receive_ring, &tcp.context.rings)
 
 
 cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
@@ -468,7 +469,7 @@ cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
         tcb.snd_una = tcb.snd_nxt = 0   # and was never one: no end of stream
         return 0
     if how != SHUT_WR:
-        discard_received(tcb)
+        discard_received(tcp, tcb)
         endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
     if how != SHUT_RD:
         queue_fin(tcp, tcb)
@@ -515,7 +516,7 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     else:
         # What arrives from now on is answered with RST (input: text_step), so that nobody sends to
         # a closed socket.
-        discard_received(tcb)
+        discard_received(tcp, tcb)
         queue_fin(tcp, tcb)
         become_orphan(tcp, tcb)
 

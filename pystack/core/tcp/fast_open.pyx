@@ -111,7 +111,8 @@ cdef void take_text(TcpLayer* tcp, Tcb* child, const TcpSegment* seg) noexcept n
     """
     cdef uint32_t length = min(seg.length, child.rcv_edge - child.rcv_nxt)
     child.totals.segments_in += 1
-    if length == 0 or ring_reserve(&child.receive_ring, length) < 0:
+    if length == 0 or (
+            ring_reserve(&child.receive_ring, &tcp.context.rings, length) < 0):
         return
     ring_put(&child.receive_ring, 0, seg.payload, length)
     ring_extend(&child.receive_ring, length)
@@ -264,7 +265,7 @@ cdef uint32_t fast_open_syn(
     cdef uint32_t size = 0
     if find_cookie(tcp, tcb, &mss, &cookie):
         size = <uint32_t>min(length, <size_t>room_in_syn(tcp, tcb, mss))
-        if size and ring_reserve(&tcb.send_ring, size) < 0:
+        if size and ring_reserve(&tcb.send_ring, &tcp.context.rings, size) < 0:
             size = 0
     if cookie.present:
         tcb.fast_open |= FAST_OPEN_ASKED
@@ -315,7 +316,7 @@ cdef void fast_open_answered(
         tcb.fast_open |= FAST_OPEN_DATA_ACKED
         count(tcp.context, Counter.TCP_FAST_OPEN_ACTIVE)
         chrono_stop(tcp, tcb, CHRONO_BUSY)
-        tcb_idle(tcb)
+        tcb_idle(tcp, tcb)
         return
     # Section 4.2.1: what the SYN-ACK does not acknowledge goes again at once. No window is reduced:
     # the server was not able or not willing, nothing was lost.

@@ -83,7 +83,8 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     tcb.ack_now = True
     acknowledge_measure(tcp, tcb, seg)
     if busy == NULL or (
-            text_is_kept(tcb) and ring_reserve(&tcb.receive_ring, offset + seg.length) < 0):
+            text_is_kept(tcb) and ring_reserve(
+                &tcb.receive_ring, &tcp.context.rings, offset + seg.length) < 0):
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
         return False
     duplicate_beyond_hole(tcp, tcb, seg.seq, seg.seq + seg.length)
@@ -130,7 +131,8 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if seg.seq != tcb.rcv_nxt:
         return out_of_order_input(tcp, tcb, seg)
     if text_is_kept(tcb):
-        if ring_reserve(&tcb.receive_ring, tcb.receive_ring.length + seg.length) < 0:
+        if ring_reserve(&tcb.receive_ring, &tcp.context.rings,
+                        tcb.receive_ring.length + seg.length) < 0:
             count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
             return False
         ring_put(&tcb.receive_ring, tcb.receive_ring.length, seg.payload, seg.length)

@@ -25,7 +25,7 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil
 # The parts that only a busy connection has; NULL when out of memory.
 cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil
 # Give back the memory that an idle connection does not need.
-cdef void tcb_idle(Tcb* tcb) noexcept nogil
+cdef void tcb_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Output is owed; it happens once per batch.
 cdef void tcb_output_later(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The next that owes output; NULL: none.

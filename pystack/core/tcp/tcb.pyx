@@ -120,10 +120,10 @@ cdef void leave_tables(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             tcp.recent = NULL
 
 
-cdef void release_busy(Tcb* tcb) noexcept nogil:
-    ring_release(&tcb.send_ring)
+cdef void release_busy(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    ring_release(&tcb.send_ring, &tcp.context.rings)
     if tcb.receive_ring.length == 0:
-        ring_release(&tcb.receive_ring)
+        ring_release(&tcb.receive_ring, &tcp.context.rings)
     if tcb.busy != NULL:
         sent_release(&tcb.busy.sent)
         interval_release(&tcb.busy.out_of_order)
@@ -155,7 +155,7 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
     deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
     tcb.ack_now = tcb.fin_queued = tcb.probing = False
-    release_busy(tcb)
+    release_busy(tcp, tcb)
     tcb.rtt.backoff = 0
     tcb.snd_una = tcb.snd_nxt
     count(tcp.context, Counter.TCP_CONNECTIONS_CLOSED)
@@ -183,8 +183,8 @@ cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
     while tcb != NULL:
         tcb_list_remove(tcb)
         deadline_unregister(&tcp.context.deadlines, &tcb.deadline)
-        release_busy(tcb)
-        ring_release(&tcb.receive_ring)
+        release_busy(tcp, tcb)
+        ring_release(&tcb.receive_ring, &tcp.context.rings)
         error_queue_release(&tcp.context.slab, &tcb.endpoint.errors)
         if tcb.backlog != NULL:
             fast_open_release(tcb.backlog)
@@ -208,14 +208,14 @@ cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil:
     return tcb.busy
 
 
-cdef void tcb_idle(Tcb* tcb) noexcept nogil:
+cdef void tcb_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Give back rings that are empty and the scoreboard if nothing is outstanding or out of order.
     """
     cdef bint holes = tcb.busy != NULL and tcb.busy.out_of_order.count != 0
     if tcb.send_ring.length == 0:
-        ring_release(&tcb.send_ring)
+        ring_release(&tcb.send_ring, &tcp.context.rings)
     if tcb.receive_ring.length == 0 and not holes:
-        ring_release(&tcb.receive_ring)
+        ring_release(&tcb.receive_ring, &tcp.context.rings)
     # In the first slow start it says nothing that the next round trip would not.
     if tcb.send_ring.length == 0 and (
             tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT):

@@ -309,8 +309,8 @@ cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Wait 2 MSL from now (RFC 9293 section 3.6.1); the oldest goes when there are too many."""
     if tcb.list != &tcp.time_wait:
         metrics_save(tcp, tcb)
-    ring_release(&tcb.send_ring)
-    tcb_idle(tcb)
+    ring_release(&tcb.send_ring, &tcp.context.rings)
+    tcb_idle(tcp, tcb)
     tcb_list_remove(tcb)
     tcb_list_push(&tcp.time_wait, tcb)
     tcb.probing = False
