@@ -20,6 +20,7 @@ cdef enum DeadlineKind:
     DEADLINE_CONNECTION = 1     # owner: Tcb
     DEADLINE_FRAGMENTS = 2      # owner: the IpLayer (oldest reassembly)
     DEADLINE_MEMBERSHIP = 3     # owner: the IpLayer (reports to multicast routers)
+    DEADLINE_REST = 4           # owner: the TcpLayer (connections that come to rest)
 
 ctypedef struct Context:
     int64_t now                 # ns, monotonic; set at each entry, constant until the next

@@ -4,7 +4,7 @@
 # Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
 # RFCs: none.
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, uint8_t, uint32_t
 from pystack.core.error_queue cimport ErrorQueue
 from pystack.core.memory.flow cimport FlowKey
 
@@ -27,6 +27,10 @@ cdef enum Service:
     SERVICE_ECHO = 1            # RFC 862
     SERVICE_DISCARD = 2         # RFC 863
     SERVICE_CHARGEN = 3         # RFC 864
+
+cdef enum Report:
+    REPORT_ERRORS = 0x01        # IP_RECVERR
+    REPORT_EXTENSIONS = 0x02    # IP_RECVERR_RFC4884
 
 cdef enum MtuDiscover:
     MTU_DISCOVER_DONT = 0       # IP_PMTUDISC_DONT: fragment, DF clear
@@ -55,14 +59,13 @@ ctypedef struct Endpoint:
     void* owner                 # the handle of the layer above, NULL when nobody holds it (orphan)
     ErrorQueue* errors          # made by the first error that is reported (IP_RECVERR)
     # pending error (errno, positive), taken by SO_ERROR or the next call
-    int32_t error
+    int16_t error
     uint8_t kind                # EndpointKind
     uint8_t ready               # Ready bits gathered since the driver last took them
     uint8_t on_ready_list
     uint8_t service             # Service: answered inside the core; never given to the driver
     uint8_t v6only
-    uint8_t report_errors       # IP_RECVERR
-    uint8_t report_extensions   # IP_RECVERR_RFC4884
+    uint8_t report              # Report bits
     uint8_t manners             # Manner, written by the engine's options
     IpMarking marking
 

@@ -57,6 +57,7 @@ from pystack.core.tcp.layer cimport (
     TcpConfig,
 )
 from pystack.core.tcp.settings cimport tcp_get_fast_open_keys, tcp_set_fast_open_keys
+from pystack.core.tcp.shared_settings cimport settings_share
 from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
@@ -300,7 +301,9 @@ cdef class TcpHandle(Handle):
         if tcb == NULL:
             return -ENOMEM
         config_share(&self.engine.core.tcp, tcb, before)
-        tcb.settings = before.settings
+        settings_share(&self.engine.core.tcp, tcb, before)
+        tcb.receive_buffer = before.receive_buffer
+        tcb.send_buffer = before.send_buffer
         tcb.endpoint.marking = before.endpoint.marking
         tcb.endpoint.v6only = before.endpoint.v6only
         tcb.endpoint.manners = before.endpoint.manners
@@ -398,8 +401,8 @@ cdef class TcpHandle(Handle):
             code = self.enter()
             if code == 0:
                 tcb = self.tcb()
-                received = tcb.receive_ring.length
-                sent = tcb.send_ring.length
+                received = tcb.busy.receive_ring.length
+                sent = tcb.busy.send_ring.length
                 if tcb.fin_queued and tcb.state not in (
                         STATE_CLOSED, STATE_FIN_WAIT_2, STATE_TIME_WAIT):
                     sent += 1       # a FIN counts, as in Linux
@@ -430,11 +433,11 @@ cdef class TcpHandle(Handle):
             code = self.enter()
             if code == 0:
                 tcb = self.tcb()
-                saved = tcb.saved_syn
+                saved = tcb.rare.saved_syn
                 if saved != NULL and saved.length > <size_t>max(room, <Py_ssize_t>0):
                     code = -EINVAL
-                else:
-                    tcb.saved_syn = NULL
+                elif saved != NULL:
+                    tcb.rare.saved_syn = NULL
                 self.leave()
         check(code)
         if saved != NULL:
@@ -637,7 +640,7 @@ cdef class TcpHandle(Handle):
             return 0
         tcb = self.tcb()
         lingers = may_wait and tcb.settings.linger and tcb.settings.linger_s
-        if lingers and not tcb.receive_ring.length:
+        if lingers and not tcb.busy.receive_ring.length:
             until = self.engine.wait_clock() + <int64_t>tcb.settings.linger_s * 1_000_000_000
             if tcp_shutdown(&self.engine.core.tcp, tcb, SHUT_WR) == 0:
                 while not tcp_drained(tcb):

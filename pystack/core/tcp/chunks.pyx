@@ -7,11 +7,11 @@
 # goes on, full buffers are sent already, so that the last one begins anew where that ends.
 
 from libc.stdint cimport uint32_t
-from pystack.core.tcp.layer cimport MOST_CHUNKS, Chunks, Tcb, TcpBusy, TcpLayer
+from pystack.core.tcp.layer cimport MOST_CHUNKS, Chunks, Tcb, TcpLayer
 from pystack.core.tcp.pacing cimport pacing_train
 from pystack.core.tcp.scoreboard cimport sent_pipe
 from pystack.core.tcp.send_buffer cimport train_goal
-from pystack.core.tcp.tcb cimport tcb_busy, tcb_unsent
+from pystack.core.tcp.tcb cimport tcb_unsent
 from pystack.core.wire.tcp cimport seq_gt, seq_le, seq_lt, seq_max
 
 
@@ -106,10 +106,9 @@ cdef uint32_t fill(
 
 
 cdef uint32_t chunks_write(TcpLayer* tcp, Tcb* tcb, uint32_t size, bint more) noexcept nogil:
-    cdef TcpBusy* busy = tcb_busy(tcb)
-    if busy == NULL or tcb.smss == 0:
+    if tcb.smss == 0:
         return size
-    return fill(tcp, tcb, &busy.chunks, size, more)
+    return fill(tcp, tcb, &tcb.busy.chunks, size, more)
 
 
 cdef void remove_first(Chunks* chunks, uint32_t count) noexcept nogil:
@@ -146,7 +145,7 @@ cdef void chunks_sent(Tcb* tcb) noexcept nogil:
 
 cdef int chunks_pushed(const Tcb* tcb, uint32_t end) noexcept nogil:
     cdef uint32_t i
-    if tcb.busy == NULL or not tcb.busy.chunks.used:
+    if not tcb.busy.chunks.used:
         return -1
     for i in range(tcb.busy.chunks.count):
         if tcb.busy.chunks.ends[i] == end:
@@ -155,7 +154,7 @@ cdef int chunks_pushed(const Tcb* tcb, uint32_t end) noexcept nogil:
 
 
 cdef bint chunks_first(const Tcb* tcb, uint32_t* end, bint* last) noexcept nogil:
-    if tcb.busy == NULL or tcb.busy.chunks.count == 0:
+    if tcb.busy.chunks.count == 0:
         return False
     end[0] = tcb.busy.chunks.ends[0]
     last[0] = tcb.busy.chunks.count == 1

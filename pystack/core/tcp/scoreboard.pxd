@@ -49,8 +49,8 @@ cdef inline uint32_t sent_segments(const Sent* sent) noexcept nogil:
 cdef inline uint32_t sent_in_flight(const Tcb* tcb) noexcept nogil:
     """Segments believed to be in the network (RFC 6675 SetPipe)."""
     # Without SACK sacked_out is an estimate.
-    return (tcb.packets_out - min(tcb.packets_out, tcb.sacked_out + tcb.lost_out)
-            + tcb.retrans_out)
+    return (tcb.busy.packets_out - min(tcb.busy.packets_out, tcb.busy.sacked_out + tcb.busy.lost_out)
+            + tcb.busy.retrans_out)
 
 
 cdef inline uint32_t sent_pipe(const Tcb* tcb) noexcept nogil:
