@@ -1,4 +1,4 @@
-"""A connection at rest: how small it is, when it comes to rest, and that it has forgotten nothing."""
+"""A connection at rest: how small it is, when it rests, and that it has forgotten nothing."""
 
 from __future__ import annotations
 
@@ -142,8 +142,7 @@ def test_tcp_info_is_the_same_before_and_after(family, options):
         peer.socket.receive()
     peer.advance(500 * MS)
     peer.drop()
-    names = ("cwnd", "ssthresh", "srtt", "rttvar", "rto", "min_rtt", "delivered", "snd_una",
-             "snd_nxt", "rcv_nxt", "rcv_edge", "snd_wnd", "max_snd_wnd", "smss", "reordering")  # fmt: skip
+    names = ["cwnd", "ssthresh", "srtt", "rttvar", "rto", "min_rtt", "delivered", "snd_una", "snd_nxt", "rcv_nxt", "rcv_edge", "snd_wnd", "max_snd_wnd", "smss", "reordering"]
     before = {name: getattr(peer.tcb, name) for name in names}
     assert peer.tcb.awake
     at_rest(peer)

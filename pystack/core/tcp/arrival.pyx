@@ -100,7 +100,8 @@ cdef bint block_is_valid(const Tcb* tcb, const SackBlock* block, bint duplicate)
         return False
     if seq_ge(block.start, tcb.busy.undo_marker):
         return True
-    return seq_gt(block.end, tcb.busy.undo_marker) and seq_ge(block.start, block.end - tcb.max_snd_wnd)
+    return seq_gt(block.end, tcb.busy.undo_marker) and (
+        seq_ge(block.start, block.end - tcb.max_snd_wnd))
 
 
 cdef void tag(

@@ -24,7 +24,7 @@ from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
 )
 from pystack.core.tcp.acknowledge cimport acknowledge_read
-from pystack.core.tcp.busy cimport tcb_is_awake, tcb_rare, tcb_wake
+from pystack.core.tcp.busy cimport tcb_rare, tcb_wake
 from pystack.core.tcp.chunks cimport chunks_write
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
@@ -149,7 +149,8 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
         if tcp_backlog(tcb) == NULL:
             return -ENOMEM
         # As Linux: all listeners, without their asking for it.
-        if tcp.config.fastopen & ALL_LISTENERS == ALL_LISTENERS and not tcb.rare.backlog.fast_open.limit:
+        if tcp.config.fastopen & ALL_LISTENERS == ALL_LISTENERS and (
+                not tcb.rare.backlog.fast_open.limit):
             tcb.rare.backlog.fast_open.limit = <uint32_t>max(
                 0, min(backlog, <int>tcp.config.max_backlog))
         tcb.rcv_scale = window_scale_for(tcp, tcb)

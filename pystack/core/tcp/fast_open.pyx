@@ -3,7 +3,7 @@
 # RFCs: 7413; where it leaves a choice, as Linux.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from pystack.core.context cimport count, count_many, endpoint_ready
@@ -91,7 +91,8 @@ cdef bint fast_open_input(
         cookie_new(tcp, listener.rare.backlog, &view.source, &view.destination, answer)
         answer.experimental = options.fast_open_experimental
         return False
-    found = cookie_check(tcp, listener.rare.backlog, &view.source, &view.destination, options, answer)
+    found = cookie_check(
+        tcp, listener.rare.backlog, &view.source, &view.destination, options, answer)
     answer.experimental = options.fast_open_experimental
     if not found:
         # Section 4.2.2: a SYN-ACK for the SYN only, with the cookie that would have been good.
@@ -160,13 +161,15 @@ cdef void fast_open_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Section 5.1: who floods us with others' addresses makes them send these resets."""
     cdef FastOpenQueue* queue
     cdef FastOpenReset* reset
-    if tcb.busy.listener == NULL or tcb.busy.list != &tcb.busy.listener.rare.backlog.fast_open.accepted:
+    if tcb.busy.listener == NULL:
+        return
+    queue = &tcb.busy.listener.rare.backlog.fast_open
+    if tcb.busy.list != &queue.accepted:
         return
     reset = <FastOpenReset*>calloc(1, sizeof(FastOpenReset))
     if reset == NULL:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         return
-    queue = &tcb.busy.listener.rare.backlog.fast_open
     reset.until = tcp.context.now + RESET_COUNTS
     if queue.resets_last != NULL:
         queue.resets_last.next = reset
@@ -335,7 +338,8 @@ cdef void fast_open_timeout(TcpLayer* tcp, const Tcb* tcb, bint last) noexcept n
     """
     if not tcb.fast_open & (FAST_OPEN_ASKED | FAST_OPEN_DATA | FAST_OPEN_DATA_ACKED):
         return
-    if tcb.busy.retransmits == BLACK_HOLE_TIMEOUTS or (tcb.busy.retransmits < BLACK_HOLE_TIMEOUTS and last):
+    if tcb.busy.retransmits == BLACK_HOLE_TIMEOUTS or (
+            tcb.busy.retransmits < BLACK_HOLE_TIMEOUTS and last):
         pause(tcp)
         count(tcp.context, Counter.TCP_FAST_OPEN_ACTIVE_FAILED)
 

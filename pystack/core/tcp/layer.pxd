@@ -407,9 +407,9 @@ ctypedef struct Backlog:
     int64_t cookies_until       # cookies have been sent that are valid until then
     FastOpenQueue fast_open
 
-# What a connection needs while something is in motion: data that is outstanding or unread, holes, an
-# ACK that is owed, a handshake, a list that it is on. Written by whom the comments name, made and
-# given back by busy.pyx only (tcb_wake, tcp_rest). All zero but for the timers when it is at rest.
+# What a connection needs while something is in motion: data that is outstanding or unread, holes,
+# an ACK that is owed, a handshake, a list that it is on. Written by whom the comments name, made
+# and given back by busy.pyx only. At rest all of it is zero, but for timers that are off.
 cdef struct TcpBusy:
     # timers: absolute, DEADLINE_NEVER when off; tcb.deadline holds a time no later than the first
     # of them. First of all: see AT_REST in busy.pyx.
@@ -536,8 +536,8 @@ cdef struct TcpRare:
 
 # A connection at rest is this and nothing more: what is needed while something is in motion is in
 # `busy`, what few connections ever need in `rare`. Both may always be read: without memory of its
-# own a TCB points to constants (busy.pyx). Before `busy` is written somebody has called tcb_wake, at
-# the door of the layer; `rare` is written through tcb_rare. Ordered by size, then by who reads it:
+# own a TCB points to constants (busy.pyx). Before `busy` is written somebody has called tcb_wake,
+# at the door of the layer; `rare` is written through tcb_rare. Ordered by size, then by who reads it:
 # tests/unit holds it below its bound.
 cdef struct Tcb:
     Endpoint endpoint

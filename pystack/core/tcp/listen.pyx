@@ -325,7 +325,8 @@ cdef Tcb* listen_input(
 
 cdef bint listen_defers(Tcb* child, const TcpSegment* seg) noexcept nogil:
     """TCP_DEFER_ACCEPT: an ACK without text or FIN does not complete the handshake, for a while."""
-    if (child.busy.listener == NULL or child.busy.retransmit_at == DEADLINE_NEVER     # from a cookie
+    if (child.busy.listener == NULL
+            or child.busy.retransmit_at == DEADLINE_NEVER       # from a cookie
             or child.busy.retransmits >= child.busy.listener.settings.defer_accept
             or seg.length or seg.flags & TCP_FIN):
         return False

@@ -80,7 +80,8 @@ cdef int32_t mtu_search_next(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """
     cdef MtuSearch* search = tcb.rare.search
     cdef uint32_t in_flight, needed, size
-    if (search.size or tcb.busy.ca_state != CA_OPEN or segments(tcb) < LEAST_CWND or tcb.busy.urgent_out):
+    if (search.size or tcb.busy.ca_state != CA_OPEN or segments(tcb) < LEAST_CWND
+            or tcb.busy.urgent_out):
         return 0
     size = mss_of(tcp, tcb, (search.low + search.high) // 2)
     if (size > mss_of(tcp, tcb, search.high)

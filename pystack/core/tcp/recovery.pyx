@@ -305,7 +305,9 @@ cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void repeat_at_once(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if not tcb.sack_ok:
         # What duplicate ACKs have told stands, as far as it can.
-        tcb.busy.sacked_out = min(tcb.busy.sacked_out, tcb.busy.packets_out - min(tcb.busy.packets_out, tcb.busy.lost_out))
+        tcb.busy.sacked_out = min(
+            tcb.busy.sacked_out,
+            tcb.busy.packets_out - min(tcb.busy.packets_out, tcb.busy.lost_out))
     if tcb.busy.ca_state != CA_LOSS:
         tcb.busy.recover = tcb.snd_nxt
         tcb.busy.undo = False
@@ -365,8 +367,8 @@ cdef Sent* recovery_next(
     if size == 0:
         return NULL
     sent = sent_next_lost(tcb, size, mss)
-    if sent == NULL and not new_data_possible and tcb.busy.ca_state == CA_RECOVERY and tcb.sack_ok and (
-            not rack_is_on(tcp, tcb)):
+    if (sent == NULL and not new_data_possible and tcb.busy.ca_state == CA_RECOVERY
+            and tcb.sack_ok and not rack_is_on(tcp, tcb)):
         sent = sent_next_doubtful(tcb, size, mss)
         if sent == NULL and not tcb.busy.rescued:
             tcb.busy.rescued = True

@@ -7,7 +7,7 @@ from pystack.core.tcp.layer cimport (
     Tcb, TcbList, TcpConfig, TcpLayer, TcpSettings, TcpState,
 )
 
-# A TCB in CLOSED, awake, with the settings of its parent; NULL: the stack's. NULL when out of memory.
+# A TCB in CLOSED, awake, with the settings of its parent (NULL: the stack's). NULL: out of memory.
 cdef Tcb* tcb_new(TcpLayer* tcp, const Tcb* parent) noexcept nogil
 # The settings that a configuration means, all others off; and what else begins with it.
 cdef void settings_default(TcpSettings* settings, const TcpConfig* config) noexcept nogil

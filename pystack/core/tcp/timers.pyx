@@ -58,8 +58,9 @@ cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
         return True
     if tcb.settings.user_timeout_ms and tcb.held:
         return user_timeout_is_over(tcp, tcb)
-    return tcb.busy.retransmits >= (tcb.config.retries2 if tcb.held or tcb.busy.listener != NULL
-                               else tcb.config.orphan_retries)
+    return tcb.busy.retransmits >= (
+        tcb.config.retries2 if tcb.held or tcb.busy.listener != NULL
+        else tcb.config.orphan_retries)
 
 
 cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -267,7 +268,9 @@ cdef void keepalive_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return
     if tcb_flight(tcb) or tcb.busy.probing or silence < idle:
         tcb.keepalive_probes = 0
-        tcb.other_at = tcp.context.now + idle - (0 if tcb_flight(tcb) or tcb.busy.probing else silence)
+        tcb.other_at = tcp.context.now + idle
+        if not (tcb_flight(tcb) or tcb.busy.probing):
+            tcb.other_at -= silence
         return
     if tcb.keepalive_probes and (
             silence >= tcb.settings.user_timeout_ms * MILLISECOND if tcb.settings.user_timeout_ms

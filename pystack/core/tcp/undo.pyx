@@ -38,7 +38,8 @@ cdef void undo_retransmitted(TcpLayer* tcp, Tcb* tcb, uint32_t segments) noexcep
 cdef void undo_duplicates(Tcb* tcb, uint32_t segments) noexcept nogil:
     """RFC 3708: when all that was sent again has arrived twice, all of it was for nothing."""
     if tcb.busy.undo and tcb.busy.undo_retransmitted > 0:
-        tcb.busy.undo_retransmitted = max(<int32_t>0, tcb.busy.undo_retransmitted - <int32_t>segments)
+        tcb.busy.undo_retransmitted = max(
+            <int32_t>0, tcb.busy.undo_retransmitted - <int32_t>segments)
 
 
 cdef bint echo_is_earlier(const AckNews* news, uint32_t when) noexcept nogil:
