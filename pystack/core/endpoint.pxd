@@ -28,10 +28,6 @@ cdef enum Service:
     SERVICE_DISCARD = 2         # RFC 863
     SERVICE_CHARGEN = 3         # RFC 864
 
-cdef enum Report:
-    REPORT_ERRORS = 0x01        # IP_RECVERR
-    REPORT_EXTENSIONS = 0x02    # IP_RECVERR_RFC4884
-
 cdef enum MtuDiscover:
     MTU_DISCOVER_DONT = 0       # IP_PMTUDISC_DONT: fragment, DF clear
     # IP_PMTUDISC_WANT: follow the path MTU, fragment what is larger (UDP), DF otherwise
@@ -45,6 +41,8 @@ cdef enum Manner:
     MANNER_REUSE_PORT = 0x04    # SO_REUSEPORT
     MANNER_NO_LABEL = 0x08      # IPV6_AUTOFLOWLABEL off
     MANNER_OWN_LABEL = 0x10     # the application has chosen the flow label (IPV6_FLOWINFO_SEND)
+    MANNER_REPORT_ERRORS = 0x20         # IP_RECVERR
+    MANNER_REPORT_EXTENSIONS = 0x40     # IP_RECVERR_RFC4884
 
 # How an endpoint wants its packets marked.
 ctypedef struct IpMarking:
@@ -65,7 +63,6 @@ ctypedef struct Endpoint:
     uint8_t on_ready_list
     uint8_t service             # Service: answered inside the core; never given to the driver
     uint8_t v6only
-    uint8_t report              # Report bits
     uint8_t manners             # Manner, written by the engine's options
     IpMarking marking
 

@@ -9,11 +9,11 @@ from pystack.core.endpoint cimport (
     MANNER_FREE_BIND,
     MANNER_NO_LABEL,
     MANNER_OWN_LABEL,
+    MANNER_REPORT_ERRORS,
+    MANNER_REPORT_EXTENSIONS,
     MANNER_REUSE_PORT,
     MANNER_TRANSPARENT,
     MTU_DISCOVER_DO,
-    REPORT_ERRORS,
-    REPORT_EXTENSIONS,
     Endpoint,
 )
 from pystack.core.error_queue cimport error_queue_release
@@ -113,13 +113,9 @@ cdef int set_mtu_discover(Endpoint* endpoint, int64_t value) noexcept nogil:
     return 0
 
 
-cdef void set_report(Endpoint* endpoint, uint8_t what, bint on) noexcept nogil:
-    endpoint.report = endpoint.report | what if on else endpoint.report & ~what
-
-
 cdef int set_report_errors(Core* core, Endpoint* endpoint, int64_t value) noexcept nogil:
     """Turned off, the queue is emptied, as in Linux."""
-    set_report(endpoint, REPORT_ERRORS, value != 0)
+    set_manner(endpoint, MANNER_REPORT_ERRORS, value)
     if value == 0:
         error_queue_release(&core.context.slab, &endpoint.errors)
     return 0
@@ -215,7 +211,7 @@ cdef int set_ip(Core* core, Endpoint* endpoint, int option, int64_t value) noexc
     if option == RECVERR_RFC4884:
         if not 0 <= value <= 1:
             return -EINVAL
-        set_report(endpoint, REPORT_EXTENSIONS, value != 0)
+        set_manner(endpoint, MANNER_REPORT_EXTENSIONS, value)
         return 0
     if option == IP_MINTTL:
         if not 0 <= value <= 255:
@@ -327,7 +323,7 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
     elif option == IP_BIND_ADDRESS_NO_PORT:
         value[0] = (<const Tcb*>endpoint).settings.choose_port_late
     elif option == RECVERR_RFC4884:
-        value[0] = endpoint.report & REPORT_EXTENSIONS != 0
+        value[0] = endpoint.manners & MANNER_REPORT_EXTENSIONS != 0
     elif option == IP_FREEBIND:
         value[0] = endpoint.manners & MANNER_FREE_BIND != 0
     elif option == IP_LOCAL_PORT_RANGE:
@@ -337,7 +333,7 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
     elif option == IPV6_AUTOFLOWLABEL:
         value[0] = endpoint.manners & MANNER_NO_LABEL == 0
     else:
-        value[0] = endpoint.report & REPORT_ERRORS != 0
+        value[0] = endpoint.manners & MANNER_REPORT_ERRORS != 0
     return 0
 
 

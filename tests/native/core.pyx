@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
-from pystack.core.endpoint cimport REPORT_ERRORS, Endpoint
+from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, Endpoint
 from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip.layer cimport PROTOCOL_UDP, PolicyAction
 from pystack.core.ip.networks cimport ip_add_network
@@ -215,7 +215,7 @@ cdef class Host:
         socket.host = self
         socket.socket = datagram_open(&self.core.udp, 17, v6)
         socket.socket.endpoint.owner = <void*>socket
-        socket.socket.endpoint.report = REPORT_ERRORS if report_errors else 0
+        socket.socket.endpoint.manners = MANNER_REPORT_ERRORS if report_errors else 0
         return socket
 
     def find(self, local, int local_port, remote, int remote_port):

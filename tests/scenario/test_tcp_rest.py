@@ -38,7 +38,7 @@ def test_a_control_block_and_its_share_of_the_tables_stay_below_the_bound():
 
 
 def test_what_motion_needs_stays_below_its_bound():
-    assert BUSY_SIZE <= 512
+    assert BUSY_SIZE <= 544
 
 
 class Mallinfo(ctypes.Structure):
@@ -111,6 +111,30 @@ def test_data_that_nobody_reads_keeps_it_awake():
     assert peer.tcb.awake
     assert peer.socket.receive() == b"read me"
     assert not at_rest(peer).tcb.awake
+
+
+def test_what_time_alone_cannot_bring_to_rest_keeps_no_timer():
+    """Otherwise a simulation in which data is left unread would never end."""
+    peer = accepted(options=SACK)
+    peer.inject("A", data=b"read me")
+    peer.inject("A", seq=8 + 10, data=b"later")
+    peer.advance(100 * SECOND)
+    assert peer.tcb.awake
+    assert peer.host.deadline is None
+    assert peer.socket.receive() == b"read me"
+    peer.inject("A", seq=8, data=b"the first ")
+    assert peer.socket.receive() == b"the first later"
+    assert not at_rest(peer).tcb.awake
+
+
+def test_a_connection_that_is_accepted_late_comes_to_rest():
+    peer = accepted()
+    other = peer.sibling(40001)
+    other.handshake()
+    peer.advance(100 * SECOND)
+    assert peer.host.deadline is None
+    other.socket = peer.listener.accept()
+    assert not at_rest(other).tcb.awake
 
 
 def test_data_that_is_not_acknowledged_keeps_it_awake():

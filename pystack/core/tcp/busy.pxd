@@ -6,7 +6,7 @@
 
 from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer, TcpRare
 
-cdef bint busy_new(TcpLayer* tcp, Tcb* tcb) noexcept nogil
+cdef bint busy_watch(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Nothing in it is needed any more, or it is lost; tcb.busy may still be read.
 cdef void tcb_put_to_rest(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # For TCBs that are being made: neither is there, both may be read.
@@ -25,6 +25,6 @@ cdef inline bint tcb_is_awake(const Tcb* tcb) noexcept nogil:
 
 cdef inline bint tcb_wake(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Let tcb.busy be written; False when out of memory (counted). Every way into the layer that
-    may write begins with it.
+    may write begins with it, and what takes away a reason to be awake.
     """
-    return tcb_is_awake(tcb) or busy_new(tcp, tcb)
+    return tcb.busy.watched or busy_watch(tcp, tcb)

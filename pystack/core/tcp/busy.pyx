@@ -6,7 +6,8 @@
 #
 # Not at once: what a round trip has measured (auto-tuning, RACK, the congestion window's use) shall
 # be there for the next request. Not with a timer of each connection either: one of the stack looks
-# at those that are awake, each once a second, and stops when there are none.
+# at those that are awake, each once a second. It stops when there are none that time alone may bring
+# to rest, so that nothing goes on for ever while data is unread or a peer silent.
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -50,6 +51,7 @@ cdef void busy_init(Tcb* tcb) noexcept nogil:
 
 cdef void awake_push(TcpLayer* tcp, TcpBusy* busy) noexcept nogil:
     """It is looked at last of all."""
+    busy.watched = True
     busy.look_at = tcp.context.now + REST
     busy.next = NULL
     busy.previous = tcp.awake_last
@@ -62,6 +64,7 @@ cdef void awake_push(TcpLayer* tcp, TcpBusy* busy) noexcept nogil:
 
 
 cdef void awake_remove(TcpLayer* tcp, TcpBusy* busy) noexcept nogil:
+    busy.watched = False
     if busy.previous != NULL:
         busy.previous.next = busy.next
     else:
@@ -93,7 +96,13 @@ cdef bint busy_new(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     busy.last_challenge_at = tcp.context.now - tcb.config.challenge_period
     busy.pacing_rate = pacing_by_window(tcb)
     tcb.busy = busy
-    awake_push(tcp, busy)
+    return True
+
+
+cdef bint busy_watch(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    if not tcb_is_awake(tcb) and not busy_new(tcp, tcb):
+        return False
+    awake_push(tcp, tcb.busy)
     return True
 
 
@@ -101,7 +110,8 @@ cdef void tcb_put_to_rest(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef TcpBusy* busy = tcb.busy
     if not tcb_is_awake(tcb):
         return
-    awake_remove(tcp, busy)
+    if busy.watched:
+        awake_remove(tcp, busy)
     ring_release(&busy.send_ring)
     ring_release(&busy.receive_ring)
     free(busy.sent.items)
@@ -110,17 +120,23 @@ cdef void tcb_put_to_rest(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.busy = <TcpBusy*>&AT_REST[0]
 
 
-cdef bint is_in_motion(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
+cdef bint is_in_motion(const Tcb* tcb) noexcept nogil:
     """Something is outstanding, owed, unread, or timed; or the TCB is on a list."""
     cdef const TcpBusy* busy = tcb.busy
     return (busy.packets_out != 0 or tcb.snd_una != tcb.snd_nxt and tcb.state > STATE_LISTEN
             or busy.send_ring.length != 0 or busy.receive_ring.length != 0
             or busy.sent.count != 0 or busy.out_of_order.count != 0
             or busy.retransmit_at != DEADLINE_NEVER or busy.ack_at != DEADLINE_NEVER
-            or busy.pace_at != DEADLINE_NEVER or busy.paced_until > tcp.context.now
+            or busy.pace_at != DEADLINE_NEVER
             or busy.ack_now or busy.unacked_bytes != 0 or busy.duplicate_pending
-            or busy.output_pending or busy.user_timeout_owed or busy.ca_state != CA_OPEN
+            or busy.user_timeout_owed or busy.ca_state != CA_OPEN
             or busy.urgent_out or busy.list != NULL or busy.listener != NULL or tcb.buried)
+
+
+cdef bint may_come_to_rest(const Tcb* tcb) noexcept nogil:
+    """By time alone, or with the output that is due now."""
+    return tcb.busy.output_pending or (not is_in_motion(tcb) and tcb.state in (
+        STATE_CLOSED, STATE_LISTEN, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_CLOSE_WAIT))
 
 
 cdef bint is_at_rest(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
@@ -128,28 +144,27 @@ cdef bint is_at_rest(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     D-SACK undoes anything, and the time that challenge ACKs are counted for.
     """
     cdef int64_t last = max(tcb.last_received_at, tcb.last_sent_at)
-    if tcb.state not in (
-            STATE_CLOSED, STATE_LISTEN, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_CLOSE_WAIT):
-        return False
-    if is_in_motion(tcp, tcb):
+    if tcb.busy.output_pending:
         return False
     if tcb.state <= STATE_LISTEN:
         return True
     return (tcp.context.now - last >= max(REST, tcb.rtt.rto)
+            and tcp.context.now >= tcb.busy.paced_until
             and tcp.context.now - tcb.busy.last_challenge_at >= tcb.config.challenge_period)
 
 
 cdef void tcp_rest(TcpLayer* tcp) noexcept nogil:
-    """Look at those whose turn it is: to rest, or to the end of the queue."""
+    """Look at those whose turn it is: to rest, to the end of the queue, or out of it."""
     cdef TcpBusy* busy = tcp.awake_first
     cdef int looks = 0
     while busy != NULL and busy.look_at <= tcp.context.now and looks < MOST_AT_ONCE:
         looks += 1
-        if is_at_rest(tcp, busy.tcb):
-            tcb_put_to_rest(tcp, busy.tcb)
-        else:
-            awake_remove(tcp, busy)
-            awake_push(tcp, busy)
+        awake_remove(tcp, busy)
+        if may_come_to_rest(busy.tcb):
+            if is_at_rest(tcp, busy.tcb):
+                tcb_put_to_rest(tcp, busy.tcb)
+            else:
+                awake_push(tcp, busy)
         busy = tcp.awake_first
     if busy != NULL:
         deadline_set(&tcp.context.deadlines, &tcp.rest, max(busy.look_at, tcp.context.now + SOON))

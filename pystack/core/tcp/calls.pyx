@@ -172,6 +172,7 @@ cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil:
     if child == NULL:
         return NULL
     tcb_list_remove(child)
+    tcb_wake(tcp, child)        # it was on a list: it is awake, and may rest now
     if is_early(child):
         fast_open_accepted(listener, child)
     else:
@@ -437,6 +438,7 @@ cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     """Free `size` bytes of the receive ring, which may open the window."""
     if size == 0:
         return
+    tcb_wake(tcp, tcb)          # there was something to read: it is awake, and may rest now
     ring_consume(&tcb.busy.receive_ring, size)
     urgent_read(tcb)
     if tcb.busy.receive_ring.length == 0:

@@ -5,7 +5,7 @@
 from libc.stdint cimport int16_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_ERROR, REPORT_ERRORS, REPORT_EXTENSIONS
+from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, READY_ERROR
 from pystack.core.error_queue cimport ErrorReport, error_queue_add
 from pystack.core.ip.error_report cimport error_report_of
 from pystack.core.ip.layer cimport (
@@ -49,9 +49,10 @@ cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogi
 cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
     """Put what ended an open into the error queue (IP_RECVERR)."""
     cdef ErrorReport report
-    if not tcb.endpoint.report & REPORT_ERRORS:
+    if not tcb.endpoint.manners & MANNER_REPORT_ERRORS:
         return
-    error_report_of(error, 0, tcb.endpoint.report & REPORT_EXTENSIONS, &report)
+    error_report_of(
+        error, 0, tcb.endpoint.manners & MANNER_REPORT_EXTENSIONS != 0, &report)
     error_queue_add(
         &tcp.context.slab, &tcb.endpoint.errors, &report, error.transport, error.rest,
         tcb.receive_buffer)
@@ -85,7 +86,7 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
             count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
         error_keep(tcp, tcb, error)
         tcb_finish(tcp, tcb, error.error)
-    elif tcb.endpoint.report & REPORT_ERRORS:
+    elif tcb.endpoint.manners & MANNER_REPORT_ERRORS:
         # As Linux: who asks for errors hears of one at once, though the connection goes on.
         tcb.endpoint.error = <int16_t>error.error
         endpoint_ready(tcp.context, &tcb.endpoint, READY_ERROR)

@@ -421,7 +421,9 @@ cdef struct TcpBusy:
     int64_t first_unacked_at
     int64_t last_challenge_at
     Tcb* tcb                    # whose it is; NULL: AT_REST
-    TcpBusy* next               # all that are awake, in the order in which tcp_rest looks at them
+    # with `watched`: all that time alone may bring to rest, in the order in which tcp_rest looks at
+    # them; the others wait for a segment, a call or a timer of theirs (tcb_wake)
+    TcpBusy* next
     TcpBusy* previous
     int64_t look_at             # when it does
     # the one list that tcb.next and previous belong to: half-open, accept, TIME-WAIT, orphans
@@ -489,6 +491,7 @@ cdef struct TcpBusy:
     uint32_t prr_delivered      # segments, as cwnd is counted in RFC 9937 by Linux
     uint32_t prr_out
     uint32_t prr_start          # RecoverFS: cwnd when the reduction began
+    uint8_t watched             # next and previous are valid
     uint8_t recent_count
     uint8_t chrono              # Chrono
     uint8_t ca_state            # CaState; written by recovery.pyx and its neighbours
@@ -641,7 +644,7 @@ ctypedef struct TcpLayer:
     TcbList time_wait           # oldest first
     TcbList orphans             # that nobody holds, before TIME-WAIT
     Tcb* dead                   # to be freed before the core is left
-    TcpBusy* awake_first        # tcp_rest looks at the first one next
+    TcpBusy* awake_first        # with `watched`: tcp_rest looks at the first one next
     TcpBusy* awake_last
     DeadlineNode rest           # for that, while there are any
     SharedSettings* shared_settings     # all that are in use

@@ -147,7 +147,6 @@ cdef Tcb* child_new(
     child.endpoint.manners = listener.endpoint.manners & ~<int>MANNER_OWN_LABEL
     child.endpoint.service = listener.endpoint.service
     child.endpoint.v6only = listener.endpoint.v6only
-    child.endpoint.report = listener.endpoint.report
     child.passive = True
     child.timestamps_ok = child.config.timestamps
     child.sack_ok = child.config.sack

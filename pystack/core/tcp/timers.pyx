@@ -12,7 +12,7 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.acknowledge cimport acknowledge_timer
-from pystack.core.tcp.busy cimport tcb_rare, tcb_wake
+from pystack.core.tcp.busy cimport tcb_is_awake, tcb_rare, tcb_wake
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.fast_open cimport fast_open_timeout, is_early
 from pystack.core.tcp.layer cimport (
@@ -296,7 +296,7 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     telling it.
     """
     cdef int64_t now = tcp.context.now
-    if tcb.other_at <= now and not tcb_wake(tcp, tcb):
+    if (tcb_is_awake(tcb) or tcb.other_at <= now) and not tcb_wake(tcp, tcb):
         tcb.other_at = now + SECOND     # out of memory: later
         tcb_rearm(tcp, tcb)
         return
