@@ -12,7 +12,7 @@ from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip.layer cimport PROTOCOL_UDP, PolicyAction
 from pystack.core.ip.networks cimport ip_add_network
 from pystack.core.ip.policy cimport policy_set
-from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.deadline cimport DEADLINE_NEVER, deadline_of, deadline_set
 from pystack.core.memory.packet cimport (
     GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, Packet, PacketQueue, packet_buffer,
     packet_free, packet_new, packet_pop,
@@ -149,6 +149,15 @@ cdef class Host:
         """ns, or None."""
         cdef int64_t when = core_deadline(self.core)
         return None if when == DEADLINE_NEVER else when
+
+    @property
+    def protocol_deadline(self):
+        """The first that is not only a look at who may rest; ns, or None."""
+        cdef int64_t rest = deadline_of(&self.core.context.deadlines, &self.core.tcp.rest)
+        deadline_set(&self.core.context.deadlines, &self.core.tcp.rest, DEADLINE_NEVER)
+        when = self.deadline
+        deadline_set(&self.core.context.deadlines, &self.core.tcp.rest, rest)
+        return when
 
     def take(self, bint cut=True):
         """All packets for the device; trains cut and checksums completed, unless cut is False."""

@@ -352,9 +352,13 @@ cdef class Socket:
             elif name == "broadcast":
                 socket.broadcast = value
             elif name == "report_errors":
-                socket.endpoint.manners = (socket.endpoint.manners & ~MANNER_REPORT_ERRORS) | (MANNER_REPORT_ERRORS if value else 0)
+                socket.endpoint.manners &= ~<int>MANNER_REPORT_ERRORS
+                if value:
+                    socket.endpoint.manners |= MANNER_REPORT_ERRORS
             elif name == "report_extensions":
-                socket.endpoint.manners = (socket.endpoint.manners & ~MANNER_REPORT_EXTENSIONS) | (MANNER_REPORT_EXTENSIONS if value else 0)
+                socket.endpoint.manners &= ~<int>MANNER_REPORT_EXTENSIONS
+                if value:
+                    socket.endpoint.manners |= MANNER_REPORT_EXTENSIONS
             elif name == "gro":
                 socket.gro = value
             elif name == "queue_limit":

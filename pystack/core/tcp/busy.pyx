@@ -6,8 +6,8 @@
 #
 # Not at once: what a round trip has measured (auto-tuning, RACK, the congestion window's use) shall
 # be there for the next request. Not with a timer of each connection either: one of the stack looks
-# at those that are awake, each once a second. It stops when there are none that time alone may bring
-# to rest, so that nothing goes on for ever while data is unread or a peer silent.
+# at those that are awake, each once a second. It stops when there are none that time alone may
+# bring to rest, so that nothing goes on for ever while data is unread or a peer silent.
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc

@@ -540,8 +540,8 @@ cdef struct TcpRare:
 # A connection at rest is this and nothing more: what is needed while something is in motion is in
 # `busy`, what few connections ever need in `rare`. Both may always be read: without memory of its
 # own a TCB points to constants (busy.pyx). Before `busy` is written somebody has called tcb_wake,
-# at the door of the layer; `rare` is written through tcb_rare. Ordered by size, then by who reads it:
-# tests/unit holds it below its bound.
+# at the door of the layer; `rare` is written through tcb_rare. Ordered by size, then by who reads
+# it: tests/scenario/test_tcp_rest.py holds it below its bound.
 cdef struct Tcb:
     Endpoint endpoint
     DeadlineNode deadline

@@ -108,7 +108,8 @@ cdef void too_big_report(
 ) noexcept nogil:
     """Queue an error of our own, with the path MTU (Linux's ip_local_error); tracepath asks so."""
     cdef ErrorReport report
-    if not socket.endpoint.manners & MANNER_REPORT_ERRORS or send.marking.mtu_discover != MTU_DISCOVER_DO:
+    if (not socket.endpoint.manners & MANNER_REPORT_ERRORS
+            or send.marking.mtu_discover != MTU_DISCOVER_DO):
         return
     memset(&report, 0, sizeof(ErrorReport))
     report.error = <int16_t>EMSGSIZE
