@@ -6,15 +6,12 @@ import ctypes
 import platform
 
 import pytest
-from native.core import BUSY_SIZE, TCB_SIZE, Host
+from native.core import BUSY_SIZE, Host
 from scenario.peer import FULL, MS, PLAIN, SACK, SECOND
 from scenario.tcp_states import accepted, connected
 from scenario.tcp_wire import FAMILIES, ip_packet, tcp_bytes
 
 MOST = 512  # bytes of a connection at rest, tables included
-BLOCK = 8  # what malloc keeps of each block, which is a multiple of 16
-FLOW_SLOT, DEADLINE_ENTRY = 12, 16
-FEWEST_FLOWS, FEWEST_DEADLINES = 3 / 8, 1 / 2  # how full these are after they have grown
 KEEPALIVE, KEEPIDLE, NODELAY = (1, 9), (6, 4), (6, 1)
 
 both = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -28,17 +25,7 @@ def at_rest(peer):
     return peer
 
 
-# --- how small
-
-
-def test_a_control_block_and_its_share_of_the_tables_stay_below_the_bound():
-    block = (TCB_SIZE + BLOCK + 15) // 16 * 16
-    tables = FLOW_SLOT / FEWEST_FLOWS + DEADLINE_ENTRY / FEWEST_DEADLINES
-    assert block + tables <= MOST
-
-
-def test_what_motion_needs_stays_below_its_bound():
-    assert BUSY_SIZE <= 544
+# --- how small (of the blocks alone: tests/unit/test_tcb_size.py)
 
 
 class Mallinfo(ctypes.Structure):

@@ -541,7 +541,7 @@ cdef struct TcpRare:
 # `busy`, what few connections ever need in `rare`. Both may always be read: without memory of its
 # own a TCB points to constants (busy.pyx). Before `busy` is written somebody has called tcb_wake,
 # at the door of the layer; `rare` is written through tcb_rare. Ordered by size, then by who reads
-# it: tests/scenario/test_tcp_rest.py holds it below its bound.
+# it: tests/unit/test_tcb_size.py holds it below its bound.
 cdef struct Tcb:
     Endpoint endpoint
     DeadlineNode deadline
