@@ -44,7 +44,8 @@ cdef int64_t SOON = 1_000_000
 
 
 cdef void busy_init(Tcb* tcb) noexcept nogil:
-    check(sizeof(TcpBusy) <= sizeof(AT_REST) and sizeof(TcpRare) <= sizeof(NOT_RARE))
+    check(sizeof(TcpBusy) <= sizeof(AT_REST))
+    check(sizeof(TcpRare) <= sizeof(NOT_RARE))
     tcb.busy = <TcpBusy*>&AT_REST[0]
     tcb.rare = <TcpRare*>&NOT_RARE[0]
 
