@@ -248,19 +248,23 @@ cdef void tcb_idle(Tcb* tcb) noexcept nogil:
     if not tcb_is_awake(tcb):
         return
     if busy.send_ring.length == 0:
-        ring_release(&busy.send_ring)
+        if busy.send_ring.data != NULL:
+            ring_release(&busy.send_ring)
         # In the first slow start it says nothing that the next round trip would not.
-        if tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT:
+        if tcb.congestion.cubic != NULL and (
+                tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT):
             free(tcb.congestion.cubic)
             tcb.congestion.cubic = NULL
     if busy.out_of_order.count == 0:
-        interval_release(&busy.out_of_order)
-        if busy.receive_ring.length == 0:
+        if busy.out_of_order.items != NULL:
+            interval_release(&busy.out_of_order)
+        if busy.receive_ring.length == 0 and busy.receive_ring.data != NULL:
             ring_release(&busy.receive_ring)
     if busy.sent.count == 0:
-        free(busy.sent.items)
-        busy.sent.items = NULL
-        busy.sent.first = busy.sent.capacity = 0
+        if busy.sent.items != NULL:
+            free(busy.sent.items)
+            busy.sent.items = NULL
+            busy.sent.first = busy.sent.capacity = 0
         if busy.send_ring.length == 0:
             busy.chunks.count = busy.chunks.used = 0
 
