@@ -5,9 +5,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from pystack.core.counters cimport Counter, COUNTER_COUNT
-from pystack.core.endpoint cimport (
-    ENDPOINT_GONE, LISTED_READY, Endpoint, Listed, ReadyList,
-)
+from pystack.core.endpoint cimport ENDPOINT_GONE, Endpoint, ReadyList
 from pystack.core.memory.deadline cimport DeadlineQueue
 from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab, packet_free
 from pystack.core.memory.random cimport Random
@@ -24,6 +22,7 @@ cdef enum DeadlineKind:
     DEADLINE_CONNECTION = 1     # owner: Tcb
     DEADLINE_FRAGMENTS = 2      # owner: the IpLayer (oldest reassembly)
     DEADLINE_MEMBERSHIP = 3     # owner: the IpLayer (reports to multicast routers)
+    DEADLINE_REST = 4           # owner: the TcpLayer (connections that come to rest)
 
 ctypedef struct Context:
     int64_t now                 # ns, monotonic; set at each entry, constant until the next
@@ -61,9 +60,9 @@ cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events
     """
     cdef ReadyList* ready = &context.service_ready if endpoint.service else &context.ready
     endpoint.ready |= <uint8_t>events
-    if endpoint.lists & LISTED_READY:
+    if endpoint.listed:
         return
-    endpoint.lists |= LISTED_READY
+    endpoint.listed = True
     endpoint.ready_next = NULL
     if ready.last != NULL:
         ready.last.ready_next = endpoint
@@ -75,23 +74,13 @@ cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events
 cdef inline void endpoint_free(Endpoint* endpoint) noexcept nogil:
     """Free the memory that begins with an endpoint, of which nothing else is left.
 
-    Whoever takes it off the last list that it is on will do that: they are drained at the end of
-    each entry into the core, so the thousands that may end at once need not be searched for.
+    While it is on a ready list ready_pop will do that: the lists are drained at the end of each
+    entry into the core, so the thousands that may end at once need not be searched for.
     """
     endpoint.owner = NULL
     endpoint.kind = ENDPOINT_GONE
-    if endpoint.lists == 0:
+    if not endpoint.listed:
         free(endpoint)
-
-
-cdef inline bint endpoint_off_list(Endpoint* endpoint, Listed which) noexcept nogil:
-    """It has been taken off a list; False if nothing else was left of it."""
-    endpoint.lists &= ~<uint8_t>which
-    if endpoint.kind != ENDPOINT_GONE:
-        return True
-    if endpoint.lists == 0:
-        free(endpoint)
-    return False
 
 
 cdef inline Endpoint* ready_pop(ReadyList* ready) noexcept nogil:
@@ -101,7 +90,9 @@ cdef inline Endpoint* ready_pop(ReadyList* ready) noexcept nogil:
         ready.first = endpoint.ready_next
         if ready.first == NULL:
             ready.last = NULL
-        if endpoint_off_list(endpoint, LISTED_READY):
+        endpoint.listed = False
+        if endpoint.kind != ENDPOINT_GONE:
             break
+        free(endpoint)
         endpoint = ready.first
     return endpoint

@@ -4,7 +4,7 @@
 # Called by: udp and tcp, which embed it as their first member; stack, which drains the ready list.
 # RFCs: none.
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, uint8_t, uint32_t
 from pystack.core.error_queue cimport ErrorQueue
 from pystack.core.memory.flow cimport FlowKey
 
@@ -12,7 +12,7 @@ cdef enum EndpointKind:
     ENDPOINT_TCP = 1            # tcp/layer: Tcb
     ENDPOINT_DATAGRAM = 2       # udp/layer: Datagram
     ENDPOINT_DOORMAN = 3        # ip/layer: Doorman
-    ENDPOINT_GONE = 4           # of which nothing is left but its place in a list
+    ENDPOINT_GONE = 4           # of which nothing is left but its place in a ready list
 
 cdef enum Ready:
     READY_READ = 0x01           # data, end of stream, or a connection to accept
@@ -22,10 +22,6 @@ cdef enum Ready:
     READY_END = 0x10            # the peer sends nothing more; only asked for (poll), never notified
     READY_LITTLE = 0x20         # data, but less than READ asks for; notified, never of poll
     READY_URGENT = 0x40         # urgent text, come or on its way, that was not read yet
-
-cdef enum Listed:
-    LISTED_READY = 0x01         # a ready list
-    LISTED_OUTPUT = 0x02        # TCP's output list
 
 cdef enum Service:
     SERVICE_NONE = 0
@@ -46,6 +42,8 @@ cdef enum Manner:
     MANNER_REUSE_PORT = 0x04    # SO_REUSEPORT
     MANNER_NO_LABEL = 0x08      # IPV6_AUTOFLOWLABEL off
     MANNER_OWN_LABEL = 0x10     # the application has chosen the flow label (IPV6_FLOWINFO_SEND)
+    MANNER_REPORT_ERRORS = 0x20         # IP_RECVERR
+    MANNER_REPORT_EXTENSIONS = 0x40     # IP_RECVERR_RFC4884
 
 # How an endpoint wants its packets marked.
 ctypedef struct IpMarking:
@@ -60,14 +58,12 @@ ctypedef struct Endpoint:
     void* owner                 # the handle of the layer above, NULL when nobody holds it (orphan)
     ErrorQueue* errors          # made by the first error that is reported (IP_RECVERR)
     # pending error (errno, positive), taken by SO_ERROR or the next call
-    int32_t error
+    int16_t error
     uint8_t kind                # EndpointKind
     uint8_t ready               # Ready bits gathered since the driver last took them
-    uint8_t lists               # Listed: the lists that it is on
+    uint8_t listed              # on a ready list
     uint8_t service             # Service: answered inside the core; never given to the driver
     uint8_t v6only
-    uint8_t report_errors       # IP_RECVERR
-    uint8_t report_extensions   # IP_RECVERR_RFC4884
     uint8_t manners             # Manner, written by the engine's options
     IpMarking marking
 

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport (
-    DEADLINE_CONNECTION, DEADLINE_MEMBERSHIP, count, count_many, ready_pop,
+    DEADLINE_CONNECTION, DEADLINE_MEMBERSHIP, DEADLINE_REST, count, count_many, ready_pop,
 )
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport SERVICE_CHARGEN, Endpoint
@@ -31,12 +31,14 @@ from pystack.core.memory.packet cimport (
 from pystack.core.memory.random cimport random_init, random_next
 from pystack.core.memory.ring cimport ring_pool_release
 from pystack.core.service cimport service_run
+from pystack.core.tcp.busy cimport tcp_rest
 from pystack.core.tcp.calls cimport tcp_abort, tcp_bind, tcp_listen, tcp_open
 from pystack.core.tcp.errors cimport tcp_error
 from pystack.core.tcp.input cimport tcp_input
 from pystack.core.tcp.layer cimport Tcb
 from pystack.core.tcp.output cimport tcp_output
 from pystack.core.tcp.setup cimport tcp_abort_all, tcp_default_config, tcp_init, tcp_release
+from pystack.core.tcp.shared_settings cimport settings_edit, settings_of
 from pystack.core.tcp.tcb cimport tcb_output_pop, tcp_reap
 from pystack.core.tcp.timers cimport tcp_timer
 from pystack.core.udp.datagram cimport datagram_bind, datagram_close, datagram_open
@@ -139,6 +141,8 @@ cdef void core_input(Core* core, Packet* packet, int64_t now) noexcept nogil:
 cdef void fire(Core* core, DeadlineNode* node) noexcept nogil:
     if node.kind == DEADLINE_CONNECTION:
         tcp_timer(&core.tcp, <Tcb*>node.owner)
+    elif node.kind == DEADLINE_REST:
+        tcp_rest(&core.tcp)
     elif node.kind == DEADLINE_MEMBERSHIP:
         ip_membership_expire(&core.ip)
     else:
@@ -236,7 +240,8 @@ cdef int serve_tcp(Core* core, int service, int port, bint v6) noexcept nogil:
     if tcb == NULL:
         return -ENOMEM
     tcb.endpoint.v6only = True
-    tcb.settings.reuse_address = True
+    if settings_edit(&core.tcp, tcb) != NULL:
+        settings_of(tcb).reuse_address = True
     tcb.endpoint.service = <unsigned char>service
     result = tcp_bind(&core.tcp, tcb, &any, <uint16_t>port)
     if result == 0:

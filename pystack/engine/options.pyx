@@ -9,6 +9,8 @@ from pystack.core.endpoint cimport (
     MANNER_FREE_BIND,
     MANNER_NO_LABEL,
     MANNER_OWN_LABEL,
+    MANNER_REPORT_ERRORS,
+    MANNER_REPORT_EXTENSIONS,
     MANNER_REUSE_PORT,
     MANNER_TRANSPARENT,
     MTU_DISCOVER_DO,
@@ -22,7 +24,9 @@ from pystack.core.stack cimport Core
 from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.ecn cimport ECN_MASK
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
-from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
+from pystack.core.tcp.settings cimport (
+    tcp_choose_port_late, tcp_get_option, tcp_set_min_ttl, tcp_set_option,
+)
 from pystack.core.udp.cork cimport cork_flush
 from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_is_any
@@ -111,7 +115,7 @@ cdef int set_mtu_discover(Endpoint* endpoint, int64_t value) noexcept nogil:
 
 cdef int set_report_errors(Core* core, Endpoint* endpoint, int64_t value) noexcept nogil:
     """Turned off, the queue is emptied, as in Linux."""
-    endpoint.report_errors = value != 0
+    set_manner(endpoint, MANNER_REPORT_ERRORS, value)
     if value == 0:
         error_queue_release(&core.context.slab, &endpoint.errors)
     return 0
@@ -207,16 +211,14 @@ cdef int set_ip(Core* core, Endpoint* endpoint, int option, int64_t value) noexc
     if option == RECVERR_RFC4884:
         if not 0 <= value <= 1:
             return -EINVAL
-        endpoint.report_extensions = value != 0
+        set_manner(endpoint, MANNER_REPORT_EXTENSIONS, value)
         return 0
     if option == IP_MINTTL:
         if not 0 <= value <= 255:
             return -EINVAL
-        (<Tcb*>endpoint).settings.min_ttl = <uint8_t>value
-        return 0
+        return tcp_set_min_ttl(&core.tcp, <Tcb*>endpoint, <uint8_t>value)
     if option == IP_BIND_ADDRESS_NO_PORT:
-        (<Tcb*>endpoint).settings.choose_port_late = value != 0
-        return 0
+        return tcp_choose_port_late(&core.tcp, <Tcb*>endpoint, value != 0)
     if option == IPV6_V6ONLY:
         return set_v6only(endpoint, value)
     if option == IP_FREEBIND:
@@ -321,7 +323,7 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
     elif option == IP_BIND_ADDRESS_NO_PORT:
         value[0] = (<const Tcb*>endpoint).settings.choose_port_late
     elif option == RECVERR_RFC4884:
-        value[0] = endpoint.report_extensions
+        value[0] = endpoint.manners & MANNER_REPORT_EXTENSIONS != 0
     elif option == IP_FREEBIND:
         value[0] = endpoint.manners & MANNER_FREE_BIND != 0
     elif option == IP_LOCAL_PORT_RANGE:
@@ -331,7 +333,7 @@ cdef int get_ip(Core* core, const Endpoint* endpoint, int option, int64_t* value
     elif option == IPV6_AUTOFLOWLABEL:
         value[0] = endpoint.manners & MANNER_NO_LABEL == 0
     else:
-        value[0] = endpoint.report_errors
+        value[0] = endpoint.manners & MANNER_REPORT_ERRORS != 0
     return 0
 
 

@@ -36,8 +36,8 @@ cdef Py_ssize_t fill(const TcpLayer* tcp, Item* items, Py_ssize_t room) noexcept
         items[count].key = key[0]
         items[count].state = tcb.state
         items[count].held = tcb.held
-        items[count].receive_queue = tcb.receive_ring.length
-        items[count].send_queue = tcb.send_ring.length
+        items[count].receive_queue = tcb.busy.receive_ring.length
+        items[count].send_queue = tcb.busy.send_ring.length
         items[count].cwnd = tcb.congestion.cwnd
         items[count].srtt = tcb.rtt.srtt
         count += 1

@@ -58,6 +58,7 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.settings cimport tcp_get_fast_open_keys, tcp_set_fast_open_keys
+from pystack.core.tcp.shared_settings cimport settings_share
 from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
@@ -302,7 +303,9 @@ cdef class TcpHandle(Handle):
         if tcb == NULL:
             return -ENOMEM
         config_share(&self.engine.core.tcp, tcb, before)
-        tcb.settings = before.settings
+        settings_share(&self.engine.core.tcp, tcb, before)
+        tcb.receive_buffer = before.receive_buffer
+        tcb.send_buffer = before.send_buffer
         tcb.endpoint.marking = before.endpoint.marking
         tcb.endpoint.v6only = before.endpoint.v6only
         tcb.endpoint.manners = before.endpoint.manners
@@ -400,8 +403,8 @@ cdef class TcpHandle(Handle):
             code = self.enter()
             if code == 0:
                 tcb = self.tcb()
-                received = tcb.receive_ring.length
-                sent = tcb.send_ring.length
+                received = tcb.busy.receive_ring.length
+                sent = tcb.busy.send_ring.length
                 if tcb.fin_queued and tcb.state not in (
                         STATE_CLOSED, STATE_FIN_WAIT_2, STATE_TIME_WAIT):
                     sent += 1       # a FIN counts, as in Linux
@@ -432,11 +435,11 @@ cdef class TcpHandle(Handle):
             code = self.enter()
             if code == 0:
                 tcb = self.tcb()
-                saved = tcb.saved_syn
+                saved = tcb.rare.saved_syn
                 if saved != NULL and saved.length > <size_t>max(room, <Py_ssize_t>0):
                     code = -EINVAL
-                else:
-                    tcb.saved_syn = NULL
+                elif saved != NULL:
+                    tcb.rare.saved_syn = NULL
                 self.leave()
         check(code)
         if saved != NULL:
@@ -464,7 +467,7 @@ cdef class TcpHandle(Handle):
             return count
         least = length if all_of_it else min(length, <size_t>self.tcb().settings.receive_low)
         while True:
-            if done and self.tcb().endpoint.error and self.tcb().receive_ring.length == 0:
+            if done and self.tcb().endpoint.error and self.tcb().busy.receive_ring.length == 0:
                 break           # as Linux: first what was taken, the error with the next call
             if peek and self.peek_at > 0:
                 count = tcp_peek(&self.engine.core.tcp, self.tcb(), target, length, self.peek_at)
@@ -495,7 +498,7 @@ cdef class TcpHandle(Handle):
         cdef size_t count = 0
         if self.engine.lock() == 0:
             if self.owner.endpoint != NULL and text_is_ready(self.tcb()):
-                count = self.tcb().receive_ring.length
+                count = self.tcb().busy.receive_ring.length
             self.engine.unlock()
         return count
 
@@ -656,7 +659,7 @@ cdef class TcpHandle(Handle):
             return 0
         tcb = self.tcb()
         lingers = may_wait and tcb.settings.linger and tcb.settings.linger_s
-        if lingers and not tcb.receive_ring.length:
+        if lingers and not tcb.busy.receive_ring.length:
             until = self.engine.wait_clock() + <int64_t>tcb.settings.linger_s * 1_000_000_000
             if tcp_shutdown(&self.engine.core.tcp, tcb, SHUT_WR) == 0:
                 while not tcp_drained(tcb):

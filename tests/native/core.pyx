@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
-from pystack.core.endpoint cimport Endpoint
+from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, Endpoint
 from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip.layer cimport PROTOCOL_UDP, PolicyAction
 from pystack.core.ip.networks cimport ip_add_network
 from pystack.core.ip.policy cimport policy_set
-from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.deadline cimport DEADLINE_NEVER, deadline_of, deadline_set
 from pystack.core.memory.packet cimport (
     GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, Packet, PacketQueue, packet_buffer,
     packet_free, packet_new, packet_pop,
@@ -21,6 +21,7 @@ from pystack.core.stack cimport (
     Core, CoreConfig, core_abort_all, core_advance, core_deadline, core_default_config,
     core_enter, core_free, core_input, core_new, core_serve, core_take_ready, core_take_tx,
 )
+from pystack.core.tcp.busy cimport tcb_is_awake, tcb_wake
 from pystack.core.tcp.calls cimport (
     tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_fast_open, tcp_listen, tcp_open,
     tcp_poll, tcp_receive, tcp_send, tcp_shutdown,
@@ -28,7 +29,7 @@ from pystack.core.tcp.calls cimport (
 from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
 from pystack.core.tcp.congestion.bbr_state cimport BBR_UNIT, BbrState
 from pystack.core.tcp.congestion.interface cimport congestion_reduce, congestion_undo
-from pystack.core.tcp.layer cimport Tcb, TcpConfig
+from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpConfig
 from pystack.core.tcp.lookup cimport connection_find
 from pystack.core.tcp.metrics cimport metrics_find
 from pystack.core.tcp.metrics_cache cimport Metrics
@@ -47,6 +48,7 @@ from pystack.core.counters import NAMES
 STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1",
           "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT")
 TCB_SIZE = sizeof(Tcb)
+BUSY_SIZE = sizeof(TcpBusy)
 
 
 cdef Addr to_addr(text):
@@ -148,6 +150,15 @@ cdef class Host:
         cdef int64_t when = core_deadline(self.core)
         return None if when == DEADLINE_NEVER else when
 
+    @property
+    def protocol_deadline(self):
+        """The first that is not only a look at who may rest; ns, or None."""
+        cdef int64_t rest = deadline_of(&self.core.context.deadlines, &self.core.tcp.rest)
+        deadline_set(&self.core.context.deadlines, &self.core.tcp.rest, DEADLINE_NEVER)
+        when = self.deadline
+        deadline_set(&self.core.context.deadlines, &self.core.tcp.rest, rest)
+        return when
+
     def take(self, bint cut=True):
         """All packets for the device; trains cut and checksums completed, unless cut is False."""
         cdef PacketQueue queue, pieces
@@ -213,7 +224,7 @@ cdef class Host:
         socket.host = self
         socket.socket = datagram_open(&self.core.udp, 17, v6)
         socket.socket.endpoint.owner = <void*>socket
-        socket.socket.endpoint.report_errors = report_errors
+        socket.socket.endpoint.manners = MANNER_REPORT_ERRORS if report_errors else 0
         return socket
 
     def find(self, local, int local_port, remote, int remote_port):
@@ -340,9 +351,11 @@ cdef class Tcp:
 
     def reduce(self):
         """What a loss does to the window, without one."""
+        tcb_wake(&self.host.core.tcp, self.tcb)
         congestion_reduce(&self.host.core.tcp, self.tcb, CONGESTION_LOSS)
 
     def undo(self):
+        tcb_wake(&self.host.core.tcp, self.tcb)
         congestion_undo(&self.host.core.tcp, self.tcb)
 
     def cubic(self, name):
@@ -356,7 +369,7 @@ cdef class Tcp:
     @property
     def bbr(self):
         """What BBR knows and does; None for a connection that does not use it."""
-        cdef const BbrState* bbr = self.tcb.congestion.bbr
+        cdef const BbrState* bbr = self.tcb.rare.bbr
         if bbr == NULL:
             return None
         return SimpleNamespace(
@@ -393,36 +406,41 @@ cdef class Tcp:
         if name == "rto":
             return self.tcb.rtt.rto
         if name == "backoff":
-            return self.tcb.rtt.backoff
+            return self.tcb.backoff
         if name == "searching":
-            return self.tcb.search != NULL
+            return self.tcb.rare.search != NULL
         if name == "busy":
-            return self.tcb.busy != NULL
+            return self.tcb.busy.sent.count != 0 or self.tcb.busy.out_of_order.count != 0
+        if name == "settings_id":
+            return <size_t>self.tcb.settings
+        if name == "awake":
+            return tcb_is_awake(self.tcb)
         if name == "ring_memory":
-            return self.tcb.send_ring.capacity + self.tcb.receive_ring.capacity
+            return self.tcb.busy.send_ring.capacity + self.tcb.busy.receive_ring.capacity
         fields = {
             "iss": self.tcb.iss, "snd_una": self.tcb.snd_una, "snd_nxt": self.tcb.snd_nxt,
             "snd_wnd": self.tcb.snd_wnd, "irs": self.tcb.irs, "rcv_nxt": self.tcb.rcv_nxt,
             "rcv_edge": self.tcb.rcv_edge, "smss": self.tcb.smss,
-            "packets_out": self.tcb.packets_out, "sacked_out": self.tcb.sacked_out,
-            "lost_out": self.tcb.lost_out, "retrans_out": self.tcb.retrans_out,
-            "ca_state": self.tcb.ca_state, "recover": self.tcb.recover,
-            "app_limited": self.tcb.app_limited,
+            "packets_out": self.tcb.busy.packets_out, "sacked_out": self.tcb.busy.sacked_out,
+            "lost_out": self.tcb.busy.lost_out, "retrans_out": self.tcb.busy.retrans_out,
+            "ca_state": self.tcb.busy.ca_state, "recover": self.tcb.busy.recover,
+            "app_limited": self.tcb.busy.app_limited,
             "rate_app_limited": bool(self.tcb.rate_app_limited),
-            "reordering": self.tcb.reordering, "reordering_seen": self.tcb.reordering_seen,
-            "reo_wnd_steps": self.tcb.rack.steps, "reo_wnd_persist": self.tcb.rack.persist,
-            "delivered": self.tcb.delivered, "lost": self.tcb.lost,
-            "total_retransmitted": self.tcb.total_retransmitted,
-            "min_rtt": self.tcb.rtt.min_us[0] * 1000, "rack_rtt": self.tcb.rack.rtt,
-            "tail_probing": bool(self.tcb.tail_probing), "frto": bool(self.tcb.frto),
-            "undo": bool(self.tcb.undo), "undo_retransmitted": self.tcb.undo_retransmitted,
-            "prr_delivered": self.tcb.prr_delivered, "prr_out": self.tcb.prr_out,
+            "reordering": self.tcb.reordering, "reordering_seen": self.tcb.rare.reordering_seen,
+            "reo_wnd_steps": self.tcb.rack_steps, "reo_wnd_persist": self.tcb.rack_persist,
+            "delivered": self.tcb.delivered, "lost": self.tcb.rare.lost,
+            "total_retransmitted": self.tcb.rare.total_retransmitted,
+            "min_rtt": self.tcb.rtt.min_us * 1000, "rack_rtt": self.tcb.busy.rack.rtt,
+            "tail_probing": bool(self.tcb.busy.tail_probing), "frto": bool(self.tcb.busy.frto),
+            "undo": bool(self.tcb.busy.undo),
+            "undo_retransmitted": self.tcb.busy.undo_retransmitted,
+            "prr_delivered": self.tcb.busy.prr_delivered, "prr_out": self.tcb.busy.prr_out,
             "user_timeout_ms": self.tcb.settings.user_timeout_ms,
-            "retransmits": self.tcb.retransmits, "snd_scale": self.tcb.snd_scale,
+            "retransmits": self.tcb.busy.retransmits, "snd_scale": self.tcb.snd_scale,
             "rcv_scale": self.tcb.rcv_scale, "sack_ok": bool(self.tcb.sack_ok),
             "timestamps_ok": bool(self.tcb.timestamps_ok), "ts_recent": self.tcb.ts_recent,
             "urgent_in": bool(self.tcb.urgent_in), "rcv_up": self.tcb.rcv_up,
-            "retransmit_at": self.tcb.retransmit_at, "ack_at": self.tcb.ack_at,
+            "retransmit_at": self.tcb.busy.retransmit_at, "ack_at": self.tcb.busy.ack_at,
             "other_at": self.tcb.other_at, "max_snd_wnd": self.tcb.max_snd_wnd,
         }
         try:

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 from pystack.core.context cimport DEADLINE_MEMBERSHIP, Context, ready_pop
 from pystack.core.counters import NAMES
-from pystack.core.endpoint cimport Endpoint
+from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, Endpoint
 from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip cimport layer as ip_layer
 from pystack.core.ip.fragments cimport ip_fragments_expire
@@ -354,9 +354,13 @@ cdef class Socket:
             elif name == "broadcast":
                 socket.broadcast = value
             elif name == "report_errors":
-                socket.endpoint.report_errors = value
+                socket.endpoint.manners &= ~<int>MANNER_REPORT_ERRORS
+                if value:
+                    socket.endpoint.manners |= MANNER_REPORT_ERRORS
             elif name == "report_extensions":
-                socket.endpoint.report_extensions = value
+                socket.endpoint.manners &= ~<int>MANNER_REPORT_EXTENSIONS
+                if value:
+                    socket.endpoint.manners |= MANNER_REPORT_EXTENSIONS
             elif name == "gro":
                 socket.gro = value
             elif name == "queue_limit":

@@ -212,9 +212,10 @@ class Peer:
         self.collect()
 
     def step(self) -> None:
-        """On to the host's next deadline."""
+        """On to the host's next deadline; a look at who may rest is none if there is another."""
         self.collect()
-        self.host.advance(self.host.deadline - self.host.now)
+        deadline = self.host.protocol_deadline or self.host.deadline
+        self.host.advance(deadline - self.host.now)
         self.collect()
 
     # --- common beginnings

@@ -36,7 +36,7 @@ def test_a_service_that_has_yet_to_answer_is_unfinished():
     peer.inject("R")
     assert peer.host.deadline == peer.host.now
     peer.drop()
-    assert peer.host.deadline is None
+    assert peer.host.protocol_deadline is None
     assert peer.host.connections == before
 
 

@@ -16,7 +16,7 @@ def is_idle(peer):
     peer.advance(300 * SECOND)
     peer.expect_nothing()
     tcb = peer.tcb
-    return (tcb.ring_memory, tcb.busy, peer.host.deadline, peer.host.live_packets) == (
+    return (tcb.ring_memory, tcb.awake, peer.host.deadline, peer.host.live_packets) == (
         0,
         False,
         None,

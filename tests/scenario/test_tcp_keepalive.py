@@ -86,7 +86,7 @@ def test_unanswered_probes_end_the_connection(family):
     peer.advance(1 * SECOND)
     peer.expect("RA")
     assert peer.socket.error == errno.ETIMEDOUT
-    assert peer.host.deadline is None
+    assert peer.host.protocol_deadline is None
 
 
 def test_an_answer_to_a_later_probe_is_in_time():

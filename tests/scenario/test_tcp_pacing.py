@@ -162,7 +162,7 @@ def test_the_end_of_a_connection_ends_the_wait():
     peer.socket.send(bytes(20_000))
     peer.drop()
     peer.inject("R")
-    assert peer.host.deadline is None
+    assert peer.host.protocol_deadline is None
 
 
 @pytest.mark.parametrize("rate", [0, 1])

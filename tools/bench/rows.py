@@ -302,6 +302,7 @@ ROWS = (
     latency("p999", "99.9 %"),
     idle(10_000),
     idle(100_000),
+    idle(1_000_000),
     crowd(1_000),
     crowd(100_000),
     trial(

@@ -8,6 +8,7 @@ Called by: measure.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -34,9 +35,10 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 
 def idle_memory(number: int, round: int) -> float:
     """Bytes for each idle connection, tables included."""
-    command = [sys.executable, str(ROOT / "tools" / "idle-memory"), str(number)]
+    tool = str(ROOT / "tools" / "idle-memory")
+    command = [sys.executable, tool, "--json", "--kind", "accepted", str(number)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[0])
+    return float(json.loads(done.stdout)[0]["bytes"])
 
 
 def crowd(number: int, round: int) -> float:

@@ -10,12 +10,13 @@ from pystack.core.counters cimport Counter
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_consume
 from pystack.core.tcp.arrival cimport arrival_acked, arrival_sacked
+from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_stop
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.congestion.interface cimport congestion_sample
 from pystack.core.tcp.ecn cimport ecn_is_echoed
-from pystack.core.tcp.layer cimport CA_OPEN, Sent, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport CA_OPEN, Sent, Tcb, TcpLayer, TcpRare
 from pystack.core.tcp.mss cimport sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_acked
 from pystack.core.tcp.news cimport (
@@ -53,7 +54,7 @@ cdef void news_start(
     news.prior_una = tcb.snd_una
     news.reordered = tcb.snd_nxt
     news.delivered_before = tcb.delivered
-    news.lost_before = tcb.lost
+    news.lost_before = tcb.rare.lost
     if tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP:
         news.has_echo = True
         news.echoed = options.ts_ecr
@@ -69,8 +70,8 @@ cdef bint has_blocks(const Tcb* tcb, const TcpOptions* options) noexcept nogil:
 
 cdef bint is_lone_and_short(const Tcb* tcb, const AckNews* news, uint32_t acked) noexcept nogil:
     """Its ACK may have been delayed: what was measured says little about the path (as Linux)."""
-    return (news.acked_segments == 1 and acked < tcb.smss and tcb.sacked_out == 0
-            and tcb.packets_out == 0)
+    return (news.acked_segments == 1 and acked < tcb.smss and tcb.busy.sacked_out == 0
+            and tcb.busy.packets_out == 0)
 
 
 cdef bint measure(
@@ -108,18 +109,18 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept
     """SND.UNA moves: free what the peer has."""
     cdef uint32_t acked = ack - tcb.snd_una
     news.flags |= NEWS_ADVANCED
-    ring_consume(&tcb.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
+    ring_consume(&tcb.busy.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
     tcb.snd_una = ack
     tcb.totals.bytes_acked += acked
     if ack - tcb.iss > MAX_WINDOW:
         tcb.far_from_iss = True
     # It stays within reach of comparison, however long no small segment is sent.
-    tcb.snd_small = seq_max(tcb.snd_small, ack)
-    tcb.retransmits = 0
+    tcb.busy.snd_small = seq_max(tcb.busy.snd_small, ack)
+    tcb.busy.retransmits = 0
     tcb.soft_error = 0
-    tcb.first_unacked_at = tcp.context.now
-    if tcb.urgent_out and seq_ge(ack, tcb.snd_up):
-        tcb.urgent_out = False
+    tcb.busy.first_unacked_at = tcp.context.now
+    if tcb.busy.urgent_out and seq_ge(ack, tcb.busy.snd_up):
+        tcb.busy.urgent_out = False
     send_buffer_moved(tcp, tcb)
 
 
@@ -155,17 +156,17 @@ cdef void probing_input(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t edge = tcb.snd_una + tcb.snd_wnd
     # RFC 9293 sections 3.8.6 (SHLD-17) and 3.8.6.1 (MUST-37): whoever answers may keep its window
     # closed, even one that had been open.
-    if tcb.probing or tcb.snd_wnd == 0:
-        tcb.retransmits = 0
-    if not tcb.probing:
+    if tcb.busy.probing or tcb.snd_wnd == 0:
+        tcb.busy.retransmits = 0
+    if not tcb.busy.probing:
         return
     if seq_lt(edge, tcb.snd_nxt + min(tcb_unsent(tcb), tcb.smss)) or edge == tcb.snd_nxt:
         # As Linux, the next one waits from here, as long as it would have.
         retransmit_timer_backed_off(tcp, tcb)
         return
-    tcb.probing = False
-    tcb.rtt.backoff = 0
-    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.busy.probing = False
+    tcb.backoff = 0
+    tcb.busy.retransmit_at = DEADLINE_NEVER
 
 
 cdef uint32_t oldest_ack(const Tcb* tcb) noexcept nogil:
@@ -187,7 +188,7 @@ cdef bint sack_is_later(TcpLayer* tcp, const Tcb* tcb, const AckNews* news) noex
 
 cdef bint is_dubious(const Tcb* tcb, const AckNews* news) noexcept nogil:
     return (not news.flags & NEWS_NOT_DUPLICATE or news.flags & NEWS_ALERT
-            or tcb.ca_state != CA_OPEN)
+            or tcb.busy.ca_state != CA_OPEN)
 
 
 cdef void outstanding_acked(
@@ -201,7 +202,7 @@ cdef void outstanding_acked(
     timed = measure(tcp, tcb, ack - news.prior_una, news)
     if news.flags & NEWS_ACKED:
         news.flags |= NEWS_SET_TIMER
-        if tcb.search != NULL:
+        if tcb.rare.search != NULL:
             mtu_search_acked(tcp, tcb)
         if not tcb.sack_ok:
             duplicates_eat(tcp, tcb, news.acked_segments)
@@ -211,7 +212,7 @@ cdef void outstanding_acked(
     elif timed and sack_is_later(tcp, tcb, news):
         news.flags |= NEWS_SET_TIMER
     rack_update_window(tcp, tcb, news)
-    if tcb.tail_probing:
+    if tcb.busy.tail_probing:
         tail_probe_acked(tcp, tcb, ack, news)
     if is_dubious(tcb, news):
         duplicate = not news.flags & (NEWS_ADVANCED | NEWS_NOT_DUPLICATE | NEWS_DUPLICATE)
@@ -227,15 +228,21 @@ cdef void nothing_outstanding_acked(
     tcb.keepalive_probes = 0
     if news.flags & NEWS_DUPLICATE:
         recovery_acked(tcp, tcb, news, False)
-    if tcb.tail_probing:
+    if tcb.busy.tail_probing:
         tail_probe_acked(tcp, tcb, ack, news)
+
+
+cdef void count_marked(Tcb* tcb, uint32_t segments) noexcept nogil:
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.delivered_marked += segments
 
 
 cdef bint ack_input(
         TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg, const TcpOptions* options) noexcept nogil:
     """Step five for the synchronized states (RFC 9293 section 3.10.7.4 with RFC 5961 section 5)."""
     cdef AckNews news
-    cdef bint outstanding = tcb.packets_out != 0
+    cdef bint outstanding = tcb.busy.packets_out != 0
     cdef uint32_t largest = tcb.max_snd_wnd
     if seq_gt(seg.ack, tcb.snd_nxt) or seq_lt(seg.ack, tcb.snd_una - oldest_ack(tcb)):
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
@@ -267,12 +274,11 @@ cdef bint ack_input(
         nothing_outstanding_acked(tcp, tcb, seg.ack, &news)
     probing_input(tcp, tcb)
     if news.flags & NEWS_ECE:
-        tcb.totals.delivered_marked += tcb.delivered - news.delivered_before
+        count_marked(tcb, tcb.delivered - news.delivered_before)
     if tcb.snd_una == tcb.snd_nxt:
         chrono_stop(tcp, tcb, CHRONO_BUSY)
-        if tcb.busy != NULL or tcb.send_ring.length == 0:
-            tcb_idle(tcp, tcb)
-        if tcb.send_ring.length or tcb.fin_queued:
+        tcb_idle(tcp, tcb)
+        if tcb.busy.send_ring.length or tcb.fin_queued:
             tcb_output_later(tcp, tcb)
     elif outstanding:
         tcb_output_later(tcp, tcb)

@@ -35,7 +35,7 @@ cdef void acknowledge_start(Tcb* tcb, uint32_t mss) noexcept nogil:
 
 cdef void more_quick_acks(Tcb* tcb) noexcept nogil:
     """As many as it takes to fill the window with every second segment acknowledged."""
-    cdef uint32_t quick = (tcb.rcv_edge - tcb.last_ack_sent) // (2 * tcb.ack_segment)
+    cdef uint32_t quick = (tcb.rcv_edge - tcb.busy.last_ack_sent) // (2 * tcb.ack_segment)
     quick = min(max(quick, <uint32_t>LEAST_QUICK_ACKS), <uint32_t>QUICK_ACKS)
     tcb.quick_acks = max(tcb.quick_acks, <unsigned char>quick)
 
@@ -50,21 +50,21 @@ cdef void acknowledge_measure(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) no
     """What a full segment of the peer is: the largest, or a smaller one that comes twice in a row.
     """
     cdef uint32_t length = seg.gso_size if seg.gso_size else seg.length
-    cdef uint32_t last = tcb.last_segment
-    tcb.last_segment = 0
+    cdef uint32_t last = tcb.busy.last_segment
+    tcb.busy.last_segment = 0
     if length >= tcb.ack_segment:
         if length > tcb.ack_segment:
             # Not SMSS: the peer's segments may be larger than ours, up to what we have announced.
             tcb.ack_segment = min(length, max(announced_mss(tcp, tcb), tcb.ack_segment))
         if seg.flags & TCP_PSH and length >= seg.length:
-            tcb.pushed |= PUSHED
+            tcb.busy.pushed |= PUSHED
         return
     if length >= DEFAULT_SEGMENT or (length >= LEAST_SEGMENT and not seg.flags & TCP_PSH):
-        tcb.last_segment = length
+        tcb.busy.last_segment = length
         if length == last:
             tcb.ack_segment = length
             return
-    tcb.pushed |= PUSHED_AGAIN if tcb.pushed & PUSHED else PUSHED
+    tcb.busy.pushed |= PUSHED_AGAIN if tcb.busy.pushed & PUSHED else PUSHED
 
 
 cdef void adapt_delay(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -97,7 +97,7 @@ cdef int64_t delay(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     cdef int64_t ato = tcb.ato_us * MICROSECOND
     cdef int64_t most = MOST_DELAY
     if ato > tcb.config.delayed_ack:
-        if is_interactive(tcp, tcb) or tcb.pushed:
+        if is_interactive(tcp, tcb) or tcb.busy.pushed:
             most = tcb.config.delayed_ack_max
         if tcb.rtt.srtt:
             most = min(most, max(tcb.rtt.srtt, tcb.config.delayed_ack))
@@ -106,41 +106,41 @@ cdef int64_t delay(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
 
 cdef void acknowledge_owe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef int64_t wait, at
-    if tcb.ack_now:
+    if tcb.busy.ack_now:
         return
     # More than one full segment, unless a read is to open the window first and will send the ACK.
-    if tcb.unacked_bytes > tcb.ack_segment and (
-            window_choose(tcb) >= tcb.rcv_edge - tcb.last_ack_sent
-            or tcb.receive_ring.length < tcb.settings.receive_low):
-        tcb.ack_now = True
+    if tcb.busy.unacked_bytes > tcb.ack_segment and (
+            window_choose(tcb) >= tcb.rcv_edge - tcb.busy.last_ack_sent
+            or tcb.busy.receive_ring.length < tcb.settings.receive_low):
+        tcb.busy.ack_now = True
         return
     if tcb.quick_acks and not is_interactive(tcp, tcb):
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         return
     wait = delay(tcp, tcb)
     at = tcp.context.now + wait
-    if tcb.ack_at == DEADLINE_NEVER:
-        tcb.ack_at = at
+    if tcb.busy.ack_at == DEADLINE_NEVER:
+        tcb.busy.ack_at = at
         tcb_rearm(tcp, tcb)
-    elif tcb.ack_at <= tcp.context.now + wait // 4:
-        tcb.ack_now = True      # it is almost due
-    elif at < tcb.ack_at:
-        tcb.ack_at = at
+    elif tcb.busy.ack_at <= tcp.context.now + wait // 4:
+        tcb.busy.ack_now = True      # it is almost due
+    elif at < tcb.busy.ack_at:
+        tcb.busy.ack_at = at
         tcb_rearm(tcp, tcb)
 
 
 cdef inline bint is_owed(const Tcb* tcb) noexcept nogil:
-    return tcb.ack_at != DEADLINE_NEVER or tcb.unacked_bytes != 0
+    return tcb.busy.ack_at != DEADLINE_NEVER or tcb.busy.unacked_bytes != 0
 
 
 cdef bint read_settles(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Does a read that left this behind send the ACK that is owed?"""
-    if tcb.unacked_bytes > tcb.ack_segment:
+    if tcb.busy.unacked_bytes > tcb.ack_segment:
         return True
     # The reader has everything and the sender seems to have paused.
-    return tcb.receive_ring.length == 0 and (
-        tcb.pushed & PUSHED_AGAIN != 0
-        or (tcb.pushed & PUSHED != 0 and not is_interactive(tcp, tcb)))
+    return tcb.busy.receive_ring.length == 0 and (
+        tcb.busy.pushed & PUSHED_AGAIN != 0
+        or (tcb.busy.pushed & PUSHED != 0 and not is_interactive(tcp, tcb)))
 
 
 cdef void acknowledge_read(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -150,10 +150,10 @@ cdef void acknowledge_read(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     the new window.
     """
     cdef uint32_t now, window
-    if tcb.ack_now or tcb.fin_received:
+    if tcb.busy.ack_now or tcb.fin_received:
         return
     if is_owed(tcb) and read_settles(tcp, tcb):
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
         return
     now = window_now(tcb)
@@ -161,22 +161,22 @@ cdef void acknowledge_read(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return
     window = window_choose(tcb)
     if window and window >= 2 * now:
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
 
 
 cdef void acknowledge_sent(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Whatever carried our ACK settles what was owed."""
-    if tcb.quick_acks and (tcb.ack_now or is_owed(tcb)):
+    if tcb.quick_acks and (tcb.busy.ack_now or is_owed(tcb)):
         tcb.quick_acks -= 1
         if tcb.quick_acks == 0:
             tcb.ato_us = <uint32_t>(tcb.config.delayed_ack // MICROSECOND)
-    tcb.last_ack_sent = tcb.rcv_nxt
-    tcb.unacked_bytes = 0
-    tcb.ack_now = False
-    tcb.ack_at = DEADLINE_NEVER
-    tcb.duplicate_pending = False
-    tcb.pushed = 0
+    tcb.busy.last_ack_sent = tcb.rcv_nxt
+    tcb.busy.unacked_bytes = 0
+    tcb.busy.ack_now = False
+    tcb.busy.ack_at = DEADLINE_NEVER
+    tcb.busy.duplicate_pending = False
+    tcb.busy.pushed = 0
 
 
 cdef void acknowledge_by_text(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -188,14 +188,14 @@ cdef void acknowledge_by_text(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void acknowledge_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """No answer came in time: wait longer, or, where one was expected, do not count on it again."""
     cdef int64_t ato
-    tcb.ack_at = DEADLINE_NEVER
+    tcb.busy.ack_at = DEADLINE_NEVER
     if is_interactive(tcp, tcb):
         tcb.pingpong = 0
         ato = tcb.config.delayed_ack
     else:
         ato = min(2 * tcb.ato_us * MICROSECOND, tcb.rtt.rto)
     tcb.ato_us = <uint32_t>(ato // MICROSECOND)
-    tcb.ack_now = True
+    tcb.busy.ack_now = True
     count(tcp.context, Counter.TCP_DELAYED_ACKS)
     tcb_output_later(tcp, tcb)
 
@@ -204,7 +204,7 @@ cdef void acknowledge_with_text(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The ACK of a SYN-ACK, where the application speaks first and soon: it may carry that."""
     tcb.ato_us = <uint32_t>(tcb.config.delayed_ack // MICROSECOND)
     tcb.quick_acks = QUICK_ACKS
-    tcb.ack_at = tcp.context.now + tcb.config.delayed_ack_max
+    tcb.busy.ack_at = tcp.context.now + tcb.config.delayed_ack_max
     tcb_rearm(tcp, tcb)
 
 
@@ -214,5 +214,5 @@ cdef void acknowledge_set_quick(TcpLayer* tcp, Tcb* tcb, bint quick) noexcept no
         return
     tcb.pingpong = 0
     if is_owed(tcb):
-        tcb.pushed |= PUSHED
+        tcb.busy.pushed |= PUSHED
         acknowledge_read(tcp, tcb)

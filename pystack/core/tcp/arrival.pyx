@@ -5,9 +5,10 @@
 from libc.stdint cimport uint32_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
+from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.layer cimport (
     CA_LOSS, SENT_EVER_RETRANSMITTED, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue,
-    Tcb, TcpLayer,
+    Tcb, TcpLayer, TcpRare,
 )
 from pystack.core.tcp.news cimport (
     NEWS_ACKED, NEWS_DUPLICATE, NEWS_DUPLICATE_PROBE, NEWS_ORIGINAL_ARRIVED, NEWS_RENEGED,
@@ -50,14 +51,16 @@ cdef uint32_t duplicate_input(
         return 0
     if length > tcb.smss:
         segments = (length + tcb.smss - 1) // tcb.smss
-    elif tcb.tail_probing and tcb.tail_probe_end == block.end:
+    elif tcb.busy.tail_probing and tcb.busy.tail_probe_end == block.end:
         news.flags |= NEWS_DUPLICATE_PROBE
-    tcb.duplicates_reported += segments
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.duplicates_reported += segments
     # More than we ever sent twice: the network has duplicated them, or the peer lies.
-    if tcb.duplicates_reported > tcb.total_retransmitted:
+    if tcb.rare.duplicates_reported > tcb.rare.total_retransmitted:
         return 0
-    if tcb.reordering_seen and not news.flags & NEWS_DUPLICATE_PROBE:
-        tcb.rack.duplicate_seen = True
+    if tcb.rare.reordering_seen and not news.flags & NEWS_DUPLICATE_PROBE:
+        tcb.busy.rack.duplicate_seen = True
     news.flags |= NEWS_DUPLICATE
     tcb.delivered += segments
     return segments
@@ -79,7 +82,7 @@ cdef bint is_duplicate(
     if segments == 0:
         return False
     # About data that is forgotten already: simply count.
-    if seq_le(first.end, news.prior_una) and seq_gt(first.end, tcb.undo_marker):
+    if seq_le(first.end, news.prior_una) and seq_gt(first.end, tcb.busy.undo_marker):
         undo_duplicates(tcb, segments)
     return True
 
@@ -93,11 +96,12 @@ cdef bint block_is_valid(const Tcb* tcb, const SackBlock* block, bint duplicate)
         return False
     if seq_gt(block.start, tcb.snd_una):
         return True
-    if not duplicate or not tcb.undo or seq_gt(block.end, tcb.snd_una):
+    if not duplicate or not tcb.busy.undo or seq_gt(block.end, tcb.snd_una):
         return False
-    if seq_ge(block.start, tcb.undo_marker):
+    if seq_ge(block.start, tcb.busy.undo_marker):
         return True
-    return seq_gt(block.end, tcb.undo_marker) and seq_ge(block.start, block.end - tcb.max_snd_wnd)
+    return seq_gt(block.end, tcb.busy.undo_marker) and (
+        seq_ge(block.start, block.end - tcb.max_snd_wnd))
 
 
 cdef void tag(
@@ -106,7 +110,7 @@ cdef void tag(
     """The peer says that it has all of this record."""
     cdef uint32_t segments = sent_segments(sent)
     if duplicate and sent.flags & SENT_AGAIN:
-        if seq_gt(sent.end, tcb.undo_marker):
+        if seq_gt(sent.end, tcb.busy.undo_marker):
             undo_duplicates(tcb, segments)
         if sent.flags & SENT_SACKED and seq_lt(sent.seq, news.reordered):
             news.reordered = sent.seq
@@ -115,25 +119,25 @@ cdef void tag(
         if not sent.flags & SENT_AGAIN:
             if seq_lt(sent.seq, highest[0]) and seq_lt(sent.seq, news.reordered):
                 news.reordered = sent.seq
-            if seq_le(sent.end, tcb.recover):
+            if seq_le(sent.end, tcb.busy.recover):
                 news.flags |= NEWS_ORIGINAL_ARRIVED
             if news.first_sacked_at == 0:
                 news.first_sacked_at = sent.sent_at
             news.last_sacked_at = sent.sent_at
         if sent.flags & SENT_LOST:
             if sent.flags & SENT_RETRANSMITTED:
-                tcb.retrans_out -= segments
-            tcb.lost_out -= segments
+                tcb.busy.retrans_out -= segments
+            tcb.busy.lost_out -= segments
             sent.flags &= ~(SENT_LOST | SENT_RETRANSMITTED)
         # Else a retransmission may still be under way, of what was not believed lost.
         note_latest(news, sent)
         sent.flags |= SENT_SACKED
         news.flags |= NEWS_SACKED
-        tcb.sacked_out += segments
+        tcb.busy.sacked_out += segments
         tcb.delivered += segments
     if duplicate and sent.flags & SENT_RETRANSMITTED:
         sent.flags &= ~SENT_RETRANSMITTED
-        tcb.retrans_out -= segments
+        tcb.busy.retrans_out -= segments
     highest[0] = seq_max(highest[0], sent.end)
 
 
@@ -206,7 +210,7 @@ cdef void arrival_sacked(
     cdef uint32_t highest
     cdef int used = 0
     cdef int i
-    if seq_lt(ack, news.prior_una - tcb.max_snd_wnd) or tcb.packets_out == 0:
+    if seq_lt(ack, news.prior_una - tcb.max_snd_wnd) or tcb.busy.packets_out == 0:
         return
     for i in range(options.sack_count):
         block = &options.sack[i]
@@ -219,7 +223,7 @@ cdef void arrival_sacked(
     for i in range(used):
         walk(tcp, tcb, &blocks[i], duplicate and blocks[i].start == reported
              and blocks[i].end == options.sack[0].end, &highest, news)
-    if seq_lt(news.reordered, tcb.snd_nxt) and (tcb.ca_state != CA_LOSS or tcb.undo):
+    if seq_lt(news.reordered, tcb.snd_nxt) and (tcb.busy.ca_state != CA_LOSS or tcb.busy.undo):
         reordering_note(tcp, tcb, news.reordered)
 
 
@@ -251,7 +255,7 @@ cdef void record_acked(
             news.first_acked_at = sent.sent_at
         if seq_lt(sent.seq, lowest[0]):
             lowest[0] = sent.seq
-        if seq_le(sent.end, tcb.recover):
+        if seq_le(sent.end, tcb.busy.recover):
             news.flags |= NEWS_ORIGINAL_ARRIVED
     if not sent.flags & SENT_SACKED:
         note_latest(news, sent)
@@ -270,8 +274,6 @@ cdef void arrival_acked(TcpLayer* tcp, Tcb* tcb, AckNews* news) noexcept nogil:
     cdef Sent* sent
     cdef uint32_t segments
     cdef uint32_t lowest = news.prior_highest
-    if tcb.busy == NULL:
-        return
     queue = &tcb.busy.sent
     while queue.count:
         sent = queue.items + queue.first

@@ -26,6 +26,7 @@ from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
 )
 from pystack.core.tcp.acknowledge cimport acknowledge_read
+from pystack.core.tcp.busy cimport tcb_rare, tcb_wake
 from pystack.core.tcp.chunks cimport chunks_write
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
@@ -35,7 +36,7 @@ from pystack.core.tcp.fast_open cimport (
 from pystack.core.tcp.layer cimport (
     FAST_OPEN_DEFERRED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
-    STATE_TIME_WAIT, Backlog, Tcb, TcpLayer,
+    STATE_TIME_WAIT, Backlog, Tcb, TcpLayer, TcpRare,
 )
 from pystack.core.tcp.listen cimport listen_close, open_window
 from pystack.core.tcp.lookup cimport (
@@ -47,6 +48,9 @@ from pystack.core.tcp.rate cimport rate_check_app_limited
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.send_buffer cimport send_buffer_has_room, send_buffer_room
+from pystack.core.tcp.shared_settings cimport (
+    settings_edit, settings_of, settings_settle,
+)
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_idle, tcb_list_push, tcb_list_remove, tcb_new, tcb_output_later,
     tcb_rearm, tcb_set_state,
@@ -78,7 +82,7 @@ cdef int take_error(Tcb* tcb) noexcept nogil:
 
 cdef Tcb* tcp_open(TcpLayer* tcp, bint v6) noexcept nogil:
     """OPEN begins: a TCB in CLOSED that the caller holds; NULL when out of memory."""
-    cdef Tcb* tcb = tcb_new(tcp)
+    cdef Tcb* tcb = tcb_new(tcp, NULL)
     if tcb == NULL:
         return NULL
     tcb.held = True
@@ -122,9 +126,12 @@ cdef int tcp_bind(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) n
 
 cdef Backlog* tcp_backlog(Tcb* tcb) noexcept nogil:
     """A listener's, or that of what may become one; NULL when out of memory."""
-    if tcb.backlog == NULL:
-        tcb.backlog = <Backlog*>calloc(1, sizeof(Backlog))
-    return tcb.backlog
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare == NULL:
+        return NULL
+    if rare.backlog == NULL:
+        rare.backlog = <Backlog*>calloc(1, sizeof(Backlog))
+    return rare.backlog
 
 
 cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
@@ -134,21 +141,25 @@ cdef int tcp_listen(TcpLayer* tcp, Tcb* tcb, int backlog) noexcept nogil:
     if tcb.state == STATE_CLOSED:
         if not tcb.bound:
             any = tcb.endpoint.key.local
-            tcb.settings.choose_port_late = False
+            if settings_edit(tcp, tcb) == NULL:
+                return -ENOMEM
+            settings_of(tcb).choose_port_late = False
+            settings_settle(tcp, tcb)
             result = tcp_bind(tcp, tcb, &any, 0)
             if result < 0:
                 return result
         if tcp_backlog(tcb) == NULL:
             return -ENOMEM
         # As Linux: all listeners, without their asking for it.
-        if tcp.config.fastopen & ALL_LISTENERS == ALL_LISTENERS and not tcb.backlog.fast_open.limit:
-            tcb.backlog.fast_open.limit = <uint32_t>max(
+        if tcp.config.fastopen & ALL_LISTENERS == ALL_LISTENERS and (
+                not tcb.rare.backlog.fast_open.limit):
+            tcb.rare.backlog.fast_open.limit = <uint32_t>max(
                 0, min(backlog, <int>tcp.config.max_backlog))
         tcb.rcv_scale = window_scale_for(tcp, tcb)
         tcb_set_state(tcp, tcb, STATE_LISTEN)
     elif tcb.state != STATE_LISTEN:
         return -EINVAL
-    tcb.backlog.limit = <uint32_t>max(0, min(backlog, <int>tcb.config.max_backlog))
+    tcb.rare.backlog.limit = <uint32_t>max(0, min(backlog, <int>tcb.config.max_backlog))
     return 0
 
 
@@ -159,14 +170,15 @@ cdef Tcb* tcp_accept(TcpLayer* tcp, Tcb* listener) noexcept nogil:
     cdef Tcb* child
     if listener.state != STATE_LISTEN:
         return NULL
-    child = listener.backlog.accept.first
+    child = listener.rare.backlog.accept.first
     if child == NULL:
         return NULL
     tcb_list_remove(child)
+    tcb_wake(tcp, child)        # it was on a list: it is awake, and may rest now
     if is_early(child):
         fast_open_accepted(listener, child)
     else:
-        child.listener = NULL
+        child.busy.listener = NULL
     child.held = True
     child.v6 = listener.v6
     return child
@@ -214,6 +226,8 @@ cdef int prepare(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) no
     cdef FlowKey before = tcb.endpoint.key
     cdef uint32_t least_iss = 0
     cdef int result
+    if not tcb_wake(tcp, tcb):
+        return -ENOMEM
     if tcb.fast_open & FAST_OPEN_DEFERRED and tcb.state == STATE_SYN_SENT:
         return -EISCONN         # as Linux, until data is sent
     if tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED):
@@ -243,7 +257,7 @@ cdef int prepare(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) no
 cdef void prepare_handshake(TcpLayer* tcp, Tcb* tcb, uint32_t least_iss) noexcept nogil:
     """least_iss: beyond what a connection of the same 4-tuple has used; 0: there was none."""
     # What an attempt that failed may have left.
-    tcb.retransmits = tcb.rtt.backoff = 0
+    tcb.busy.retransmits = tcb.backoff = 0
     tcb.rcv_nxt = 0
     tcb.soft_error = 0
     tcb.fast_open = tcb.fast_open_failure = 0
@@ -256,14 +270,14 @@ cdef void prepare_handshake(TcpLayer* tcp, Tcb* tcb, uint32_t least_iss) noexcep
     if least_iss and seq_lt(tcb.iss, least_iss):
         tcb.iss = least_iss         # RFC 9293 section 3.4.1
     tcb.snd_una = tcb.iss
-    tcb.snd_nxt = tcb.snd_small = tcb.iss + 1
+    tcb.snd_nxt = tcb.busy.snd_small = tcb.iss + 1
     open_window(tcp, tcb)
     tcb_set_state(tcp, tcb, STATE_SYN_SENT)
 
 
 cdef void start_clock(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    tcb.first_unacked_at = tcp.context.now
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
+    tcb.busy.first_unacked_at = tcp.context.now
+    tcb.busy.retransmit_at = tcp.context.now + rtt_timeout(tcb)
     tcb_rearm(tcp, tcb)
 
 
@@ -294,6 +308,8 @@ cdef int64_t tcp_fast_open(
     cdef int result
     if not tcp.config.fastopen & CLIENT:
         return -EOPNOTSUPP
+    if not tcb_wake(tcp, tcb):
+        return -ENOMEM
     if tcb.state == STATE_SYN_SENT and tcb.fast_open & FAST_OPEN_DEFERRED:
         return deferred_syn(tcp, tcb, data, length)
     if address == NULL:
@@ -327,7 +343,7 @@ cdef int64_t room_to_send(Tcb* tcb, size_t length) noexcept nogil:
 
 cdef void queued_to_send(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     """`size` bytes more are in the send ring."""
-    ring_extend(&tcb.send_ring, size)
+    ring_extend(&tcb.busy.send_ring, size)
     chrono_start(tcp, tcb, CHRONO_BUSY)
     tcb_output_later(tcp, tcb)
 
@@ -341,23 +357,25 @@ cdef int64_t tcp_send(
     taken = room_to_send(tcb, length)
     if taken < 0 or length == 0:
         return taken
+    if not tcb_wake(tcp, tcb):
+        return -ENOMEM
     room = <uint32_t>taken
     if room:
         room = chunks_write(tcp, tcb, room, more)
-    if room == 0 or (
-            ring_reserve(&tcb.send_ring, &tcp.context.rings, tcb.send_ring.length + room) < 0):
+    if room == 0 or ring_reserve(
+            &tcb.busy.send_ring, &tcp.context.rings, tcb.busy.send_ring.length + room) < 0:
         # Without memory the ACK of what is queued brings the next chance; with nothing queued there
         # is none.
         tcb.write_blocked = True
-        return -EAGAIN if tcb.send_ring.length else -ENOMEM
+        return -EAGAIN if tcb.busy.send_ring.length else -ENOMEM
     rate_check_app_limited(tcb)
-    ring_put(&tcb.send_ring, tcb.send_ring.length, data, room)
+    ring_put(&tcb.busy.send_ring, tcb.busy.send_ring.length, data, room)
     tcb.write_blocked = room < length
-    tcb.more = more
+    tcb.busy.more = more
     queued_to_send(tcp, tcb, room)
     if urgent and room == length:
-        tcb.urgent_out = True
-        tcb.snd_up = tcb.snd_una + tcb.send_ring.length
+        tcb.busy.urgent_out = True
+        tcb.busy.snd_up = tcb.snd_una + tcb.busy.send_ring.length
     return room
 
 
@@ -368,15 +386,15 @@ cdef void tcp_send_pattern(
 
     All that the connection, which was opened passively, ever sends is the pattern.
     """
-    cdef int64_t room = room_to_send(tcb, tcb.settings.send_buffer)
+    cdef int64_t room = room_to_send(tcb, tcb.send_buffer)
     if room > 0:
-        room = chunks_write(tcp, tcb, <uint32_t>room, False)
+        room = chunks_write(tcp, tcb, <uint32_t>room, False) if tcb_wake(tcp, tcb) else 0
     if room <= 0:
         tcb.write_blocked = True
         return
-    if tcb.send_ring.period == 0:
+    if tcb.busy.send_ring.period == 0:
         # After a passive open bytes_acked does not count the SYN.
-        ring_lend(&tcb.send_ring, &tcp.context.rings, pattern, capacity, period,
+        ring_lend(&tcb.busy.send_ring, &tcp.context.rings, pattern, capacity, period,
                   <uint32_t>(tcb.totals.bytes_acked % period))
     tcb.write_blocked = True
     queued_to_send(tcp, tcb, <uint32_t>room)
@@ -387,8 +405,8 @@ cdef int64_t tcp_receive(
     """RECEIVE: copy out of the receive ring; 1..length, 0 at the end of the stream, or a negative
     errno.
     """
-    cdef uint32_t taken = <uint32_t>min(<size_t>tcb.receive_ring.length, length)
-    if taken == 0 and tcb.receive_ring.length == 0:
+    cdef uint32_t taken = <uint32_t>min(<size_t>tcb.busy.receive_ring.length, length)
+    if taken == 0 and tcb.busy.receive_ring.length == 0:
         if tcb.fin_received:
             return 0            # as Linux, also if a reset came later: that is for who writes
         if tcb.endpoint.error:
@@ -401,7 +419,7 @@ cdef int64_t tcp_receive(
             return 0 if tcb.snd_nxt else -ENOTCONN
         return -EAGAIN
     taken = urgent_limit(tcb, 0, taken)
-    ring_get(&tcb.receive_ring, 0, target, taken)
+    ring_get(&tcb.busy.receive_ring, 0, target, taken)
     if not peek:
         tcp_consume(tcp, tcb, taken)
     return taken
@@ -410,14 +428,14 @@ cdef int64_t tcp_receive(
 cdef int64_t tcp_peek(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, uint32_t offset) noexcept nogil:
     """RECEIVE that takes nothing and begins so many bytes on (SO_PEEK_OFF); as tcp_receive."""
-    cdef uint32_t there = tcb.receive_ring.length
+    cdef uint32_t there = tcb.busy.receive_ring.length
     cdef uint32_t taken
     if there == 0:
         return tcp_receive(tcp, tcb, target, length, True)
     if there <= offset:
         return 0 if tcb.fin_received or tcb.shut_read else -EAGAIN
     taken = urgent_limit(tcb, offset, <uint32_t>min(<size_t>(there - offset), length))
-    ring_get(&tcb.receive_ring, offset, target, taken)
+    ring_get(&tcb.busy.receive_ring, offset, target, taken)
     return taken
 
 
@@ -425,9 +443,10 @@ cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     """Free `size` bytes of the receive ring, which may open the window."""
     if size == 0:
         return
-    ring_consume(&tcb.receive_ring, size)
+    tcb_wake(tcp, tcb)          # there was something to read: it is awake, and may rest now
+    ring_consume(&tcb.busy.receive_ring, size)
     urgent_read(tcb)
-    if tcb.receive_ring.length == 0:
+    if tcb.busy.receive_ring.length == 0:
         tcb_idle(tcp, tcb)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         window_read(tcp, tcb)
@@ -449,14 +468,16 @@ cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void discard_received(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.shut_read = True
     tcb.urgent_in = False
-    tcb.receive_ring.length = 0
-    ring_release(&tcb.receive_ring, &tcp.context.rings)
+    tcb.busy.receive_ring.length = 0
+    ring_release(&tcb.busy.receive_ring, &tcp.context.rings)
 
 
 cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
     """Half-close. 0, -EINVAL or -ENOTCONN."""
     if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
         return -EINVAL
+    if not tcb_wake(tcp, tcb):
+        return -ENOMEM
     if tcb.state in (STATE_CLOSED, STATE_TIME_WAIT):
         return -ENOTCONN
     if tcb.state == STATE_LISTEN:       # as Linux: there is no direction but that of accept
@@ -502,6 +523,8 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.endpoint.owner = NULL
     if tcb.state == STATE_CLOSED:
         tcb_bury(tcp, tcb)
+    elif not tcb_wake(tcp, tcb):
+        tcb_finish(tcp, tcb, 0)     # out of memory: the peer will hear of it when it asks
     elif tcb.state == STATE_LISTEN:
         listen_close(tcp, tcb)
         tcb_finish(tcp, tcb, 0)
@@ -509,7 +532,7 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb_finish(tcp, tcb, 0)
     elif tcb.settings.linger and tcb.settings.linger_s == 0:
         tcp_abort(tcp, tcb)
-    elif tcb.receive_ring.length and tcb.state != STATE_TIME_WAIT:
+    elif tcb.busy.receive_ring.length and tcb.state != STATE_TIME_WAIT:
         send_reset(tcp, tcb)
         count(tcp.context, Counter.TCP_CONNECTIONS_RESET)
         tcb_finish(tcp, tcb, 0)
@@ -529,7 +552,7 @@ cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.endpoint.owner = NULL
     if tcb.state == STATE_LISTEN:
         listen_close(tcp, tcb)
-    elif tcb.state in (
+    elif tcb_wake(tcp, tcb) and tcb.state in (
             STATE_SYN_RECEIVED, STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2,
             STATE_CLOSE_WAIT):
         send_reset(tcp, tcb)
@@ -546,7 +569,7 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     if tcb.endpoint.error or not error_queue_is_empty(tcb.endpoint.errors):
         events |= READY_ERROR | READY_READ | READY_WRITE
     if tcb.state == STATE_LISTEN:
-        return READY_READ if tcb.backlog.accept.count else 0
+        return READY_READ if tcb.rare.backlog.accept.count else 0
     if tcb.state == STATE_CLOSED:
         return events | READY_WRITE | READY_HANGUP | (
             READY_READ | READY_END if tcb.snd_nxt else 0)

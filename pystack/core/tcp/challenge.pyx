@@ -32,10 +32,10 @@ cdef void challenge_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Answer a segment that may be forged with what we really expect; at most one per period and
     connection.
     """
-    if (tcp.context.now - tcb.last_challenge_at < tcb.config.challenge_period
+    if (tcp.context.now - tcb.busy.last_challenge_at < tcb.config.challenge_period
             or not budget_left(tcp)):
         count(tcp.context, Counter.TCP_CHALLENGE_ACKS_SUPPRESSED)
         return
-    tcb.last_challenge_at = tcp.context.now
+    tcb.busy.last_challenge_at = tcp.context.now
     count(tcp.context, Counter.TCP_CHALLENGE_ACKS)
     send_ack(tcp, tcb)

@@ -7,11 +7,11 @@
 # goes on, full buffers are sent already, so that the last one begins anew where that ends.
 
 from libc.stdint cimport uint32_t
-from pystack.core.tcp.layer cimport MOST_CHUNKS, Chunks, Tcb, TcpBusy, TcpLayer
+from pystack.core.tcp.layer cimport MOST_CHUNKS, Chunks, Tcb, TcpLayer
 from pystack.core.tcp.pacing cimport pacing_train
 from pystack.core.tcp.scoreboard cimport sent_pipe
 from pystack.core.tcp.send_buffer cimport train_goal
-from pystack.core.tcp.tcb cimport tcb_busy, tcb_unsent
+from pystack.core.tcp.tcb cimport tcb_unsent
 from pystack.core.wire.tcp cimport seq_gt, seq_le, seq_lt, seq_max
 
 
@@ -107,7 +107,7 @@ cdef uint32_t fill(
 
 cdef inline bint is_alone(const Tcb* tcb, uint32_t size, bint more) noexcept nogil:
     """Less than a segment, behind nothing."""
-    return (size < tcb.smss and tcb.send_ring.length == 0 and tcb.snd_nxt == tcb.snd_una
+    return (size < tcb.smss and tcb.busy.send_ring.length == 0 and tcb.snd_nxt == tcb.snd_una
             and not more and tcb.settings.notsent_lowat != 0)
 
 
@@ -120,14 +120,13 @@ cdef inline void chunk_alone(Chunks* chunks, uint32_t sent, uint32_t size) noexc
 
 
 cdef uint32_t chunks_write(TcpLayer* tcp, Tcb* tcb, uint32_t size, bint more) noexcept nogil:
-    cdef TcpBusy* busy = tcb_busy(tcb)
-    if busy == NULL or tcb.smss == 0:
+    if tcb.smss == 0:
         return size
     if is_alone(tcb, size, more):
         # The usual request or answer: what fill() would find, without its questions.
-        chunk_alone(&busy.chunks, tcb.snd_nxt, size)
+        chunk_alone(&tcb.busy.chunks, tcb.snd_nxt, size)
         return size
-    return fill(tcp, tcb, &busy.chunks, size, more)
+    return fill(tcp, tcb, &tcb.busy.chunks, size, more)
 
 
 cdef void remove_first(Chunks* chunks, uint32_t count) noexcept nogil:
@@ -164,7 +163,7 @@ cdef void chunks_sent(Tcb* tcb) noexcept nogil:
 
 cdef int chunks_pushed(const Tcb* tcb, uint32_t end) noexcept nogil:
     cdef uint32_t i
-    if tcb.busy == NULL or not tcb.busy.chunks.used:
+    if not tcb.busy.chunks.used:
         return -1
     for i in range(tcb.busy.chunks.count):
         if tcb.busy.chunks.ends[i] == end:
@@ -173,7 +172,7 @@ cdef int chunks_pushed(const Tcb* tcb, uint32_t end) noexcept nogil:
 
 
 cdef bint chunks_first(const Tcb* tcb, uint32_t* end, bint* last) noexcept nogil:
-    if tcb.busy == NULL or tcb.busy.chunks.count == 0:
+    if tcb.busy.chunks.count == 0:
         return False
     end[0] = tcb.busy.chunks.ends[0]
     last[0] = tcb.busy.chunks.count == 1

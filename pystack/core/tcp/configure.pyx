@@ -7,6 +7,7 @@ from libc.stdlib cimport free, malloc
 from pystack.core.tcp.layer cimport (
     STATE_CLOSED, OwnConfig, Tcb, TcpConfig, TcpLayer, TcpSettings,
 )
+from pystack.core.tcp.shared_settings cimport settings_edit, settings_of, settings_settle
 from pystack.core.tcp.tcb cimport settings_default, tcb_take_config
 
 
@@ -52,14 +53,12 @@ cdef void take_settings(Tcb* tcb) noexcept nogil:
     """Those that the configuration has a word on; all others stay as the application set them."""
     cdef TcpSettings said
     settings_default(&said, tcb.config)
-    tcb.settings.receive_buffer = said.receive_buffer
-    tcb.settings.send_buffer = said.send_buffer
-    tcb.settings.receive_locked = tcb.settings.send_locked = False
-    tcb.settings.notsent_lowat = said.notsent_lowat
-    tcb.settings.keepalive_idle_s = said.keepalive_idle_s
-    tcb.settings.keepalive_interval_s = said.keepalive_interval_s
-    tcb.settings.keepalive_count = said.keepalive_count
-    tcb.settings.congestion = said.congestion
+    settings_of(tcb).receive_locked = settings_of(tcb).send_locked = False
+    settings_of(tcb).notsent_lowat = said.notsent_lowat
+    settings_of(tcb).keepalive_idle_s = said.keepalive_idle_s
+    settings_of(tcb).keepalive_interval_s = said.keepalive_interval_s
+    settings_of(tcb).keepalive_count = said.keepalive_count
+    settings_of(tcb).congestion = said.congestion
 
 
 cdef int tcp_configure(TcpLayer* tcp, Tcb* tcb, const TcpConfig* config) noexcept nogil:
@@ -67,9 +66,10 @@ cdef int tcp_configure(TcpLayer* tcp, Tcb* tcb, const TcpConfig* config) noexcep
     if tcb.state != STATE_CLOSED or tcb.smss:
         return -EISCONN
     own = config_own(tcp, tcb)
-    if own == NULL:
+    if own == NULL or settings_edit(tcp, tcb) == NULL:
         return -ENOMEM
     own[0] = config[0]
     take_settings(tcb)
+    settings_settle(tcp, tcb)
     tcb_take_config(tcb)
     return 0

@@ -124,7 +124,7 @@ cdef void cookie_send(
             answer.flags |= TCP_ECE
     own_mss -= 12 if offer.present & TCP_OPT_TIMESTAMP else 0
     answer.window = <uint16_t>min(window_at_first(tcp, listener, own_mss), <uint32_t>0xFFFF)
-    listener.backlog.cookies_until = tcp.context.now + VALID_PERIODS * PERIOD
+    listener.rare.backlog.cookies_until = tcp.context.now + VALID_PERIODS * PERIOD
     count(tcp.context, Counter.TCP_SYN_COOKIES_SENT)
     segment_send(tcp, &endpoint, &answer, &offer, NULL, NULL)
 

@@ -24,7 +24,7 @@ cdef uint8_t ecn_syn_flags(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 3168 section 6.1.1; section 6.1.1.1: a SYN that was lost may have been lost for it."""
     if tcb.state != STATE_SYN_SENT:
         return TCP_ECE if tcb.ecn & ECN_OK else 0
-    if tcb.retransmits == 0:
+    if tcb.busy.retransmits == 0:
         tcb.ecn = ECN_OK if tcb.config.ecn == ASK else 0
     elif tcb.config.ecn_fallback:
         return 0
@@ -58,7 +58,7 @@ cdef void ecn_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nog
         # As Linux, also without text: RFC 3168 wants CWR on data, but not every stack does so.
         tcb.ecn &= ~ECN_OWE_ECE
         if seg.length:
-            tcb.ack_now = True
+            tcb.busy.ack_now = True
             tcb_output_later(tcp, tcb)
 
 

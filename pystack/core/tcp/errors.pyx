@@ -2,10 +2,10 @@
 # Called by: stack.
 # RFCs: 5927, 5461, 1191, 8201, 1122 section 4.2.3.9.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int16_t, uint32_t
 from pystack.core.context cimport count, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_ERROR
+from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, READY_ERROR
 from pystack.core.error_queue cimport ErrorReport, error_queue_add
 from pystack.core.ip.error_report cimport error_report_of
 from pystack.core.ip.layer cimport (
@@ -13,6 +13,7 @@ from pystack.core.ip.layer cimport (
     IcmpError,
 )
 from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
+from pystack.core.tcp.busy cimport tcb_wake
 from pystack.core.tcp.fast_open cimport awaits_accept, is_early
 from pystack.core.tcp.layer cimport (
     STATE_ESTABLISHED, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT, Tcb, TcpLayer,
@@ -48,12 +49,13 @@ cdef void too_big(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogi
 cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept nogil:
     """Put what ended an open into the error queue (IP_RECVERR)."""
     cdef ErrorReport report
-    if not tcb.endpoint.report_errors:
+    if not tcb.endpoint.manners & MANNER_REPORT_ERRORS:
         return
-    error_report_of(error, 0, tcb.endpoint.report_extensions, &report)
+    error_report_of(
+        error, 0, tcb.endpoint.manners & MANNER_REPORT_EXTENSIONS != 0, &report)
     error_queue_add(
         &tcp.context.slab, &tcb.endpoint.errors, &report, error.transport, error.rest,
-        tcb.settings.receive_buffer)
+        tcb.receive_buffer)
 
 
 cdef bint ends_an_open(const Tcb* tcb, const IcmpError* error) noexcept nogil:
@@ -71,6 +73,8 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
             not is_outstanding(tcb, load32(error.transport + 4))):
         count(tcp.context, Counter.ICMP_DROP_ERROR_NOT_OURS)
         return
+    if not tcb_wake(tcp, tcb):
+        return
     count(tcp.context, Counter.TCP_ERRORS_DELIVERED)
     if error.kind == ICMP_ERROR_TOO_BIG:
         too_big(tcp, tcb, error)
@@ -82,9 +86,9 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
             count(tcp.context, Counter.TCP_CONNECTIONS_REFUSED)
         error_keep(tcp, tcb, error)
         tcb_finish(tcp, tcb, error.error)
-    elif tcb.endpoint.report_errors:
+    elif tcb.endpoint.manners & MANNER_REPORT_ERRORS:
         # As Linux: who asks for errors hears of one at once, though the connection goes on.
-        tcb.endpoint.error = error.error
+        tcb.endpoint.error = <int16_t>error.error
         endpoint_ready(tcp.context, &tcb.endpoint, READY_ERROR)
     else:
-        tcb.soft_error = error.error
+        tcb.soft_error = <int16_t>error.error

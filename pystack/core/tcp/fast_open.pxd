@@ -35,7 +35,7 @@ cdef inline bint is_early(const Tcb* tcb) noexcept nogil:
 
 
 cdef inline bint awaits_accept(const Tcb* tcb) noexcept nogil:
-    return tcb.listener != NULL and tcb.list == &tcb.listener.backlog.accept
+    return tcb.busy.listener != NULL and tcb.busy.list == &tcb.busy.listener.rare.backlog.accept
 
 
 # --- the client
@@ -50,7 +50,7 @@ cdef uint32_t fast_open_syn(
 cdef void fast_open_answered(
         TcpLayer* tcp, Tcb* tcb, uint32_t ack, const TcpOptions* options,
         bint again) noexcept nogil
-# A timeout before it is counted in tcb.retransmits; `last`: the connection ends with it.
+# A timeout before it is counted in tcb.busy.retransmits; `last`: the connection ends with it.
 cdef void fast_open_timeout(TcpLayer* tcp, const Tcb* tcb, bint last) noexcept nogil
 # The connection is over: did a middlebox eat its data, or let it pass?
 cdef void fast_open_end(TcpLayer* tcp, const Tcb* tcb) noexcept nogil

@@ -3,7 +3,7 @@
 # RFCs: 7413; where it leaves a choice, as Linux.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from pystack.core.context cimport count, count_many, endpoint_ready
@@ -80,7 +80,7 @@ cdef bint fast_open_input(
         return False
     if asked and options.fast_open_length == 0:
         count(tcp.context, Counter.TCP_FAST_OPEN_COOKIES_REQUESTED)
-    if not tcp.config.fastopen & SERVER or not has_room(tcp, &listener.backlog.fast_open):
+    if not tcp.config.fastopen & SERVER or not has_room(tcp, &listener.rare.backlog.fast_open):
         return False
     if tcp.config.fastopen & SERVER_WITHOUT_COOKIE or listener.settings.fast_open_no_cookie:
         count(tcp.context, Counter.TCP_FAST_OPEN_PASSIVE)
@@ -88,10 +88,11 @@ cdef bint fast_open_input(
     if not asked:
         return False
     if options.fast_open_length == 0:
-        cookie_new(tcp, listener.backlog, &view.source, &view.destination, answer)
+        cookie_new(tcp, listener.rare.backlog, &view.source, &view.destination, answer)
         answer.experimental = options.fast_open_experimental
         return False
-    found = cookie_check(tcp, listener.backlog, &view.source, &view.destination, options, answer)
+    found = cookie_check(
+        tcp, listener.rare.backlog, &view.source, &view.destination, options, answer)
     answer.experimental = options.fast_open_experimental
     if not found:
         # Section 4.2.2: a SYN-ACK for the SYN only, with the cookie that would have been good.
@@ -112,13 +113,13 @@ cdef void take_text(TcpLayer* tcp, Tcb* child, const TcpSegment* seg) noexcept n
     cdef uint32_t length = min(seg.length, child.rcv_edge - child.rcv_nxt)
     child.totals.segments_in += 1
     if length == 0 or (
-            ring_reserve(&child.receive_ring, &tcp.context.rings, length) < 0):
+            ring_reserve(&child.busy.receive_ring, &tcp.context.rings, length) < 0):
         return
-    ring_put(&child.receive_ring, 0, seg.payload, length)
-    ring_extend(&child.receive_ring, length)
+    ring_put(&child.busy.receive_ring, 0, seg.payload, length)
+    ring_extend(&child.busy.receive_ring, length)
     child.rcv_nxt += length
     child.rcv_edge += length
-    child.last_ack_sent = child.rcv_nxt
+    child.busy.last_ack_sent = child.rcv_nxt
     child.totals.bytes_received = length
     child.totals.data_segments_in += 1
     child.fast_open |= FAST_OPEN_DATA_ACKED
@@ -127,7 +128,7 @@ cdef void take_text(TcpLayer* tcp, Tcb* child, const TcpSegment* seg) noexcept n
 
 cdef void fast_open_child(
         TcpLayer* tcp, Tcb* listener, Tcb* child, const TcpSegment* seg) noexcept nogil:
-    cdef FastOpenQueue* queue = &listener.backlog.fast_open
+    cdef FastOpenQueue* queue = &listener.rare.backlog.fast_open
     child.fast_open = FAST_OPEN_CHILD | FAST_OPEN_EARLY
     # Text may be sent before the SYN is acknowledged, which then is no longer counted.
     child.snd_una = child.snd_nxt
@@ -139,35 +140,37 @@ cdef void fast_open_child(
         tcb_list_push(&queue.accepted, child)
         endpoint_ready(tcp.context, &child.endpoint, READY_READ | READY_WRITE)
     else:
-        tcb_list_push(&listener.backlog.accept, child)
+        tcb_list_push(&listener.rare.backlog.accept, child)
         endpoint_ready(tcp.context, &listener.endpoint, READY_READ)
 
 
 cdef void fast_open_accepted(Tcb* listener, Tcb* child) noexcept nogil:
-    tcb_list_push(&listener.backlog.fast_open.accepted, child)
+    tcb_list_push(&listener.rare.backlog.fast_open.accepted, child)
 
 
 cdef void fast_open_leave(Tcb* tcb) noexcept nogil:
     tcb.fast_open &= ~FAST_OPEN_EARLY
-    if tcb.listener == NULL:
+    if tcb.busy.listener == NULL:
         return
-    tcb.listener.backlog.fast_open.count -= 1
-    if tcb.list == &tcb.listener.backlog.fast_open.accepted:
+    tcb.busy.listener.rare.backlog.fast_open.count -= 1
+    if tcb.busy.list == &tcb.busy.listener.rare.backlog.fast_open.accepted:
         tcb_list_remove(tcb)
-        tcb.listener = NULL
+        tcb.busy.listener = NULL
 
 
 cdef void fast_open_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Section 5.1: who floods us with others' addresses makes them send these resets."""
     cdef FastOpenQueue* queue
     cdef FastOpenReset* reset
-    if tcb.listener == NULL or tcb.list != &tcb.listener.backlog.fast_open.accepted:
+    if tcb.busy.listener == NULL:
+        return
+    queue = &tcb.busy.listener.rare.backlog.fast_open
+    if tcb.busy.list != &queue.accepted:
         return
     reset = <FastOpenReset*>calloc(1, sizeof(FastOpenReset))
     if reset == NULL:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         return
-    queue = &tcb.listener.backlog.fast_open
     reset.until = tcp.context.now + RESET_COUNTS
     if queue.resets_last != NULL:
         queue.resets_last.next = reset
@@ -184,7 +187,7 @@ cdef void fast_open_release(Backlog* backlog) noexcept nogil:
     while queue.accepted.first != NULL:
         child = queue.accepted.first
         tcb_list_remove(child)
-        child.listener = NULL
+        child.busy.listener = NULL
     while queue.resets_first != NULL:
         reset = queue.resets_first
         queue.resets_first = reset.next
@@ -265,15 +268,15 @@ cdef uint32_t fast_open_syn(
     cdef uint32_t size = 0
     if find_cookie(tcp, tcb, &mss, &cookie):
         size = <uint32_t>min(length, <size_t>room_in_syn(tcp, tcb, mss))
-        if size and ring_reserve(&tcb.send_ring, &tcp.context.rings, size) < 0:
+        if size and ring_reserve(&tcb.busy.send_ring, &tcp.context.rings, size) < 0:
             size = 0
     if cookie.present:
         tcb.fast_open |= FAST_OPEN_ASKED
         if cookie.experimental:
             tcb.fast_open |= FAST_OPEN_EXPERIMENTAL
     if size:
-        ring_put(&tcb.send_ring, 0, data, size)
-        ring_extend(&tcb.send_ring, size)
+        ring_put(&tcb.busy.send_ring, 0, data, size)
+        ring_extend(&tcb.busy.send_ring, size)
         tcb.snd_nxt += size
         tcb.fast_open |= FAST_OPEN_DATA
         chrono_start(tcp, tcb, CHRONO_BUSY)
@@ -288,7 +291,7 @@ cdef void learn_cookie(
     cdef uint8_t attempt = 0
     if known == NULL:
         return
-    known.mss = <uint16_t>tcb.peer_mss
+    known.mss = tcb.peer_mss
     if tcb.fast_open & FAST_OPEN_ASKED and options.present & TCP_OPT_FAST_OPEN:
         if options.fast_open_length:
             known.cookie_length = options.fast_open_length
@@ -309,7 +312,7 @@ cdef void fast_open_answered(
     learn_cookie(tcp, tcb, options, again)
     if not tcb.fast_open & FAST_OPEN_DATA:
         return
-    ring_consume(&tcb.send_ring, acked)
+    ring_consume(&tcb.busy.send_ring, acked)
     tcb.totals.bytes_acked += acked
     tcb.snd_una = ack
     if ack == tcb.snd_nxt:
@@ -336,7 +339,8 @@ cdef void fast_open_timeout(TcpLayer* tcp, const Tcb* tcb, bint last) noexcept n
     """
     if not tcb.fast_open & (FAST_OPEN_ASKED | FAST_OPEN_DATA | FAST_OPEN_DATA_ACKED):
         return
-    if tcb.retransmits == BLACK_HOLE_TIMEOUTS or (tcb.retransmits < BLACK_HOLE_TIMEOUTS and last):
+    if tcb.busy.retransmits == BLACK_HOLE_TIMEOUTS or (
+            tcb.busy.retransmits < BLACK_HOLE_TIMEOUTS and last):
         pause(tcp)
         count(tcp.context, Counter.TCP_FAST_OPEN_ACTIVE_FAILED)
 
@@ -344,7 +348,7 @@ cdef void fast_open_timeout(TcpLayer* tcp, const Tcb* tcb, bint last) noexcept n
 cdef void fast_open_end(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """Also that: nothing came but a FIN beyond data that is missing."""
     if tcb.totals.data_segments_in == 0:
-        if tcb.fin_ahead and (tcb.busy == NULL or tcb.busy.out_of_order.count == 0):
+        if tcb.busy.fin_ahead and tcb.busy.out_of_order.count == 0:
             pause(tcp)
     elif tcb.fast_open & FAST_OPEN_WATCHED:
         tcp.fast_open_pauses = 0

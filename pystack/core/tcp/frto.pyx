@@ -17,42 +17,42 @@ cdef void frto_start(TcpLayer* tcp, Tcb* tcb, bint new_episode) noexcept nogil:
     """RFC 5682 section 3.1 step 1: not when recovery was under way, for its own retransmissions
     would be taken for originals; a repeated timeout may be judged again.
     """
-    tcb.frto = tcb.config.frto != 0 and (new_episode or tcb.retransmits != 0)
+    tcb.busy.frto = tcb.config.frto != 0 and (new_episode or tcb.busy.retransmits != 0)
 
 
 cdef bint new_data_may_go(const Tcb* tcb) noexcept nogil:
     cdef int32_t window = <int32_t>(tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt)
     return window > 0 and not tcb.fin_sent and (
-        tcb.send_ring.length > tcb_flight(tcb) or tcb.fin_queued)
+        tcb.busy.send_ring.length > tcb_flight(tcb) or tcb.fin_queued)
 
 
 cdef void loss_acked(
         TcpLayer* tcp, Tcb* tcb, const AckNews* news, bint duplicate) noexcept nogil:
-    cdef bint recovered = seq_ge(tcb.snd_una, tcb.recover)
+    cdef bint recovered = seq_ge(tcb.snd_una, tcb.busy.recover)
     if news.flags & NEWS_ADVANCED and undo_loss(tcp, tcb, news, False):
         return
-    if tcb.frto:
+    if tcb.busy.frto:
         # Step 3.b of RFC 5682 section 3.1, with SACK (section 3.2) whenever it is seen: something
         # that was sent only once has arrived.
         if news.flags & NEWS_ORIGINAL_ARRIVED and undo_loss(tcp, tcb, news, True):
             return
-        if seq_gt(tcb.snd_nxt, tcb.recover):
+        if seq_gt(tcb.snd_nxt, tcb.busy.recover):
             if news.flags & NEWS_SACKED or duplicate:
-                tcb.frto = False            # step 3.a: the loss was real
+                tcb.busy.frto = False            # step 3.a: the loss was real
         elif news.flags & NEWS_ADVANCED and not recovered:
             # Step 2.b: new data, whose fate will tell.
-            tcb.recover = tcb.snd_nxt
+            tcb.busy.recover = tcb.snd_nxt
             if new_data_may_go(tcb):
-                tcb.retransmit = RETRANSMIT_AFTER_NEW
+                tcb.busy.retransmit = RETRANSMIT_AFTER_NEW
                 return
-            tcb.frto = False
+            tcb.busy.frto = False
     if recovered:
         undo_recovery(tcp, tcb, news)       # step 2.a, and the first part of 3.a
         return
     if not tcb.sack_ok:
         # A duplicate says that some of the new data of step 2.b has arrived.
-        if seq_gt(tcb.snd_nxt, tcb.recover) and duplicate:
+        if seq_gt(tcb.snd_nxt, tcb.busy.recover) and duplicate:
             duplicate_add(tcp, tcb)
         elif news.flags & NEWS_ADVANCED:
             duplicates_forget(tcb)
-    tcb.retransmit = RETRANSMIT_LOST
+    tcb.busy.retransmit = RETRANSMIT_LOST

@@ -43,7 +43,7 @@ cdef bint echo_is_ours(
     if not options.present & TCP_OPT_TIMESTAMP or not options.ts_ecr:
         return True
     return age <= <uint32_t>(
-        tcp.context.now // MILLISECOND - tcb.first_unacked_at // MILLISECOND)
+        tcp.context.now // MILLISECOND - tcb.busy.first_unacked_at // MILLISECOND)
 
 
 cdef void syn_sent_input(
@@ -76,7 +76,7 @@ cdef void syn_sent_input(
         return
     tcb.irs = seg.seq
     tcb.rcv_edge += seg.seq + 1
-    tcb.rcv_nxt = tcb.last_ack_sent = seg.seq + 1
+    tcb.rcv_nxt = tcb.busy.last_ack_sent = seg.seq + 1
     take_syn_options(tcp, tcb, &options)
     ecn_handshake(tcb, seg)
     tcb.snd_wnd = tcb.max_snd_wnd = seg.window
@@ -90,8 +90,8 @@ cdef void syn_sent_input(
 
 cdef void handshake_sample(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The round trip of our SYN or SYN-ACK, which was sent once."""
-    rtt_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
-    rtt_min_sample(tcp, tcb, tcp.context.now - tcb.first_unacked_at)
+    rtt_sample(tcp, tcb, tcp.context.now - tcb.busy.first_unacked_at)
+    rtt_min_sample(tcp, tcb, tcp.context.now - tcb.busy.first_unacked_at)
 
 
 cdef void handshake_echo(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil:
@@ -110,13 +110,13 @@ cdef void handshake_echo(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noe
 cdef bint was_repeated_in_vain(const Tcb* tcb, const TcpOptions* options) noexcept nogil:
     """The first one was answered, only late: nothing was lost (RFC 3522)."""
     return (tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
-            and options.ts_ecr == timestamp_at(tcb, tcb.first_unacked_at))
+            and options.ts_ecr == timestamp_at(tcb, tcb.busy.first_unacked_at))
 
 
 cdef void handshake_repeated(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) noexcept nogil:
     handshake_echo(tcp, tcb, options)
     if was_repeated_in_vain(tcb, options):
-        tcb.retransmits = 0
+        tcb.busy.retransmits = 0
 
 
 cdef void syn_acknowledged(
@@ -126,15 +126,15 @@ cdef void syn_acknowledged(
     state.
     """
     cdef TcpSegment rest = seg[0]
-    cdef bint again = tcb.retransmits != 0
+    cdef bint again = tcb.busy.retransmits != 0
     if again:
         handshake_repeated(tcp, tcb, options)
     else:
         handshake_sample(tcp, tcb)
-    tcb.rtt.backoff = 0
+    tcb.backoff = 0
     tcb.snd_una = tcb.iss + 1
     tcb.totals.bytes_acked += 1
-    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.busy.retransmit_at = DEADLINE_NEVER
     tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
     connection_start(tcp, tcb)
     if tcb.fast_open:
@@ -143,7 +143,7 @@ cdef void syn_acknowledged(
     if tcb.settings.defer_accept or is_interactive(tcp, tcb):
         acknowledge_with_text(tcp, tcb)
     else:
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
     endpoint_ready(tcp.context, &tcb.endpoint, READY_WRITE)
     if rest.length or rest.flags & TCP_FIN:
@@ -156,7 +156,7 @@ cdef void syn_acknowledged(
 cdef void simultaneous_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """SYN meets SYN: answer with SYN-ACK (RFC 9293 figure 8)."""
     tcb_set_state(tcp, tcb, STATE_SYN_RECEIVED)
-    tcb.retransmit_at = tcp.context.now + rtt_timeout(&tcb.rtt, tcb.config)
+    tcb.busy.retransmit_at = tcp.context.now + rtt_timeout(tcb)
     tcb_rearm(tcp, tcb)
     send_syn(tcp, tcb)
 
@@ -180,15 +180,15 @@ cdef bint early_established(
         send_reset_for(tcp, view, seg)
         return False
     fast_open_leave(tcb)
-    if not tcb.held and tcb.list == NULL:
+    if not tcb.held and tcb.busy.list == NULL:
         tcb_list_push(&tcp.orphans, tcb)
-    tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
-    if tcb.retransmits:
+    tcb.busy.last_challenge_at = tcp.context.now - tcb.config.challenge_period
+    if tcb.busy.retransmits:
         handshake_was_slow(tcb)
     elif seg.ack == tcb.iss + 1:        # otherwise the text that follows tells it
         handshake_sample(tcp, tcb)
-    tcb.rtt.backoff = tcb.retransmits = 0
-    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.backoff = tcb.busy.retransmits = 0
+    tcb.busy.retransmit_at = DEADLINE_NEVER
     take_first_window(tcb, seg)
     if tcb.state == STATE_SYN_RECEIVED:
         tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
@@ -207,7 +207,7 @@ cdef bint become_established(
         count(tcp.context, Counter.TCP_DROP_BAD_ACK)
         send_reset_for(tcp, view, seg)
         return False
-    cdef bint again = tcb.retransmits != 0
+    cdef bint again = tcb.busy.retransmits != 0
     if listen_defers(tcb, seg):
         return False
     if not listen_established(tcp, tcb):
@@ -216,13 +216,13 @@ cdef bint become_established(
             tcb_finish(tcp, tcb, 0)
         return False
     # As Linux: what strangers have used up of the handshake's limit is not the connection's.
-    tcb.last_challenge_at = tcp.context.now - tcb.config.challenge_period
+    tcb.busy.last_challenge_at = tcp.context.now - tcb.config.challenge_period
     if again:
         handshake_repeated(tcp, tcb, options)
-    elif tcb.retransmit_at != DEADLINE_NEVER:
+    elif tcb.busy.retransmit_at != DEADLINE_NEVER:
         handshake_sample(tcp, tcb)
-    tcb.rtt.backoff = 0
-    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.backoff = 0
+    tcb.busy.retransmit_at = DEADLINE_NEVER
     tcb.snd_una = tcb.iss + 1
     take_first_window(tcb, seg)
     tcb_set_state(tcp, tcb, STATE_ESTABLISHED)
@@ -235,6 +235,6 @@ cdef bint become_established(
     if tcb.fin_queued:
         # CLOSE was called in SYN-RECEIVED (RFC 9293 section 3.10.4).
         tcb_set_state(tcp, tcb, STATE_FIN_WAIT_1)
-    if tcb.send_ring.length or tcb.fin_queued:
+    if tcb.busy.send_ring.length or tcb.fin_queued:
         tcb_output_later(tcp, tcb)
     return True

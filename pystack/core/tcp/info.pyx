@@ -83,36 +83,36 @@ cdef uint8_t options_of(const Tcb* tcb) noexcept nogil:
 cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     # The back-off of probes is none of the RTO.
     info.rto = <uint32_t>(
-        (tcb.rtt.rto if tcb.probing else rtt_timeout(&tcb.rtt, tcb.config)) // MICROSECOND)
+        (tcb.rtt.rto if tcb.busy.probing else rtt_timeout(tcb)) // MICROSECOND)
     info.rtt = <uint32_t>(tcb.rtt.srtt // MICROSECOND)
     info.rttvar = tcb.rtt.mdev // 4 if tcb.rtt.mdev or tcb.rtt.srtt else <uint32_t>FIRST_DEVIATION
-    info.min_rtt = <uint32_t>(rtt_min(&tcb.rtt) // MICROSECOND) if tcb.rtt.min_us[0] else NO_SAMPLE
+    info.min_rtt = <uint32_t>(rtt_min(&tcb.rtt) // MICROSECOND) if tcb.rtt.min_us else NO_SAMPLE
     info.snd_mss = tcb.smss
-    info.unacked = tcb.packets_out
-    info.sacked = tcb.sacked_out
-    info.lost = tcb.lost_out
-    info.retrans = tcb.retrans_out
+    info.unacked = tcb.busy.packets_out
+    info.sacked = tcb.busy.sacked_out
+    info.lost = tcb.busy.lost_out
+    info.retrans = tcb.busy.retrans_out
     info.snd_cwnd = segments(tcb.congestion.cwnd, tcb)
     info.snd_ssthresh = UNLIMITED
     if 0 < tcb.congestion.ssthresh < 1 << 30:
         info.snd_ssthresh = segments(tcb.congestion.ssthresh, tcb)
     info.reordering = tcb.reordering
-    info.reord_seen = tcb.reordering_seen
-    info.total_retrans = tcb.total_retransmitted
+    info.reord_seen = tcb.rare.reordering_seen
+    info.total_retrans = tcb.rare.total_retransmitted
     info.delivered = tcb.delivered - is_early(tcb)
-    info.delivered_ce = tcb.totals.delivered_marked
-    info.dsack_dups = tcb.duplicates_reported
+    info.delivered_ce = tcb.rare.delivered_marked
+    info.dsack_dups = tcb.rare.duplicates_reported
     info.pacing_rate = pacing_rate(tcp, tcb)
     info.delivery_rate = rate_of(tcb)
     info.rate_flags = tcb.rate_app_limited | tcb.fast_open_failure << 1
     info.max_pacing_rate = tcb.settings.max_pacing_rate
-    info.notsent_bytes = tcb.send_ring.length - min(tcb.send_ring.length, tcb_flight(tcb))
+    info.notsent_bytes = tcb.busy.send_ring.length - min(tcb.busy.send_ring.length, tcb_flight(tcb))
     info.snd_wnd = tcb.snd_wnd
     info.busy_time = <uint64_t>(chrono_time(tcp, tcb, CHRONO_BUSY) // MICROSECOND)
     info.rwnd_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_WINDOW) // MICROSECOND)
     info.sndbuf_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_ROOM) // MICROSECOND)
     info.busy_time += info.rwnd_limited + info.sndbuf_limited
-    info.rehash = tcb.totals.path_changes
+    info.rehash = tcb.rare.path_changes
 
 
 cdef void tell_receiving(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
@@ -124,20 +124,20 @@ cdef void tell_receiving(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept 
     info.rcv_space = tcb.read_target
     info.rcv_rtt = <uint32_t>(tcb.rcv_rtt // MICROSECOND)
     info.rcv_wnd = window_now(tcb)
-    info.rcv_ooopack = tcb.totals.out_of_order
+    info.rcv_ooopack = tcb.rare.out_of_order
 
 
 cdef void tell_totals(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
     info.bytes_acked = tcb.totals.bytes_acked
     info.bytes_received = tcb.totals.bytes_received
     info.bytes_sent = tcb.totals.bytes_sent
-    info.bytes_retrans = tcb.totals.bytes_retransmitted
+    info.bytes_retrans = tcb.rare.bytes_retransmitted
     info.segs_out = tcb.totals.segments_out
     info.segs_in = tcb.totals.segments_in
     info.data_segs_out = tcb.totals.data_segments_out
     info.data_segs_in = tcb.totals.data_segments_in
-    info.total_rto = tcb.totals.timeouts
-    info.total_rto_recoveries = tcb.totals.timeout_episodes
+    info.total_rto = tcb.rare.timeouts
+    info.total_rto_recoveries = tcb.rare.timeout_episodes
     info.last_data_sent = since(tcp, tcb.last_sent_at)
     info.last_data_recv = since(tcp, tcb.last_text_at)
     info.last_ack_recv = since(tcp, tcb.last_received_at)
@@ -155,7 +155,7 @@ cdef void tell_beginning(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept 
         info.rcv_mss = LEAST_SEGMENT
         info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
         info.unacked = 1
-        if tcb.retransmits:
+        if tcb.busy.retransmits:
             info.ca_state = CA_LOSS
             info.lost = info.retrans = info.snd_cwnd = 1
 
@@ -167,13 +167,13 @@ cdef void tcp_info(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept nogil:
         info.pacing_rate = info.max_pacing_rate = tcb.settings.max_pacing_rate
         info.reordering = tcb.config.reordering
         info.snd_cwnd = tcb.config.initial_window
-        info.unacked = tcb.backlog.accept.count
-        info.sacked = tcb.backlog.limit
+        info.unacked = tcb.rare.backlog.accept.count
+        info.sacked = tcb.rare.backlog.limit
         return
-    info.ca_state = tcb.ca_state
-    info.retransmits = 0 if tcb.probing else tcb.retransmits
-    info.probes = tcb.retransmits if tcb.probing else tcb.keepalive_probes
-    info.backoff = tcb.rtt.backoff
+    info.ca_state = tcb.busy.ca_state
+    info.retransmits = 0 if tcb.busy.probing else tcb.busy.retransmits
+    info.probes = tcb.busy.retransmits if tcb.busy.probing else tcb.keepalive_probes
+    info.backoff = tcb.backoff
     # As Linux, what was agreed on is told even when the connection has ended.
     if tcb.congestion.cwnd:
         info.options = options_of(tcb)
@@ -190,6 +190,6 @@ cdef uint32_t tcp_congestion_info(const Tcb* tcb, BbrInfo* info) noexcept nogil:
     if tcb.settings.congestion != CONGESTION_BBR:
         return 0
     memset(info, 0, sizeof(BbrInfo))
-    if tcb.congestion.bbr != NULL:
+    if tcb.rare.bbr != NULL:
         bbr_info(tcb, info)
     return sizeof(BbrInfo)

@@ -17,6 +17,7 @@ from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked
+from pystack.core.tcp.busy cimport tcb_wake
 from pystack.core.tcp.challenge cimport challenge_ack
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_input
@@ -89,6 +90,9 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
     if tcb != NULL:
         if view.ttl < tcb.settings.min_ttl:     # RFC 5082, as Linux
             packet_drop(tcp.context, view.packet, Counter.TCP_DROP_TTL)
+            return
+        if not tcb_wake(tcp, tcb):
+            packet_free(&tcp.context.slab, view.packet)
             return
         count_in(tcb, &seg)
     if tcb == NULL:
@@ -211,7 +215,7 @@ cdef void segment_arrives(
     if crossing:
         # The SYN came before, so an ACK is due (first step), which tells the peer, too, that its
         # SYN-ACK need not come again.
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
         seg.seq += 1
         seg.flags &= ~TCP_SYN
@@ -286,7 +290,7 @@ cdef bint echo_is_good(
     """
     if (tcb.state != STATE_SYN_RECEIVED or not tcb.passive or not tcb.timestamps_ok
             or seg.flags & TCP_RST
-            or tcb.retransmit_at == DEADLINE_NEVER      # a cookie: we have kept nothing
+            or tcb.busy.retransmit_at == DEADLINE_NEVER      # a cookie: we have kept nothing
             or is_early(tcb)    # it may have seen later ones
             or echo_is_ours(tcp, tcb, options)):
         return True
@@ -303,7 +307,7 @@ cdef void timestamp_take(
     cannot move it.
     """
     if (not tcb.timestamps_ok or not options.present & TCP_OPT_TIMESTAMP or seg.flags & TCP_RST
-            or seq_gt(seg.seq, tcb.last_ack_sent)):
+            or seq_gt(seg.seq, tcb.busy.last_ack_sent)):
         return
     tcb.ts_recent = options.ts_val
     tcb.ts_recent_at = tcp.context.now
@@ -318,7 +322,7 @@ cdef bint is_in_window(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     if length == 0:
         # As Linux: it may be as old as our last ACK (reordering), and lie at the edge (the peer has
         # filled the window).
-        return seq_ge(seg.seq, tcb.last_ack_sent) and seq_le(seg.seq, edge)
+        return seq_ge(seg.seq, tcb.busy.last_ack_sent) and seq_le(seg.seq, edge)
     # What begins at a closed window is let in for its ACK; trim() takes its text.
     return seq_gt(seg.seq + length, tcb.rcv_nxt) and (
         seq_lt(seg.seq, edge) or seg.seq == tcb.rcv_nxt)
@@ -409,9 +413,9 @@ cdef bint ack_step(
         return False
     timestamp_take(tcp, tcb, seg, options)
     if seg.length >= tcb.ack_segment and tcb.timestamps_ok and (
-            options.present & TCP_OPT_TIMESTAMP and options.ts_ecr != tcb.rcv_rtt_seq):
+            options.present & TCP_OPT_TIMESTAMP and options.ts_ecr != tcb.busy.rcv_rtt_seq):
         # What a receiver can know of the round trip: once for each timestamp of ours.
-        tcb.rcv_rtt_seq = options.ts_ecr
+        tcb.busy.rcv_rtt_seq = options.ts_ecr
         window_round_trip(
             tcb, <int64_t><int32_t>(timestamp_now(tcp, tcb) - options.ts_ecr) * 1_000_000)
     if options.present & TCP_OPT_USER_TIMEOUT:

@@ -28,6 +28,8 @@ cdef enum TcpState:
     STATE_TIME_WAIT = 10
 
 cdef struct Tcb     # below
+cdef struct TcpBusy
+cdef struct TcpRare
 
 # What Linux keeps in sysctls; pystack.TcpConfig describes the fields, by the same names but for
 # `retries`. Times in nanoseconds, sizes in bytes. Set once per stack, then read only.
@@ -145,11 +147,9 @@ ctypedef struct OwnConfig:
     TcpConfig config            # first: a TCB points to it
     uint32_t references
 
-# How the application wants this connection; inherited from the listener. Written by calls and
-# settings only.
+# How the application wants this connection; inherited from the listener. A value: what is alike is
+# shared, and never written (shared_settings.pyx).
 ctypedef struct TcpSettings:
-    uint32_t receive_buffer
-    uint32_t send_buffer
     uint64_t max_pacing_rate    # SO_MAX_PACING_RATE, bytes per second; all ones: no limit
     uint32_t window_clamp       # TCP_WINDOW_CLAMP; 0: none
     uint32_t receive_low        # SO_RCVLOWAT
@@ -179,6 +179,13 @@ ctypedef struct TcpSettings:
     uint8_t fast_open_connect   # TCP_FASTOPEN_CONNECT
     uint8_t fast_open_no_cookie         # TCP_FASTOPEN_NO_COOKIE
     uint16_t linger_s
+
+# Settings that at least one TCB has; written by shared_settings.pyx only.
+cdef struct SharedSettings:
+    TcpSettings settings        # first: a TCB points to it
+    SharedSettings* next
+    SharedSettings* previous
+    uint32_t references
 
 # One transmission: a segment or a train, split at the boundaries of its segments when only some of
 # them have arrived or are sent again.
@@ -216,16 +223,12 @@ ctypedef struct SentQueue:
 ctypedef struct Rtt:
     int64_t srtt                # ns; 0: no sample yet
     int64_t rto                 # without back-off
-    # microseconds, four times the mean deviation: smoothed, its maximum in this round trip, and
-    # what the RTO takes of it
+    # microseconds, four times the mean deviation: smoothed, and what the RTO takes of it
     uint32_t mdev
-    uint32_t mdev_max
     uint32_t rttvar
-    uint32_t round_end          # snd_nxt at the beginning of this round trip
-    # least round trip of the last minutes: the three best, each later than the one before
-    uint32_t min_us[3]
-    uint32_t min_at_ms[3]
-    uint8_t backoff             # doublings
+    # least round trip of the last minutes; the runners-up are in TcpBusy
+    uint32_t min_us
+    uint32_t min_at_ms
 
 # TcpSettings.congestion: a row of the table in congestion/interface.pyx.
 cdef enum CongestionAlgorithm:
@@ -277,18 +280,11 @@ ctypedef struct CubicState:
 ctypedef struct Congestion:
     uint32_t cwnd               # bytes
     uint32_t ssthresh
-    uint32_t prior_cwnd         # before the last reduction, should it have been a mistake
-    uint32_t prior_ssthresh
     uint32_t acked              # bytes counted towards the next increase in congestion avoidance
     # Was the window in use? (RFC 7661, in Linux's way; validation.pyx)
-    uint32_t max_flight         # most that was outstanding in the round that ends with usage_end
-    uint32_t usage_end
     uint32_t used               # most that was outstanding since the window was last full
     int64_t used_since          # when it was last full, grew or shrank
     CubicState* cubic           # NULL until needed; cubic.pyx
-    BbrState* bbr               # NULL with any other algorithm; bbr.pyx
-    uint8_t limited             # it was full in this round
-    uint64_t pacing_rate        # bytes per second, as of the last ACK; 0: not known; pacing.pyx
 
 # Explicit congestion notification (RFC 3168); written by ecn.pyx, ECN_OWE_CWR by
 # congestion/ too.
@@ -324,9 +320,6 @@ ctypedef struct Rack:
     int64_t rtt                 # RACK.rtt
     uint32_t end                # RACK.end_seq
     uint8_t again               # that had been sent again
-    uint32_t adapted_at         # `delivered` when the window was last widened
-    uint8_t steps               # RACK.reo_wnd_mult
-    uint8_t persist             # RACK.reo_wnd_persist
     uint8_t duplicate_seen      # RACK.dsack_round's work: a D-SACK of this round trip
     uint8_t advanced            # since the last look for losses
 
@@ -347,19 +340,6 @@ ctypedef struct Chunks:
     uint32_t pushed_at          # end of the last one that has
     uint32_t sent_at_once       # how far the last write would have been sent while it went on
 
-# What only a connection with unacknowledged data or holes needs; allocated on use.
-ctypedef struct TcpBusy:
-    SentQueue sent              # oldest first; written by scoreboard.pyx
-    IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx
-    # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
-    uint32_t recent[4]
-    uint8_t recent_count
-    Chunks chunks
-    # the delivery rate: when that was sent which the last sample is of, and when something last
-    # arrived; or when sending began after a pause; written by rate.pyx
-    int64_t first_sent_at
-    int64_t delivered_at
-
 # RFC 4821: the search for the largest packet; sizes are of IP packets. Written by mtu_search.pyx
 # (high, path and in_force also by mss.pyx).
 ctypedef struct MtuSearch:
@@ -377,16 +357,10 @@ ctypedef struct TcpTotals:
     uint64_t bytes_acked        # with SYN and FIN, as Linux
     uint64_t bytes_received     # with FIN, as Linux
     uint64_t bytes_sent         # with those sent again
-    uint64_t bytes_retransmitted
     uint32_t segments_out
     uint32_t segments_in
     uint32_t data_segments_out
     uint32_t data_segments_in
-    uint32_t out_of_order       # that arrived so
-    uint32_t delivered_marked   # segments whose ACK had ECE
-    uint16_t timeouts
-    uint16_t timeout_episodes   # timeouts in a row are one
-    uint16_t path_changes       # other hashes or flow labels, after timeouts
 
 cdef struct TcbList:
     Tcb* first
@@ -437,82 +411,83 @@ ctypedef struct Backlog:
     int64_t cookies_until       # cookies have been sent that are valid until then
     FastOpenQueue fast_open
 
-cdef struct Tcb:
-    Endpoint endpoint
-    DeadlineNode deadline
-    # the one list that next and previous belong to: half-open, accept, TIME-WAIT, dead; without
-    # one, `next` shares the address and port of one that is bound (SO_REUSEPORT; lookup.pyx)
+# What a connection needs while something is in motion: data that is outstanding or unread, holes,
+# an ACK that is owed, a handshake, a list that it is on. Written by whom the comments name, made
+# and given back by busy.pyx only. At rest all of it is zero, but for timers that are off.
+cdef struct TcpBusy:
+    # timers: absolute, DEADLINE_NEVER when off; tcb.deadline holds a time no later than the first
+    # of them. First of all: see AT_REST in busy.pyx.
+    int64_t retransmit_at       # RTO, or zero-window probe when `probing`
+    int64_t ack_at              # delayed ACK
+    int64_t pace_at             # output waits for paced_until
+    int64_t paced_until         # pacing.pyx: nothing leaves before
+    # when the oldest outstanding data was first left without progress (R2, user timeout)
+    int64_t first_unacked_at
+    int64_t last_challenge_at
+    Tcb* tcb                    # whose it is; NULL: AT_REST, or that has gone
+    # with `watched`: all that time alone may bring to rest, in the order in which tcp_rest looks at
+    # them; the others wait for a segment, a call or a timer of theirs (tcb_wake)
+    TcpBusy* next
+    TcpBusy* previous
+    int64_t look_at             # when it does
+    # the one list that tcb.next and previous belong to: half-open, accept, TIME-WAIT, orphans
     TcbList* list
-    Tcb* next
-    Tcb* previous
-    Tcb* output_next            # output list
+    Tcb* previous_tcb
+    TcpBusy* output_next        # output list, with output_pending
     # parent while not yet accepted or FAST_OPEN_EARLY; NULL afterwards or when it has gone
     Tcb* listener
-    Backlog* backlog            # of a listener
-    const TcpConfig* config     # the stack's, or that of an OwnConfig
-    TcpBusy* busy
-    SavedSyn* saved_syn         # NULL: none, or taken
-    MtuSearch* search           # NULL: path MTU by ICMP only
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
     # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
     Ring receive_ring
+    SentQueue sent              # oldest first; written by scoreboard.pyx
+    IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx
+    # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
+    uint32_t recent[4]
+    # the delivery rate: when that was sent which the last sample is of, and when something last
+    # arrived; or when sending began after a pause; written by rate.pyx
+    int64_t first_sent_at
+    int64_t delivered_at
+    int64_t chrono_since        # written by chrono.pyx
+    uint64_t pacing_rate        # bytes per second, as of the last ACK; 0: not known; pacing.pyx
+    Rack rack
+    Chunks chunks
 
-    # send sequence space: input (ack.pyx) and output.pyx
-    uint32_t iss
-    uint32_t snd_una
-    uint32_t snd_nxt            # highest sent + 1; retransmissions do not move it
-    uint32_t snd_wnd            # scaled
-    uint32_t snd_wl1
-    uint32_t snd_wl2
-    uint32_t max_snd_wnd        # largest window seen (SWS, RFC 9293 section 3.8.6.2.1)
     # counts of the scoreboard, in segments; without SACK sacked_out counts duplicate ACKs
     uint32_t packets_out
     uint32_t sacked_out
     uint32_t lost_out
     uint32_t retrans_out
-    uint32_t smss               # payload that fits a segment with the options that we send now
-    uint32_t peer_mss           # from its SYN, 536/1220 if none (RFC 9293 section 3.7.1)
     uint32_t snd_up             # one past the urgent byte, with urgent_out
     uint32_t snd_small          # end of the last segment below smss (Minshall's Nagle)
+    uint32_t app_limited        # until `delivered` is beyond it the application limits; 0: no
 
-    # receive sequence space: input (receive.pyx) and output.pyx
-    uint32_t irs
-    uint32_t rcv_nxt
-    uint32_t rcv_edge           # right edge of the window that we have advertised; never moves left
+    # receiving
     uint32_t last_ack_sent      # Last.ACK.sent of RFC 7323
-    uint32_t rcv_up
-    uint32_t ts_recent
-    # added to our clock, so that it tells nothing (RFC 7323 section 5.4)
-    uint32_t ts_offset
+    uint32_t unacked_bytes      # received in order since the last ACK we sent
+    uint32_t last_segment       # the last below ack_segment, to see whether that is the size now
     uint32_t duplicate_start    # D-SACK to report, with duplicate_pending (RFC 2883)
     uint32_t duplicate_end
-    uint32_t ack_segment        # size of a full segment as the peer sends them
-    uint32_t last_segment       # of the last one below it, to see whether that is the size now
-    uint32_t ato_us             # delay of ACKs; 0: no text yet; written by acknowledge.pyx
-    # the receive window and its auto-tuning; written by window.pyx
-    uint32_t window_clamp
-    uint32_t rcv_ssthresh
-    uint32_t read_target        # bytes read in a round trip, at most so far
-    uint32_t read_seq           # where the reader was when the round trip began
-    uint32_t rcv_rtt_seq        # edge whose arrival ends a round trip
-    int64_t read_at
-    int64_t rcv_rtt             # ns; 0: not known
-    int64_t rcv_rtt_from
     uint32_t fin_at             # of a FIN beyond a hole, with fin_ahead
-    uint32_t unacked_bytes      # received in order since the last ACK we sent
-    int64_t ts_recent_at
+    # auto-tuning, the round trip in progress; written by window.pyx
+    uint32_t read_seq           # where the reader was when it began
+    uint32_t rcv_rtt_seq        # edge whose arrival ends it
+    int64_t read_at
+    int64_t rcv_rtt_from
 
-    Rtt rtt
-    Congestion congestion
+    # timing, the round trip in progress; written by rtt.pyx
+    uint32_t mdev_max           # largest mdev in it
+    uint32_t round_end          # snd_nxt at its beginning
+    # least round trip: the second and third best of the last minutes, each later than the better
+    uint32_t min_us[2]
+    uint32_t min_at_ms[2]
+    # congestion window validation and undo; written by congestion/
+    uint32_t max_flight         # most that was outstanding in the round that ends with usage_end
+    uint32_t usage_end
+    uint32_t prior_cwnd         # before the last reduction, should it have been a mistake
+    uint32_t prior_ssthresh
 
     # loss recovery: recovery.pyx and its neighbours rack, tlp, prr, undo, frto, reordering
-    Rack rack
     uint32_t recover            # RecoveryPoint: snd_nxt when ca_state was entered
-    uint32_t delivered          # segments that have arrived, however the peer said so; from 1
-    uint32_t lost               # segments that were believed lost, each time
-    uint32_t total_retransmitted        # segments
-    uint32_t duplicates_reported        # segments in D-SACKs
-    uint32_t reordering_seen    # times
     uint32_t undo_marker        # snd_una when the reduction that may be undone began, with `undo`
     int32_t undo_retransmitted  # segments whose D-SACK is awaited; -1: nothing sent again yet
     uint32_t first_retransmit   # timestamp of the first retransmission of the episode; 0: none
@@ -520,35 +495,9 @@ cdef struct Tcb:
     uint32_t prr_delivered      # segments, as cwnd is counted in RFC 9937 by Linux
     uint32_t prr_out
     uint32_t prr_start          # RecoverFS: cwnd when the reduction began
-    uint16_t reordering         # segments
-
-    # delivery rate; written by rate.pyx
-    uint32_t app_limited        # until `delivered` is beyond it the application limits; 0: no
-    uint32_t rate_delivered     # segments and time of the last sample that counts
-    uint32_t rate_interval_us
-    uint8_t rate_app_limited
-
-    # timers: absolute, DEADLINE_NEVER when off; `deadline` holds a time no later than the first of
-    # them
-    int64_t retransmit_at       # RTO, or zero-window probe when `probing`
-    int64_t ack_at              # delayed ACK
-    int64_t other_at            # TIME-WAIT, FIN-WAIT-2, keepalive, user timeout, linger
-    int64_t pace_at             # output waits for paced_until
-    int64_t paced_until         # pacing.pyx: nothing leaves before
-    int64_t last_received_at    # for keepalive
-    int64_t last_text_at        # for delayed ACKs: who answers text with text is interactive
-    # when the oldest outstanding data was first left without progress (R2, user timeout)
-    int64_t first_unacked_at
-    int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)
-    int64_t last_challenge_at
-
-    TcpTotals totals
-    int64_t chrono_time[3]      # ns, by Chrono; written by chrono.pyx
-    int64_t chrono_since
+    uint8_t watched             # next and previous are valid
+    uint8_t recent_count
     uint8_t chrono              # Chrono
-
-    TcpSettings settings
-    uint8_t state               # TcpState; written by tcb_set_state only
     uint8_t ca_state            # CaState; written by recovery.pyx and its neighbours
     uint8_t retransmit_timer    # RetransmitTimer
     uint8_t retransmit          # Retransmit
@@ -562,8 +511,109 @@ cdef struct Tcb:
     uint8_t rescued             # the rescue retransmission of this episode is spent (RFC 6675)
     uint8_t handshake_acked     # SYN-RECEIVED: the last ACK came, but accept has to wait
     uint8_t retransmits         # consecutive timeouts, or unanswered window probes
-    uint8_t keepalive_probes    # unanswered
     uint8_t user_timeout_owed   # the next segment tells our user timeout (RFC 5482)
+    uint8_t probing             # zero-window probe timer instead of RTO
+    uint8_t ack_now             # owes an ACK with the next output
+    uint8_t output_pending      # on the output list
+    uint8_t output_forced       # the override timer has fired: what is held back goes too
+    uint8_t fin_ahead
+    uint8_t pushed              # of what is unacknowledged: acknowledge.pyx
+    uint8_t duplicate_pending
+    uint8_t more                # MSG_MORE: the last write announced another
+    uint8_t urgent_out
+
+# What few connections ever need; made by the first write (tcb_rare), kept as long as the TCB.
+cdef struct TcpRare:
+    Backlog* backlog            # of a listener
+    SavedSyn* saved_syn         # NULL: none, or taken
+    MtuSearch* search           # NULL: path MTU by ICMP only
+    BbrState* bbr               # NULL with any other algorithm; bbr.pyx
+    int64_t chrono_time[2]      # ns, held back by the window and by the buffer; chrono.pyx
+    # of losses and reordering
+    uint64_t bytes_retransmitted
+    uint32_t total_retransmitted        # segments
+    uint32_t lost               # segments that were believed lost, each time
+    uint32_t duplicates_reported        # segments in D-SACKs
+    uint32_t reordering_seen    # times
+    uint32_t out_of_order       # segments that arrived so
+    uint32_t delivered_marked   # segments whose ACK had ECE
+    uint16_t timeouts
+    uint16_t timeout_episodes   # timeouts in a row are one
+    uint16_t path_changes       # other hashes or flow labels, after timeouts
+
+# A connection at rest is this and nothing more: what is needed while something is in motion is in
+# `busy`, what few connections ever need in `rare`. Both may always be read: without memory of its
+# own a TCB points to constants (busy.pyx). Before `busy` is written somebody has called tcb_wake,
+# at the door of the layer; `rare` is written through tcb_rare. Ordered by size, then by who reads
+# it: tests/unit/test_tcb_size.py holds it below its bound.
+cdef struct Tcb:
+    Endpoint endpoint
+    DeadlineNode deadline
+    TcpBusy* busy
+    TcpRare* rare
+    const TcpConfig* config     # the stack's, or that of an OwnConfig
+    # shared by all that have the same: settings_edit gives one that may be written
+    const TcpSettings* settings
+    # of busy.list, or among the dead; on neither, it shares the address and port of one that is
+    # bound (SO_REUSEPORT; lookup.pyx)
+    Tcb* next
+    int64_t last_received_at    # for keepalive
+    int64_t last_text_at        # for delayed ACKs: who answers text with text is interactive
+    int64_t last_sent_at        # idle restart (RFC 5681 section 4.1)
+    int64_t other_at            # timer: TIME-WAIT, FIN-WAIT-2, keepalive, user timeout, linger
+    int64_t ts_recent_at
+    int64_t rcv_rtt             # ns; 0: not known; window.pyx
+    int64_t busy_time           # ns, of the Chrono; written by chrono.pyx
+
+    # send sequence space: input (ack.pyx) and output.pyx
+    uint32_t iss
+    uint32_t snd_una
+    uint32_t snd_nxt            # highest sent + 1; retransmissions do not move it
+    uint32_t snd_wnd            # scaled
+    uint32_t snd_wl1
+    uint32_t snd_wl2
+    uint32_t max_snd_wnd        # largest window seen (SWS, RFC 9293 section 3.8.6.2.1)
+    uint32_t smss               # payload that fits a segment with the options that we send now
+    uint32_t delivered          # segments that have arrived, however the peer said so; from 1
+
+    # receive sequence space: input (receive.pyx) and output.pyx
+    uint32_t irs
+    uint32_t rcv_nxt
+    uint32_t rcv_edge           # right edge of the window that we have advertised; never moves left
+    uint32_t rcv_up
+    uint32_t ts_recent
+    # added to our clock, so that it tells nothing (RFC 7323 section 5.4)
+    uint32_t ts_offset
+    uint32_t ack_segment        # size of a full segment as the peer sends them
+    uint32_t ato_us             # delay of ACKs; 0: no text yet; written by acknowledge.pyx
+    # the receive window and its auto-tuning; written by window.pyx
+    uint32_t window_clamp
+    uint32_t rcv_ssthresh
+    uint32_t read_target        # bytes read in a round trip, at most so far
+    # SO_RCVBUF and SO_SNDBUF, which auto-tuning moves; written by calls, settings, window.pyx and
+    # send_buffer.pyx
+    uint32_t receive_buffer
+    uint32_t send_buffer
+
+    Rtt rtt
+    Congestion congestion
+    TcpTotals totals
+
+    # delivery rate: segments and time of the last sample that counts; written by rate.pyx
+    uint32_t rate_delivered
+    uint32_t rate_interval_us
+    # RFC 8985: the reordering window; written by rack.pyx
+    uint32_t rack_adapted_at    # `delivered` when it was last widened
+    int16_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
+    uint16_t reordering         # segments
+    uint16_t peer_mss           # from its SYN, 536/1220 if none (RFC 9293 section 3.7.1)
+    uint8_t rack_steps          # RACK.reo_wnd_mult
+    uint8_t rack_persist        # RACK.reo_wnd_persist
+    uint8_t rate_app_limited
+    uint8_t backoff             # doublings of the RTO
+    uint8_t limited             # the congestion window was full in this round
+    uint8_t state               # TcpState; written by tcb_set_state only
+    uint8_t keepalive_probes    # unanswered
     uint8_t ecn                 # EcnState
     uint8_t snd_scale
     uint8_t rcv_scale
@@ -571,29 +621,21 @@ cdef struct Tcb:
     uint8_t quick_acks          # ACKs still to be sent at once (start of a connection, after a gap)
     uint8_t timestamps_ok
     uint8_t sack_ok
-    uint8_t probing             # zero-window probe timer instead of RTO
-    uint8_t ack_now             # owes an ACK with the next output
     uint8_t fin_queued          # application has closed its direction
     uint8_t fin_sent            # snd_nxt is beyond the FIN
     uint8_t fin_received
-    uint8_t fin_ahead
     uint8_t shut_read           # shutdown(SHUT_RD): what arrives is acknowledged and discarded
     uint8_t held                # somebody will tcp_close it: the application, or a native service
+    uint8_t buried              # among the dead
     uint8_t pingpong            # answers to text: delay ACKs (Linux's ping-pong mode)
-    uint8_t pushed              # of what is unacknowledged: acknowledge.pyx
     uint8_t passive
     uint8_t v6                  # the socket's family is AF_INET6
-    uint8_t urgent_out
     uint8_t urgent_in
-    uint8_t duplicate_pending
     uint8_t far_from_iss        # SND.UNA is further from ISS than any window reaches
     uint8_t bound
-    uint8_t more                # MSG_MORE: the last write announced another
     uint8_t write_blocked       # the application waits for room
-    uint8_t output_forced       # the override timer has fired: what is held back goes too
     uint8_t fast_open           # FastOpen
     uint8_t fast_open_failure   # FastOpenFailure
-    int32_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
 
 ctypedef struct TcpLayer:
     IpLayer* ip
@@ -602,11 +644,15 @@ ctypedef struct TcpLayer:
     FlowTable connections       # by 4-tuple
     Tcb* recent                 # of the last segment that was of a connection; lookup.pyx
     FlowTable bound             # bound and listening, remote unspecified
-    Tcb* output_first           # owe output: drained by the stack once per batch
-    Tcb* output_last
+    TcpBusy* output_first       # owe output: drained by the stack once per batch
+    TcpBusy* output_last
     TcbList time_wait           # oldest first
     TcbList orphans             # that nobody holds, before TIME-WAIT
-    TcbList dead                # to be freed before the core is left
+    Tcb* dead                   # to be freed before the core is left
+    TcpBusy* awake_first        # with `watched`: tcp_rest looks at the first one next
+    TcpBusy* awake_last
+    DeadlineNode rest           # for that, while there are any
+    SharedSettings* shared_settings     # all that are in use
     uint32_t connection_count   # TCBs alive
     uint64_t isn_secret[2]
     uint64_t port_secret[2]

@@ -2,7 +2,7 @@
 # Called by: input, handshake, calls, timers.
 # RFCs: 9293 sections 3.10.7.2 and 3.10.7.4, 4987 section 3.6, 7323, 6528.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset
 from pystack.core.context cimport count, endpoint_ready
@@ -13,8 +13,8 @@ from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport flow_insert
 from pystack.core.tcp.acknowledge cimport acknowledge_start
+from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.clock cimport initial_sequence, timestamp_offset
-from pystack.core.tcp.configure cimport config_share
 from pystack.core.tcp.congestion.interface cimport congestion_start
 from pystack.core.tcp.cookie cimport cookie_accept, cookie_ecn, cookie_send
 from pystack.core.tcp.ecn cimport ECN_MASK, ecn_is_agreed
@@ -23,7 +23,7 @@ from pystack.core.tcp.fast_open cimport (
 )
 from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie
 from pystack.core.tcp.layer cimport (
-    ECN_OK, STATE_CLOSED, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer,
+    ECN_OK, STATE_CLOSED, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer, TcpRare,
 )
 from pystack.core.tcp.pacing cimport pacing_update
 from pystack.core.tcp.metrics cimport metrics_apply
@@ -60,7 +60,7 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
     tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
     if options.present & TCP_OPT_MSS and options.mss:       # as Linux: 0 is none
         # Smaller ones than tcp_min_snd_mss would only serve to exhaust us.
-        tcb.peer_mss = max(<uint32_t>options.mss, tcb.config.min_snd_mss)
+        tcb.peer_mss = <uint16_t>max(<uint32_t>options.mss, tcb.config.min_snd_mss)
     tcb.timestamps_ok = tcb.timestamps_ok and options.present & TCP_OPT_TIMESTAMP != 0
     tcb.sack_ok = tcb.sack_ok and options.present & TCP_OPT_SACK_PERMITTED != 0
     tcb.rcv_scale_offered = tcb.rcv_scale_offered and options.present & TCP_OPT_WINDOW_SCALE != 0
@@ -94,11 +94,11 @@ cdef void handshake_was_slow(Tcb* tcb) noexcept nogil:
 cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The handshake is done, options are known: SMSS, IW, quick ACKs."""
     # RFC 5482 section 3.2: the SYN's may have been lost with a cookie.
-    tcb.user_timeout_owed = tcb.config.user_timeout_option
+    tcb.busy.user_timeout_owed = tcb.config.user_timeout_option
     mtu_search_start(tcp, tcb)
     sync_mss(tcp, tcb)
     congestion_start(tcp, tcb)
-    if tcb.retransmits:
+    if tcb.busy.retransmits:
         handshake_was_slow(tcb)
     metrics_apply(tcp, tcb)
     acknowledge_start(tcb, tcb.smss)
@@ -109,8 +109,9 @@ cdef void connection_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.passive:
         # As Linux counts: the SYN, and what completes the handshake.
         tcb.totals.segments_in = 0 if is_early(tcb) else 2
-        tcb.totals.path_changes = 0
-    tcb.retransmits = 0
+        if tcb.rare.path_changes:
+            tcb.rare.path_changes = 0
+    tcb.busy.retransmits = 0
     pacing_update(tcp, tcb)
     tcb.last_received_at = tcb.last_text_at = tcb.last_sent_at = tcp.context.now
 
@@ -119,10 +120,13 @@ cdef void save_syn(Tcb* child, const IpView* view, const TcpSegment* seg) noexce
     """TCP_SAVE_SYN; without memory there is none."""
     cdef uint8_t* start = view.packet.data
     cdef uint32_t length = <uint32_t>(seg.payload - start)
-    child.saved_syn = <SavedSyn*>malloc(sizeof(SavedSyn) + length)
-    if child.saved_syn != NULL:
-        child.saved_syn.length = length
-        memcpy(child.saved_syn.headers, start, length)
+    cdef TcpRare* rare = tcb_rare(child)
+    if rare == NULL:
+        return
+    rare.saved_syn = <SavedSyn*>malloc(sizeof(SavedSyn) + length)
+    if rare.saved_syn != NULL:
+        rare.saved_syn.length = length
+        memcpy(rare.saved_syn.headers, start, length)
 
 
 cdef Tcb* child_new(
@@ -130,7 +134,7 @@ cdef Tcb* child_new(
     """A TCB for a SYN to a listener, with the listener's settings, in the table; NULL: out of
     memory.
     """
-    cdef Tcb* child = tcb_new(tcp)
+    cdef Tcb* child = tcb_new(tcp, listener)
     if child == NULL:
         return NULL
     child.endpoint.key.local = view.destination
@@ -143,10 +147,6 @@ cdef Tcb* child_new(
     child.endpoint.manners = listener.endpoint.manners & ~<int>MANNER_OWN_LABEL
     child.endpoint.service = listener.endpoint.service
     child.endpoint.v6only = listener.endpoint.v6only
-    child.endpoint.report_errors = listener.endpoint.report_errors
-    child.endpoint.report_extensions = listener.endpoint.report_extensions
-    child.settings = listener.settings
-    config_share(tcp, child, listener)
     child.passive = True
     child.timestamps_ok = child.config.timestamps
     child.sack_ok = child.config.sack
@@ -163,8 +163,8 @@ cdef Tcb* child_new(
 
 cdef bint is_flooded(const Tcb* listener) noexcept nogil:
     """As Linux: a listener's SYN queue is no longer than its accept queue, but for a few."""
-    return listener.backlog.half_open.count >= min(
-        listener.config.max_syn_backlog, max(listener.backlog.limit, <uint32_t>8))
+    return listener.rare.backlog.half_open.count >= min(
+        listener.config.max_syn_backlog, max(listener.rare.backlog.limit, <uint32_t>8))
 
 
 cdef void receive_syn(
@@ -176,7 +176,7 @@ cdef void receive_syn(
     if after != NULL and not seq_gt(child.iss, after.snd_nxt):
         child.iss = after.snd_nxt + REUSE_GAP
     child.snd_una = child.iss
-    child.snd_nxt = child.snd_small = child.iss + 1
+    child.snd_nxt = child.busy.snd_small = child.iss + 1
     take_syn_options(tcp, child, options)
     child.ecn = ECN_OK if ecn_is_agreed(child.config, seg) else 0
     open_window(tcp, child)
@@ -187,8 +187,8 @@ cdef void receive_syn(
 
 cdef void answer_syn(TcpLayer* tcp, Tcb* child, const FastOpenCookie* cookie) noexcept nogil:
     """Send the SYN-ACK, and repeat it if it draws no ACK."""
-    child.first_unacked_at = tcp.context.now
-    child.retransmit_at = tcp.context.now + min(
+    child.busy.first_unacked_at = tcp.context.now
+    child.busy.retransmit_at = tcp.context.now + min(
         child.config.rto_initial, child.config.rto_max)
     tcb_rearm(tcp, child)
     send_first_syn(tcp, child, cookie, 0)
@@ -198,7 +198,7 @@ cdef void syn_input(
         TcpLayer* tcp, Tcb* listener, const IpView* view, const TcpSegment* seg,
         const Tcb* after) noexcept nogil:
     """A SYN for a listener: a half-open connection, a cookie, or nothing (RFC 4987)."""
-    cdef Backlog* backlog = listener.backlog
+    cdef Backlog* backlog = listener.rare.backlog
     cdef TcpOptions options
     cdef FastOpenCookie cookie
     cdef Tcb* child
@@ -225,7 +225,7 @@ cdef void syn_input(
         save_syn(child, view, seg)
     early = fast_open_input(tcp, listener, view, seg, &options, &cookie)
     receive_syn(tcp, child, seg, &options, after)
-    child.listener = listener
+    child.busy.listener = listener
     if early:
         fast_open_child(tcp, listener, child, seg)
     else:
@@ -238,7 +238,7 @@ cdef Tcb* listen_admit(TcpLayer* tcp, const IpView* view) noexcept nogil:
 
     NULL: out of memory, or there is such a connection.
     """
-    cdef Tcb* template = tcb_new(tcp)
+    cdef Tcb* template = tcb_new(tcp, NULL)
     cdef Tcb* child = NULL
     cdef TcpSegment seg
     cdef TcpOptions options
@@ -279,7 +279,7 @@ cdef Tcb* cookie_input(
     again.
     """
     cdef Tcb* child
-    if listener.backlog.accept.count > listener.backlog.limit:
+    if listener.rare.backlog.accept.count > listener.rare.backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
         return NULL
     child = child_new(tcp, listener, view, seg)
@@ -288,14 +288,14 @@ cdef Tcb* cookie_input(
     child.irs = seg.seq - 1
     child.rcv_nxt = seg.seq
     child.iss = child.snd_una = seg.ack - 1
-    child.snd_nxt = child.snd_small = seg.ack
+    child.snd_nxt = child.busy.snd_small = seg.ack
     take_syn_options(tcp, child, syn)
     child.ecn = ECN_OK if cookie_ecn(listener, seg) else 0
     open_window(tcp, child)
     child.snd_wl1 = seg.seq - 1
-    child.listener = listener
-    child.last_ack_sent = child.rcv_nxt
-    tcb_list_push(&listener.backlog.half_open, child)
+    child.busy.listener = listener
+    child.busy.last_ack_sent = child.rcv_nxt
+    tcb_list_push(&listener.rare.backlog.half_open, child)
     tcb_set_state(tcp, child, STATE_SYN_RECEIVED)
     count(tcp.context, Counter.TCP_SYN_COOKIES_ACCEPTED)
     return child
@@ -310,7 +310,7 @@ cdef Tcb* listen_input(
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         return NULL
     if seg.flags & TCP_ACK:
-        if not seg.flags & TCP_SYN and listener.backlog.cookies_until > tcp.context.now:
+        if not seg.flags & TCP_SYN and listener.rare.backlog.cookies_until > tcp.context.now:
             if cookie_accept(tcp, listener, view, seg, &syn):
                 return cookie_input(tcp, listener, view, seg, &syn)
         send_reset_for(tcp, view, seg)
@@ -324,32 +324,33 @@ cdef Tcb* listen_input(
 
 cdef bint listen_defers(Tcb* child, const TcpSegment* seg) noexcept nogil:
     """TCP_DEFER_ACCEPT: an ACK without text or FIN does not complete the handshake, for a while."""
-    if (child.listener == NULL or child.retransmit_at == DEADLINE_NEVER     # from a cookie
-            or child.retransmits >= child.listener.settings.defer_accept
+    if (child.busy.listener == NULL
+            or child.busy.retransmit_at == DEADLINE_NEVER       # from a cookie
+            or child.busy.retransmits >= child.busy.listener.settings.defer_accept
             or seg.length or seg.flags & TCP_FIN):
         return False
-    child.handshake_acked = True
+    child.busy.handshake_acked = True
     return True
 
 
 cdef bint listen_established(TcpLayer* tcp, Tcb* child) noexcept nogil:
     """Move a child from the half-open to the accept queue, or to the native service that it is for.
     """
-    cdef Tcb* listener = child.listener
+    cdef Tcb* listener = child.busy.listener
     if listener == NULL:
         return True
     if child.endpoint.service:
         tcb_list_remove(child)
-        child.listener = NULL
+        child.busy.listener = NULL
         child.held = True
         endpoint_ready(tcp.context, &child.endpoint, READY_READ | READY_WRITE)
         return True
-    if listener.backlog.accept.count > listener.backlog.limit:
+    if listener.rare.backlog.accept.count > listener.rare.backlog.limit:
         count(tcp.context, Counter.TCP_DROP_BACKLOG_FULL)
-        child.handshake_acked = True
+        child.busy.handshake_acked = True
         return False
     tcb_list_remove(child)
-    tcb_list_push(&listener.backlog.accept, child)
+    tcb_list_push(&listener.rare.backlog.accept, child)
     endpoint_ready(tcp.context, &listener.endpoint, READY_READ)
     return True
 
@@ -365,13 +366,13 @@ cdef void abort_children(TcpLayer* tcp, Tcb* first) noexcept nogil:
             send_reset(tcp, child)
             if is_early(child):
                 fast_open_leave(child)
-            child.listener = NULL
+            child.busy.listener = NULL
             tcb_finish(tcp, child, 0)
         child = following
 
 
 cdef void listen_close(TcpLayer* tcp, Tcb* listener) noexcept nogil:
     """RFC 9293 section 3.10.4, LISTEN; as Linux, what was not accepted is reset."""
-    abort_children(tcp, listener.backlog.half_open.first)
-    abort_children(tcp, listener.backlog.accept.first)
-    fast_open_release(listener.backlog)
+    abort_children(tcp, listener.rare.backlog.half_open.first)
+    abort_children(tcp, listener.rare.backlog.accept.first)
+    fast_open_release(listener.rare.backlog)

@@ -140,7 +140,7 @@ cdef void save_window(TcpLayer* tcp, const Tcb* tcb, Metrics* entry) noexcept no
         if save_ssthresh and entry.ssthresh and cwnd // 2 > entry.ssthresh:
             entry.ssthresh = cwnd // 2
         entry.cwnd = max(entry.cwnd, cwnd)
-    elif not in_slow_start(tcb) and tcb.ca_state == CA_OPEN:
+    elif not in_slow_start(tcb) and tcb.busy.ca_state == CA_OPEN:
         if save_ssthresh:
             entry.ssthresh = max(cwnd // 2, ssthresh)
         entry.cwnd = (entry.cwnd + cwnd) // 2
@@ -157,7 +157,7 @@ cdef void metrics_save(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     cdef Metrics* entry
     if not tcp.config.metrics or tcb.smss == 0:
         return
-    if tcb.rtt.backoff or tcb.rtt.srtt == 0:
+    if tcb.backoff or tcb.rtt.srtt == 0:
         # Nothing has been measured; perhaps what is remembered was the reason.
         entry = metrics_find(tcp, tcb)
         if entry != NULL:

@@ -5,8 +5,9 @@
 from libc.stdint cimport uint32_t, uint64_t
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.memory.packet cimport PACKET_MAX
+from pystack.core.tcp.busy cimport tcb_is_awake
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH, MAX_CWND
-from pystack.core.tcp.layer cimport Congestion, MtuSearch, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport Congestion, MtuSearch, Tcb, TcpBusy, TcpLayer
 from pystack.core.wire.address cimport Addr, addr_is_v4
 
 cdef enum:
@@ -40,7 +41,7 @@ cdef uint32_t announced_mss_to(TcpLayer* tcp, const Tcb* tcb, const Addr* remote
 cdef inline uint32_t peers_limit(const Tcb* tcb) noexcept nogil:
     """Its MSS option and TCP_MAXSEG; both count options as text (RFC 6691 section 2)."""
     if tcb.settings.max_segment:
-        return min(tcb.peer_mss, <uint32_t>tcb.settings.max_segment)
+        return min(tcb.peer_mss, tcb.settings.max_segment)
     return tcb.peer_mss
 
 
@@ -81,24 +82,28 @@ cdef inline uint32_t in_segments_of(uint32_t window, uint32_t before, uint32_t n
     return <uint32_t>min(<uint64_t>window // before * now, <uint64_t>MAX_CWND)
 
 
-cdef void recount(Congestion* congestion, uint32_t before, uint32_t now) noexcept nogil:
+cdef void recount(Tcb* tcb, uint32_t before, uint32_t now) noexcept nogil:
     """As Linux, which counts segments, windows stay as many of them."""
+    cdef Congestion* congestion = &tcb.congestion
+    cdef TcpBusy* busy = tcb.busy
     congestion.cwnd = max(in_segments_of(congestion.cwnd, before, now), now)
-    congestion.prior_cwnd = in_segments_of(congestion.prior_cwnd, before, now)
     congestion.acked = in_segments_of(congestion.acked, before, now)
-    congestion.max_flight = in_segments_of(congestion.max_flight, before, now)
     congestion.used = in_segments_of(congestion.used, before, now)
     if congestion.ssthresh < INFINITE_SSTHRESH:
         congestion.ssthresh = in_segments_of(congestion.ssthresh, before, now)
-    if congestion.prior_ssthresh < INFINITE_SSTHRESH:
-        congestion.prior_ssthresh = in_segments_of(congestion.prior_ssthresh, before, now)
+    if not tcb_is_awake(tcb):
+        return
+    busy.max_flight = in_segments_of(busy.max_flight, before, now)
+    busy.prior_cwnd = in_segments_of(busy.prior_cwnd, before, now)
+    if busy.prior_ssthresh < INFINITE_SSTHRESH:
+        busy.prior_ssthresh = in_segments_of(busy.prior_ssthresh, before, now)
 
 
 cdef void sync_mss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t mtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
-    if tcb.search != NULL:
-        mtu = searched(tcb.search, mtu)
+    if tcb.rare.search != NULL:
+        mtu = searched(tcb.rare.search, mtu)
     mtu = within_half_window(tcb, mss_of(tcp, tcb, mtu))
     if tcb.smss != mtu and tcb.congestion.cwnd:
-        recount(&tcb.congestion, tcb.smss, mtu)
+        recount(tcb, tcb.smss, mtu)
     tcb.smss = mtu

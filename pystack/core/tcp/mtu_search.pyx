@@ -8,7 +8,8 @@ from libc.stdlib cimport calloc
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.tcp.congestion.window cimport current_ssthresh, segments
-from pystack.core.tcp.layer cimport CA_CWR, CA_OPEN, MtuSearch, Tcb, TcpLayer
+from pystack.core.tcp.busy cimport tcb_rare
+from pystack.core.tcp.layer cimport CA_CWR, CA_OPEN, MtuSearch, Tcb, TcpLayer, TcpRare
 from pystack.core.tcp.mss cimport largest_mtu, mss_of, mtu_of, sync_mss
 from pystack.core.tcp.scoreboard cimport sent_in_flight
 from pystack.core.tcp.tcb cimport tcb_unsent
@@ -22,13 +23,16 @@ cdef enum:
 
 cdef bint search_new(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 4821 section 7.2: from what nearly every path takes up to what the peer takes."""
-    cdef MtuSearch* search = <MtuSearch*>calloc(1, sizeof(MtuSearch))
+    cdef TcpRare* rare = tcb_rare(tcb)
+    cdef MtuSearch* search = NULL
+    if rare != NULL:
+        search = <MtuSearch*>calloc(1, sizeof(MtuSearch))
     if search == NULL:
         return False            # the path MTU is then what IP says
     search.low = mtu_of(tcb, tcb.config.base_mss)
     search.high = largest_mtu(tcb)
     search.since = tcp.context.now
-    tcb.search = search
+    rare.search = search
     return True
 
 
@@ -37,8 +41,8 @@ cdef void mtu_search_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return
     # As Linux, who was connected to goes on with the size that the MTU allows, until a probe has
     # arrived or the path turns out narrower.
-    tcb.search.path = tcp.context.mtu
-    tcb.search.in_force = not tcb.passive
+    tcb.rare.search.path = tcp.context.mtu
+    tcb.rare.search.in_force = not tcb.passive
 
 
 cdef void mtu_search_black_hole(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -46,22 +50,22 @@ cdef void mtu_search_black_hole(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t mss
     if tcb.config.mtu_probing == 0:
         return
-    if tcb.search == NULL:
+    if tcb.rare.search == NULL:
         if not search_new(tcp, tcb):
             return
     else:
-        mss = min(mss_of(tcp, tcb, tcb.search.low) // 2, tcb.config.base_mss)
+        mss = min(mss_of(tcp, tcb, tcb.rare.search.low) // 2, tcb.config.base_mss)
         mss = max(mss, max(tcb.config.mtu_probe_floor, tcb.config.min_snd_mss))
-        tcb.search.low = mtu_of(tcb, mss)
+        tcb.rare.search.low = mtu_of(tcb, mss)
     count(tcp.context, Counter.TCP_BLACK_HOLES)
-    tcb.search.in_force = True
-    tcb.search.size = 0
+    tcb.rare.search.in_force = True
+    tcb.rare.search.size = 0
     sync_mss(tcp, tcb)
 
 
 cdef void search_again(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The search has ended; after a while the path may have become wider (RFC 4821 section 7.3)."""
-    cdef MtuSearch* search = tcb.search
+    cdef MtuSearch* search = tcb.rare.search
     if tcp.context.now - search.since < tcb.config.probe_interval:
         return
     search.low = mtu_of(tcb, tcb.smss)
@@ -74,9 +78,10 @@ cdef int32_t mtu_search_next(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Linux's tcp_mtu_probe(): only in good times, and with enough text behind the probe to notice
     its loss at once (RFC 4821 sections 7.4 and 7.5).
     """
-    cdef MtuSearch* search = tcb.search
+    cdef MtuSearch* search = tcb.rare.search
     cdef uint32_t in_flight, needed, size
-    if (search.size or tcb.ca_state != CA_OPEN or segments(tcb) < LEAST_CWND or tcb.urgent_out):
+    if (search.size or tcb.busy.ca_state != CA_OPEN or segments(tcb) < LEAST_CWND
+            or tcb.busy.urgent_out):
         return 0
     size = mss_of(tcp, tcb, (search.low + search.high) // 2)
     if (size > mss_of(tcp, tcb, search.high)
@@ -99,15 +104,15 @@ cdef int32_t mtu_search_next(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void mtu_search_sent(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t size) noexcept nogil:
     """As Linux, a probe takes the place of two segments in cwnd."""
     count(tcp.context, Counter.TCP_MTU_PROBES)
-    tcb.search.size = mtu_of(tcb, size)
-    tcb.search.probe_start = start
-    tcb.search.probe_end = start + size
+    tcb.rare.search.size = mtu_of(tcb, size)
+    tcb.rare.search.probe_start = start
+    tcb.rare.search.probe_end = start + size
     tcb.congestion.cwnd -= tcb.smss
 
 
 cdef void mtu_search_acked(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 4821 section 7.6.1: larger segments from now on, in a window of as many bytes."""
-    cdef MtuSearch* search = tcb.search
+    cdef MtuSearch* search = tcb.rare.search
     cdef uint32_t window
     if search.size == 0 or not seq_le(search.probe_end, tcb.snd_una):
         return
@@ -123,22 +128,22 @@ cdef void mtu_search_acked(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void give_up(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     count(tcp.context, Counter.TCP_MTU_PROBES_FAILED)
-    tcb.search.high = tcb.search.size - 1
-    tcb.search.size = 0
+    tcb.rare.search.high = tcb.rare.search.size - 1
+    tcb.rare.search.size = 0
     tcb.congestion.cwnd += tcb.smss     # as before the probe
 
 
 cdef bint mtu_search_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 4821 section 7.6.2: its loss is no sign of congestion."""
-    if (tcb.search == NULL or tcb.search.size == 0 or tcb.ca_state >= CA_CWR
-            or tcb.snd_una != tcb.search.probe_start):
+    if (tcb.rare.search == NULL or tcb.rare.search.size == 0 or tcb.busy.ca_state >= CA_CWR
+            or tcb.snd_una != tcb.rare.search.probe_start):
         return False
     give_up(tcp, tcb)
     return True
 
 
 cdef bint mtu_search_too_big(TcpLayer* tcp, Tcb* tcb, uint32_t mtu) noexcept nogil:
-    if tcb.search == NULL or tcb.search.size <= mtu:
+    if tcb.rare.search == NULL or tcb.rare.search.size <= mtu:
         return False
     give_up(tcp, tcb)
     return True

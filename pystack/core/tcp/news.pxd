@@ -29,7 +29,7 @@ ctypedef struct AckNews:
     uint32_t reordered          # lowest segment that arrived later than something above it
     uint32_t echoed             # TS.Ecr, with has_echo
     uint32_t acked_segments     # cumulatively
-    uint32_t delivered_before   # tcb.delivered and tcb.lost before this ACK
+    uint32_t delivered_before   # tcb.delivered and tcb.rare.lost before this ACK
     uint32_t lost_before
     uint32_t in_flight_before   # segments
     uint32_t sent_delivered     # tcb.delivered when the latest that has arrived was sent

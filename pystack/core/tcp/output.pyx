@@ -15,6 +15,7 @@ from pystack.core.memory.packet cimport (
 )
 from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.acknowledge cimport acknowledge_by_text, acknowledge_sent
+from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.chunks cimport (
     chunks_first, chunks_grow, chunks_pushed, chunks_sent,
 )
@@ -26,6 +27,7 @@ from pystack.core.tcp.fast_open_cookie cimport FastOpenCookie
 from pystack.core.tcp.layer cimport (
     CA_RECOVERY, FAST_OPEN_EARLY, RETRANSMIT_AFTER_NEW, RETRANSMIT_NONE, SENT_FIN, SENT_PUSHED,
     STATE_ESTABLISHED, STATE_SYN_RECEIVED, STATE_TIME_WAIT, Sent, Tcb, TcpLayer,
+    TcpRare,
 )
 from pystack.core.tcp.mss cimport announced_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_next, mtu_search_sent
@@ -116,7 +118,7 @@ cdef void add_timestamp(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noex
 cdef inline void add_blocks(const Tcb* tcb, TcpOptions* options) noexcept nogil:
     """SACK, if there is something to report."""
     options.sack_count = 0
-    if tcb.sack_ok and (tcb.duplicate_pending or tcb.busy != NULL):
+    if tcb.sack_ok and (tcb.busy.duplicate_pending or tcb.busy.out_of_order.count):
         options.sack_count = <uint8_t>sack_blocks(tcb, options.sack, 3 if tcb.timestamps_ok else 4)
         if options.sack_count:
             options.present |= TCP_OPT_SACK
@@ -127,7 +129,7 @@ cdef void data_options(TcpLayer* tcp, const Tcb* tcb, TcpOptions* options) noexc
     options.present = 0
     if tcb.timestamps_ok:
         add_timestamp(tcp, tcb, options)
-    if tcb.user_timeout_owed:
+    if tcb.busy.user_timeout_owed:
         user_timeout_offer(tcp, tcb, options)
     add_blocks(tcb, options)
 
@@ -138,7 +140,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     cdef TcpOptions options
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
-    tcb.user_timeout_owed = False
+    tcb.busy.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
@@ -225,7 +227,7 @@ cdef void send_first_syn(
         options.fast_open_length = cookie.length
         options.fast_open_experimental = cookie.experimental
     if size:
-        ring_spans(&tcb.send_ring, 0, size, spans, lengths)
+        ring_spans(&tcb.busy.send_ring, 0, size, spans, lengths)
         seg.length = size
         count_out(tcb, size, size)
         count_many(tcp.context, Counter.TCP_BYTES_OUT, size)
@@ -233,7 +235,7 @@ cdef void send_first_syn(
         tcb.totals.segments_out += 1
     segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
     if answer:
-        tcb.last_ack_sent = tcb.rcv_nxt
+        tcb.busy.last_ack_sent = tcb.rcv_nxt
 
 
 cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* seg) noexcept nogil:
@@ -270,7 +272,7 @@ cdef bint ends_a_write(const Tcb* tcb, uint32_t seq, uint32_t length) noexcept n
     pushed = chunks_pushed(tcb, seq + length)
     if pushed >= 0:
         return pushed
-    return (seq - tcb.snd_una + length == tcb.send_ring.length and not tcb.more) or (
+    return (seq - tcb.snd_una + length == tcb.busy.send_ring.length and not tcb.busy.more) or (
         length > tcb.max_snd_wnd // 2)
 
 
@@ -288,7 +290,7 @@ cdef int send_data(
     cdef uint32_t offset = seq - tcb.snd_una
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
-    tcb.user_timeout_owed = False
+    tcb.busy.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = TCP_ACK
@@ -296,15 +298,15 @@ cdef int send_data(
     seg.length = length
     seg.gso_size = <uint16_t>mss
     if length:
-        ring_spans(&tcb.send_ring, offset, length, spans, lengths)
+        ring_spans(&tcb.busy.send_ring, offset, length, spans, lengths)
     # As Linux, the end of each train is pushed too, but not if it is sent again alone.
     if sent & SENT_PUSHED or length > mss:
         seg.flags |= TCP_PSH
     if sent & SENT_FIN:
         seg.flags |= TCP_FIN
-    if tcb.urgent_out and seq_lt(seq, tcb.snd_up) and tcb.snd_up - seq <= 0xFFFF:
+    if tcb.busy.urgent_out and seq_lt(seq, tcb.busy.snd_up) and tcb.busy.snd_up - seq <= 0xFFFF:
         seg.flags |= TCP_URG
-        seg.urgent = <uint16_t>(tcb.snd_up - seq)
+        seg.urgent = <uint16_t>(tcb.busy.snd_up - seq)
     count_out(tcb, length, mss)
     if tcb.ecn:
         ecn_output(tcb, &seg, length != 0 and fresh)
@@ -319,9 +321,11 @@ cdef int send_data(
 cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
     cdef bint fin = tcb.fin_sent and sent.end == tcb.snd_nxt
     cdef uint32_t length = sent.end - sent.seq - (1 if fin else 0)
-    tcb.totals.bytes_retransmitted += length
-    if tcb.search != NULL:
-        tcb.search.size = 0     # whatever is acknowledged now says nothing of the probe
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.bytes_retransmitted += length
+    if tcb.rare.search != NULL:
+        tcb.rare.search.size = 0     # whatever is acknowledged now says nothing of the probe
     send_data(tcp, tcb, sent.seq, length, sent.flags, False, mss)
 
 
@@ -329,11 +333,11 @@ cdef bint small_segment_may_go(const Tcb* tcb) noexcept nogil:
     """Nagle (RFC 1122 section 4.2.3.4) as Minshall and Linux read it: hold back only behind another
     small one.
     """
-    if tcb.fin_queued or tcb.urgent_out:
+    if tcb.fin_queued or tcb.busy.urgent_out:
         return True
-    if tcb.settings.cork or tcb.more:
+    if tcb.settings.cork or tcb.busy.more:
         return False
-    return tcb.settings.no_delay or seq_le(tcb.snd_small, tcb.snd_una)
+    return tcb.settings.no_delay or seq_le(tcb.busy.snd_small, tcb.snd_una)
 
 
 cdef uint32_t usable_window(const Tcb* tcb) noexcept nogil:
@@ -400,7 +404,7 @@ cdef bint train_waits(
     cdef const Sent* first = sent_first(tcb)
     cdef uint32_t end, size
     cdef bint last
-    if (first == NULL or waiting <= mss or tcb.ca_state >= CA_RECOVERY
+    if (first == NULL or waiting <= mss or tcb.busy.ca_state >= CA_RECOVERY
             or tcp.context.now - tcb.last_sent_at > MILLISECOND):
         return False
     if limit >= train:
@@ -434,13 +438,13 @@ cdef bint send_new(
     cdef bint fin
     if tcb_unsent(tcb) == 0 and not tcb.fin_queued:
         return False
-    if tcb.busy != NULL and tcb.busy.sent.count >= tcb.config.max_sent:
+    if tcb.busy.sent.count >= tcb.config.max_sent:
         return False
     # As Linux, half of the window at most: what is acknowledged lets the other half out.
     length = max(tcb.congestion.cwnd // (2 * tcb.smss), <uint32_t>1) * mss
-    if tcb.busy != NULL and tcb.busy.chunks.count > 1:
+    if tcb.busy.chunks.count > 1:
         chunks_grow(tcb, min(min(train, length), room_in_window(tcb, mss)))
-    length = sendable(tcb, mss, mss if tcb.urgent_out else min(train, length), forced)
+    length = sendable(tcb, mss, mss if tcb.busy.urgent_out else min(train, length), forced)
     fin = fin_may_go(tcb, length)
     if length == 0 and not fin:
         return False
@@ -452,24 +456,24 @@ cdef bint send_new(
 cdef bint send_fresh(
         TcpLayer* tcp, Tcb* tcb, uint32_t length, bint fin, uint32_t mss) noexcept nogil:
     cdef uint32_t end = tcb.snd_nxt + length + (1 if fin else 0)
-    cdef uint32_t before = tcb.packets_out
+    cdef uint32_t before = tcb.busy.packets_out
     cdef uint8_t flags = SENT_FIN if fin else 0
     # As Linux, what a probe of the window makes go is pushed too.
-    if length and (tcb.output_forced or ends_a_write(tcb, tcb.snd_nxt, length)):
+    if length and (tcb.busy.output_forced or ends_a_write(tcb, tcb.snd_nxt, length)):
         flags |= SENT_PUSHED
     if sent_push(tcb, tcb.snd_nxt, end, mss, flags, tcp.context.now) < 0:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         return False
     tcb.fin_sent = fin
     if length % mss:
-        tcb.snd_small = end
+        tcb.busy.snd_small = end
     if length:
         acknowledge_by_text(tcp, tcb)
     send_data(tcp, tcb, tcb.snd_nxt, length, flags, True, mss)
     tcb.snd_nxt = end
     if tcb.busy.chunks.count:
         chunks_sent(tcb)
-    prr_sent(tcb, tcb.packets_out - before)
+    prr_sent(tcb, tcb.busy.packets_out - before)
     retransmit_timer_sent(tcp, tcb, before == 0)
     return True
 
@@ -480,8 +484,8 @@ cdef void send_tail_probe(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
     """
     cdef uint32_t length = min(tcb_unsent(tcb), mss)
     cdef Sent* sent
-    tcb.tail_probe_due = False
-    if tcb.packets_out == 0 or tcb.tail_probing:
+    tcb.busy.tail_probe_due = False
+    if tcb.busy.packets_out == 0 or tcb.busy.tail_probing:
         return
     if length and usable_window(tcb) >= length:
         if send_fresh(tcp, tcb, length, fin_may_go(tcb, length), mss):
@@ -510,13 +514,12 @@ cdef void wait_for_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Data waits and nothing is outstanding that would bring an ACK: probe (RFC 9293 section
     3.8.6.1).
     """
-    if tcb.probing or tcb_flight(tcb) or tcb.fast_open & FAST_OPEN_EARLY or not (
+    if tcb.busy.probing or tcb_flight(tcb) or tcb.fast_open & FAST_OPEN_EARLY or not (
             tcb_unsent(tcb) or (tcb.fin_queued and not tcb.fin_sent)):
         return
-    tcb.probing = True
-    tcb.first_unacked_at = 0    # as Linux, the user timeout begins with the first probe
-    tcb.retransmit_at = tcp.context.now + max(
-        rtt_timeout(&tcb.rtt, tcb.config), tcb.config.cork)
+    tcb.busy.probing = True
+    tcb.busy.first_unacked_at = 0       # as Linux, the user timeout begins with the first probe
+    tcb.busy.retransmit_at = tcp.context.now + max(rtt_timeout(tcb), tcb.config.cork)
     tcb_rearm(tcp, tcb)
 
 
@@ -549,29 +552,29 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     cdef bint more = True
     cdef bint full = False
     sync_mss(tcp, tcb)
-    if tcb_flight(tcb) == 0 and tcb.send_ring.length and usable_window(tcb):
+    if tcb_flight(tcb) == 0 and tcb.busy.send_ring.length and usable_window(tcb):
         congestion_idle(tcp, tcb)
     options.present = 0
     add_blocks(tcb, &options)
     mss = tcb.smss
     if options.sack_count:
         mss -= min(4 + 8 * options.sack_count, mss - 1)
-    if tcb.user_timeout_owed:
+    if tcb.busy.user_timeout_owed:
         mss -= min(<uint32_t>USER_TIMEOUT_LENGTH, mss - 1)
     train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
-    if tcb.tail_probe_due:
+    if tcb.busy.tail_probe_due:
         send_tail_probe(tcp, tcb, mss)
     # Not with options that differ from segment to segment.
-    if tcb.search != NULL and mss == tcb.smss and not (
+    if tcb.rare.search != NULL and mss == tcb.smss and not (
             pacing_is_on(tcb) and pacing_holds(tcp, tcb)):
         more = send_mtu_probe(tcp, tcb)
     while more:
         if pacing_is_on(tcb) and pacing_holds(tcp, tcb):
             break
         lost = NULL
-        if tcb.retransmit != RETRANSMIT_NONE and tcb_flight(tcb):
+        if tcb.busy.retransmit != RETRANSMIT_NONE and tcb_flight(tcb):
             # RFC 5682 section 3.1 step 2.b: new data goes at once.
-            forced = forced or tcb.retransmit == RETRANSMIT_AFTER_NEW
+            forced = forced or tcb.busy.retransmit == RETRANSMIT_AFTER_NEW
             lost = recovery_next(tcp, tcb, train, mss, tcb_unsent(tcb) and usable_window(tcb))
         if lost != NULL:
             recovery_sent_again(tcp, tcb, lost)
@@ -583,7 +586,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     if tcb.snd_nxt != before or tcb_unsent(tcb):
         full = full or sent_pipe(tcb) + tcb.smss > tcb.congestion.cwnd
         congestion_sent(tcp, tcb, tcb.snd_nxt != before, full)
-    if tcb.pace_at == DEADLINE_NEVER:
+    if tcb.busy.pace_at == DEADLINE_NEVER:
         wait_for_window(tcp, tcb)
     send_buffer_moved(tcp, tcb)
 
@@ -591,7 +594,7 @@ cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if (tcb.state >= STATE_ESTABLISHED and tcb.state != STATE_TIME_WAIT) or (
             tcb.fast_open & FAST_OPEN_EARLY):
-        output(tcp, tcb, tcb.output_forced)
-        tcb.output_forced = False
-    if tcb.ack_now and tcb.state >= STATE_ESTABLISHED:
+        output(tcp, tcb, tcb.busy.output_forced)
+        tcb.busy.output_forced = False
+    if tcb.busy.ack_now and tcb.state >= STATE_ESTABLISHED:
         send_ack(tcp, tcb)

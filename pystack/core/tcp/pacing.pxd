@@ -5,6 +5,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
+# What the congestion window means; nothing of it is remembered at rest.
+cdef uint64_t pacing_by_window(const Tcb* tcb) noexcept nogil
 # Take over what the last ACK has changed.
 cdef void pacing_update(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Bytes per second at which this connection sends; all ones: no limit.
@@ -20,4 +22,4 @@ cdef void pacing_sent(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length) no
 
 cdef inline bint pacing_is_on(const Tcb* tcb) noexcept nogil:
     """As in Linux without a pacing queue below: only for those that asked for it, and for BBR."""
-    return tcb.settings.pacing or tcb.congestion.bbr != NULL
+    return tcb.settings.pacing or tcb.rare.bbr != NULL

@@ -17,9 +17,9 @@ cdef void prr_acked(
 
 
 cdef inline bint in_reduction(const Tcb* tcb) noexcept nogil:
-    return tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_CWR
+    return tcb.busy.ca_state == CA_RECOVERY or tcb.busy.ca_state == CA_CWR
 
 
 cdef inline void prr_sent(Tcb* tcb, uint32_t segments) noexcept nogil:
     if in_reduction(tcb):
-        tcb.prr_out += segments
+        tcb.busy.prr_out += segments

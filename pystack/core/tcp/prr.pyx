@@ -12,18 +12,18 @@ from pystack.core.tcp.scoreboard cimport sent_in_flight
 
 cdef void reduction_start(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noexcept nogil:
     cdef uint32_t cwnd = tcb.congestion.cwnd
-    tcb.recover = tcb.snd_nxt
-    tcb.tail_probing = False
-    tcb.prr_delivered = 0
-    tcb.prr_out = 0
-    tcb.prr_start = max(cwnd // tcb.smss, <uint32_t>1)
+    tcb.busy.recover = tcb.snd_nxt
+    tcb.busy.tail_probing = False
+    tcb.busy.prr_delivered = 0
+    tcb.busy.prr_out = 0
+    tcb.busy.prr_start = max(cwnd // tcb.smss, <uint32_t>1)
     congestion_reduce(tcp, tcb, event)
     tcb.congestion.cwnd = cwnd
 
 
 cdef void reduction_end(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 9937 section 6.2: at the end cwnd is ssthresh."""
-    if tcb.ca_state == CA_CWR or tcb.undo:
+    if tcb.busy.ca_state == CA_CWR or tcb.busy.undo:
         congestion_recovered(tcp, tcb)
 
 
@@ -37,15 +37,15 @@ cdef void prr_acked(
     cdef int64_t send
     if delivered == 0:
         return
-    tcb.prr_delivered += delivered
+    tcb.busy.prr_delivered += delivered
     if pipe > ssthresh:
-        send = ((ssthresh * tcb.prr_delivered + tcb.prr_start - 1) // tcb.prr_start
-                - <int64_t>tcb.prr_out)
+        send = ((ssthresh * tcb.busy.prr_delivered + tcb.busy.prr_start - 1) // tcb.busy.prr_start
+                - <int64_t>tcb.busy.prr_out)
     else:
-        send = max(<int64_t>tcb.prr_delivered - tcb.prr_out, <int64_t>delivered)
+        send = max(<int64_t>tcb.busy.prr_delivered - tcb.busy.prr_out, <int64_t>delivered)
         if news.flags & NEWS_ADVANCED and lost == 0:
             send += 1
         send = min(send, ssthresh - pipe)
     # The fast retransmission goes out whatever the arithmetic says.
-    send = max(send, <int64_t>(0 if tcb.prr_out else 1))
+    send = max(send, <int64_t>(0 if tcb.busy.prr_out else 1))
     tcb.congestion.cwnd = <uint32_t>(pipe + send) * tcb.smss

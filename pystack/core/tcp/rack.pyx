@@ -36,7 +36,7 @@ cdef bint sent_after(
     """
     if t1 != t2:
         return t1 > t2
-    if again2 and not again1 and seq_le(end1, tcb.recover):
+    if again2 and not again1 and seq_le(end1, tcb.busy.recover):
         return False
     return seq_gt(end1, end2)
 
@@ -49,31 +49,31 @@ cdef void rack_advance(
     if again and rtt < rtt_min(&tcb.rtt):
         # Too soon for an answer to the retransmission: it was the original that arrived.
         return
-    tcb.rack.advanced = True
-    tcb.rack.rtt = rtt
+    tcb.busy.rack.advanced = True
+    tcb.busy.rack.rtt = rtt
     if sent_after(tcb, sent_at, end, again,
-                  tcb.rack.sent_at, tcb.rack.end, tcb.rack.again):
-        tcb.rack.sent_at = sent_at
-        tcb.rack.end = end
-        tcb.rack.again = again
+                  tcb.busy.rack.sent_at, tcb.busy.rack.end, tcb.busy.rack.again):
+        tcb.busy.rack.sent_at = sent_at
+        tcb.busy.rack.end = end
+        tcb.busy.rack.again = again
 
 
 cdef int64_t reordering_window(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """RACK_update_reo_wnd(), section 6.2 step 4: none while nothing was ever reordered and losses
     are evident; else a quarter of the least round trip, more after D-SACKs, at most SRTT.
     """
-    if tcb.reordering_seen == 0:
-        if tcb.ca_state >= CA_RECOVERY:
+    if tcb.rare.reordering_seen == 0:
+        if tcb.busy.ca_state >= CA_RECOVERY:
             return 0
-        if (tcb.sacked_out >= tcb.reordering
+        if (tcb.busy.sacked_out >= tcb.reordering
                 and not tcb.config.recovery & RECOVERY_NO_DUP_THRESH):
             return 0
-    return min(rtt_min(&tcb.rtt) // 4 * tcb.rack.steps, tcb.rtt.srtt)
+    return min(rtt_min(&tcb.rtt) // 4 * tcb.rack_steps, tcb.rtt.srtt)
 
 
 cdef int64_t rack_overdue(
         const TcpLayer* tcp, const Tcb* tcb, int64_t sent_at, int64_t window) noexcept nogil:
-    return tcb.rack.rtt + window - (tcp.context.now - sent_at)
+    return tcb.busy.rack.rtt + window - (tcp.context.now - sent_at)
 
 
 cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -85,8 +85,6 @@ cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef Sent* sent
     cdef uint32_t at
     cdef bint again
-    if tcb.busy == NULL:
-        return 0
     queue = &tcb.busy.sent
     for at in range(queue.count):
         sent = queue.items + queue.first + at
@@ -95,7 +93,7 @@ cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
                 sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST):
             continue
         again = sent.flags & SENT_EVER_RETRANSMITTED != 0
-        if not sent_after(tcb, tcb.rack.sent_at, tcb.rack.end, tcb.rack.again,
+        if not sent_after(tcb, tcb.busy.rack.sent_at, tcb.busy.rack.end, tcb.busy.rack.again,
                           sent.sent_at, sent.end, again):
             if not again:
                 break           # what follows was sent later still
@@ -111,9 +109,9 @@ cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef bint rack_mark_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef int64_t wait
-    if not tcb.rack.advanced:
+    if not tcb.busy.rack.advanced:
         return False
-    tcb.rack.advanced = False
+    tcb.busy.rack.advanced = False
     wait = rack_detect_loss(tcp, tcb)
     if wait == 0:
         return False
@@ -128,16 +126,16 @@ cdef void rack_update_window(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexc
     if tcb.config.recovery & RECOVERY_STATIC_WINDOW or news.latest_sent_at == 0:
         return
     # Of the same round trip as the last one: it says nothing about the window that we have now.
-    if seq_lt(news.sent_delivered, tcb.rack.adapted_at):
-        tcb.rack.duplicate_seen = False
-    if tcb.rack.duplicate_seen:
-        tcb.rack.steps = <uint8_t>min(tcb.rack.steps + 1, <int>MAX_STEPS)
-        tcb.rack.duplicate_seen = False
-        tcb.rack.adapted_at = tcb.delivered
-        tcb.rack.persist = PERSIST
-    elif tcb.rack.persist == 0:
-        tcb.rack.steps = 1
+    if seq_lt(news.sent_delivered, tcb.rack_adapted_at):
+        tcb.busy.rack.duplicate_seen = False
+    if tcb.busy.rack.duplicate_seen:
+        tcb.rack_steps = <uint8_t>min(tcb.rack_steps + 1, <int>MAX_STEPS)
+        tcb.busy.rack.duplicate_seen = False
+        tcb.rack_adapted_at = tcb.delivered
+        tcb.rack_persist = PERSIST
+    elif tcb.rack_persist == 0:
+        tcb.rack_steps = 1
 
 
 cdef void rack_persist(Tcb* tcb, int change) noexcept nogil:
-    tcb.rack.persist = <uint8_t>max(0, min(tcb.rack.persist + change, <int>PERSIST))
+    tcb.rack_persist = <uint8_t>max(0, min(tcb.rack_persist + change, <int>PERSIST))

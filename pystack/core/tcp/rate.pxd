@@ -30,13 +30,13 @@ cdef uint64_t rate_of(const Tcb* tcb) noexcept nogil
 
 cdef inline void rate_sent(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
     """A record is sent, or sent again (draft section 3.2); tcb.busy is there."""
-    if tcb.packets_out == 0:
+    if tcb.busy.packets_out == 0:
         tcb.busy.first_sent_at = tcb.busy.delivered_at = now
     sent.sent_at = now
     sent.first_sent_at = tcb.busy.first_sent_at
     sent.delivered_at = tcb.busy.delivered_at
     sent.delivered = tcb.delivered
-    if tcb.app_limited:
+    if tcb.busy.app_limited:
         sent.flags |= SENT_APP_LIMITED
     else:
         sent.flags &= ~SENT_APP_LIMITED

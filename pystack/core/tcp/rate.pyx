@@ -35,8 +35,8 @@ cdef void rate_sample(
     """
     cdef int64_t now = tcp.context.now
     cdef int64_t interval
-    if tcb.app_limited and seq_gt(tcb.delivered, tcb.app_limited):
-        tcb.app_limited = 0     # the bubble has arrived
+    if tcb.busy.app_limited and seq_gt(tcb.delivered, tcb.busy.app_limited):
+        tcb.busy.app_limited = 0     # the bubble has arrived
     sample.interval = 0
     sample.delivered = 0
     sample.rtt = news.rtt if news.rtt else -1
@@ -44,14 +44,14 @@ cdef void rate_sample(
     sample.prior_delivered = news.sent_delivered
     sample.prior_in_flight = news.in_flight_before
     sample.acked = tcb.delivered - news.delivered_before
-    sample.lost = tcb.lost - news.lost_before
+    sample.lost = tcb.rare.lost - news.lost_before
     sample.app_limited = news.sent_flags & SENT_APP_LIMITED != 0
     if sample.acked:
         tcb.busy.delivered_at = now
     if news.latest_sent_at == 0:
         return
     tcb.busy.first_sent_at = news.latest_sent_at
-    if tcb.reneged:
+    if tcb.busy.reneged:
         return
     sample.delivered = tcb.delivered - news.sent_delivered
     interval = max(news.latest_sent_at - news.sent_first_at, now - news.sent_delivered_at)
@@ -63,7 +63,7 @@ cdef void rate_sample(
 
 
 cdef void rate_set_app_limited(Tcb* tcb) noexcept nogil:
-    tcb.app_limited = max(tcb.delivered + sent_in_flight(tcb), <uint32_t>1)
+    tcb.busy.app_limited = max(tcb.delivered + sent_in_flight(tcb), <uint32_t>1)
 
 
 cdef void rate_check_app_limited(Tcb* tcb) noexcept nogil:
@@ -71,7 +71,7 @@ cdef void rate_check_app_limited(Tcb* tcb) noexcept nogil:
     has been sent again.
     """
     if (tcb_unsent(tcb) < tcb.smss and sent_in_flight(tcb) * tcb.smss < tcb.congestion.cwnd
-            and tcb.lost_out <= tcb.retrans_out):
+            and tcb.busy.lost_out <= tcb.busy.retrans_out):
         rate_set_app_limited(tcb)
 
 

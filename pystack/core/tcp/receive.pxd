@@ -22,5 +22,5 @@ cdef inline bint text_is_ready(const Tcb* tcb) noexcept nogil:
     """As much as SO_RCVLOWAT asks for; or less, once the window has no room for another segment: as
     in Linux, nobody waits for what cannot come.
     """
-    return tcb.receive_ring.length >= tcb.settings.receive_low or (
-        tcb.receive_ring.length != 0 and window_now(tcb) <= tcb.ack_segment)
+    return tcb.busy.receive_ring.length >= tcb.settings.receive_low or (
+        tcb.busy.receive_ring.length != 0 and window_now(tcb) <= tcb.ack_segment)

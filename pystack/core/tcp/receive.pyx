@@ -13,8 +13,9 @@ from pystack.core.memory.ring cimport ring_extend, ring_put, ring_reserve
 from pystack.core.tcp.acknowledge cimport (
     acknowledge_measure, acknowledge_quickly, acknowledge_text,
 )
-from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer
-from pystack.core.tcp.tcb cimport tcb_busy, tcb_output_later
+from pystack.core.tcp.busy cimport tcb_rare
+from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer, TcpRare
+from pystack.core.tcp.tcb cimport tcb_output_later
 from pystack.core.tcp.window cimport window_round_trip_of_window
 from pystack.core.wire.tcp cimport (
     SackBlock, TcpSegment, seq_ge, seq_gt, seq_lt, seq_max, seq_min,
@@ -25,7 +26,7 @@ cdef enum:
 
 
 cdef bint holes_exist(const Tcb* tcb) noexcept nogil:
-    return tcb.busy != NULL and tcb.busy.out_of_order.count != 0
+    return tcb.busy.out_of_order.count != 0
 
 
 cdef inline bint text_is_kept(const Tcb* tcb) noexcept nogil:
@@ -38,9 +39,9 @@ cdef inline bint text_is_kept(const Tcb* tcb) noexcept nogil:
 cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil:
     """[start, end) arrived once more: acknowledge at once and say so (RFC 2883 section 4)."""
     count(tcp.context, Counter.TCP_DUPLICATE_DATA_IN)
-    tcb.duplicate_start = start
-    tcb.duplicate_end = end
-    tcb.duplicate_pending = tcb.sack_ok and tcb.config.dsack
+    tcb.busy.duplicate_start = start
+    tcb.busy.duplicate_end = end
+    tcb.busy.duplicate_pending = tcb.sack_ok and tcb.config.dsack
     acknowledge_quickly(tcp, tcb)
 
 
@@ -78,13 +79,12 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     """Store beyond a hole. Always acknowledged at once: the duplicate ACK that the sender waits
     for.
     """
-    cdef uint32_t offset = tcb.receive_ring.length + (seg.seq - tcb.rcv_nxt)
-    cdef TcpBusy* busy = tcb_busy(tcb)
-    tcb.ack_now = True
+    cdef uint32_t offset = tcb.busy.receive_ring.length + (seg.seq - tcb.rcv_nxt)
+    cdef TcpBusy* busy = tcb.busy
+    busy.ack_now = True
     acknowledge_measure(tcp, tcb, seg)
-    if busy == NULL or (
-            text_is_kept(tcb) and ring_reserve(
-                &tcb.receive_ring, &tcp.context.rings, offset + seg.length) < 0):
+    if text_is_kept(tcb) and ring_reserve(
+            &busy.receive_ring, &tcp.context.rings, offset + seg.length) < 0:
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
         return False
     duplicate_beyond_hole(tcp, tcb, seg.seq, seg.seq + seg.length)
@@ -93,9 +93,11 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
         count(tcp.context, Counter.TCP_DROP_OUT_OF_ORDER_FULL)
         return False
     if text_is_kept(tcb):
-        ring_put(&tcb.receive_ring, offset, seg.payload, seg.length)
+        ring_put(&tcb.busy.receive_ring, offset, seg.payload, seg.length)
     remember_recent(busy, seg.seq)
-    tcb.totals.out_of_order += 1
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.out_of_order += 1
     count(tcp.context, Counter.TCP_OUT_OF_ORDER_IN)
     return False
 
@@ -108,7 +110,7 @@ cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if interval != NULL:
         if not tcb.shut_read:
-            ring_extend(&tcb.receive_ring, interval.end - tcb.rcv_nxt)
+            ring_extend(&tcb.busy.receive_ring, interval.end - tcb.rcv_nxt)
         count_many(tcp.context, Counter.TCP_BYTES_IN, interval.end - tcb.rcv_nxt)
         tcb.totals.bytes_received += interval.end - tcb.rcv_nxt
         tcb.rcv_nxt = interval.end
@@ -116,7 +118,7 @@ cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.busy.out_of_order.count == 0:
         tcb.busy.recent_count = 0
     # RFC 5681 section 4.2: a segment that fills a gap is acknowledged at once.
-    tcb.ack_now = True
+    tcb.busy.ack_now = True
 
 
 cdef void nothing_follows(Tcb* tcb) noexcept nogil:
@@ -131,16 +133,16 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if seg.seq != tcb.rcv_nxt:
         return out_of_order_input(tcp, tcb, seg)
     if text_is_kept(tcb):
-        if ring_reserve(&tcb.receive_ring, &tcp.context.rings,
-                        tcb.receive_ring.length + seg.length) < 0:
+        if ring_reserve(&tcb.busy.receive_ring, &tcp.context.rings,
+                        tcb.busy.receive_ring.length + seg.length) < 0:
             count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
             return False
-        ring_put(&tcb.receive_ring, tcb.receive_ring.length, seg.payload, seg.length)
+        ring_put(&tcb.busy.receive_ring, tcb.busy.receive_ring.length, seg.payload, seg.length)
     if not tcb.shut_read:
-        ring_extend(&tcb.receive_ring, seg.length)
+        ring_extend(&tcb.busy.receive_ring, seg.length)
     tcb.rcv_nxt += seg.length
     tcb.totals.bytes_received += seg.length
-    tcb.unacked_bytes += seg.length
+    tcb.busy.unacked_bytes += seg.length
     count_many(tcp.context, Counter.TCP_BYTES_IN, seg.length)
     if holes_exist(tcb):
         absorb(tcp, tcb)
@@ -160,9 +162,9 @@ cdef int sack_blocks(const Tcb* tcb, SackBlock* blocks, int room) noexcept nogil
     cdef const Interval* interval
     cdef int written = 0
     cdef int i, j
-    if tcb.duplicate_pending and room:
-        blocks[0].start = tcb.duplicate_start
-        blocks[0].end = tcb.duplicate_end
+    if tcb.busy.duplicate_pending and room:
+        blocks[0].start = tcb.busy.duplicate_start
+        blocks[0].end = tcb.busy.duplicate_end
         written = 1
     if not holes_exist(tcb):
         return written
@@ -172,7 +174,7 @@ cdef int sack_blocks(const Tcb* tcb, SackBlock* blocks, int room) noexcept nogil
         interval = interval_find(&tcb.busy.out_of_order, tcb.busy.recent[i])
         if interval == NULL:
             continue
-        for j in range(1 if tcb.duplicate_pending else 0, written):
+        for j in range(1 if tcb.busy.duplicate_pending else 0, written):
             if blocks[j].start == interval.start:
                 interval = NULL
                 break

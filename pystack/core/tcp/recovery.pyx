@@ -53,41 +53,41 @@ cdef int64_t MILLISECOND = 1_000_000
 cdef void enter_recovery(TcpLayer* tcp, Tcb* tcb, bint ece) noexcept nogil:
     """RFC 6675 section 5 step 4, RFC 6582 section 3.2 step 2, RFC 9937 section 6."""
     first_retransmit_forget(tcb)
-    tcb.undo_window = False
+    tcb.busy.undo_window = False
     undo_start(tcb)
     if not in_reduction(tcb):
-        tcb.undo_window = not ece
+        tcb.busy.undo_window = not ece
         reduction_start(tcp, tcb, CONGESTION_LOSS)
-    tcb.rescued = False
-    tcb.ca_state = CA_RECOVERY
+    tcb.busy.rescued = False
+    tcb.busy.ca_state = CA_RECOVERY
     count(tcp.context, Counter.TCP_RECOVERIES)
 
 
 cdef void enter_cwr(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The window is reduced once per round trip (RFC 3168 section 6.1.2)."""
-    tcb.undo_window = False
-    if tcb.ca_state < CA_CWR:
-        tcb.undo = False
+    tcb.busy.undo_window = False
+    if tcb.busy.ca_state < CA_CWR:
+        tcb.busy.undo = False
         reduction_start(tcp, tcb, CONGESTION_ECN)
-        tcb.ca_state = CA_CWR
+        tcb.busy.ca_state = CA_CWR
 
 
 cdef void try_to_open(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
     first_retransmit_forget(tcb)
     if news.flags & NEWS_ECE:
         enter_cwr(tcp, tcb)
-    if tcb.ca_state != CA_CWR:
+    if tcb.busy.ca_state != CA_CWR:
         keep_open(tcb)
 
 
 cdef bint leave(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
     """`recover` is acknowledged: the episode is over. False: nothing more is to be done."""
-    if tcb.ca_state == CA_CWR:
+    if tcb.busy.ca_state == CA_CWR:
         # Held until something above is acknowledged, so that the peer has seen our CWR.
-        if tcb.snd_una != tcb.recover:
+        if tcb.snd_una != tcb.busy.recover:
             reduction_end(tcp, tcb)
-            tcb.ca_state = CA_OPEN
-    elif tcb.ca_state == CA_RECOVERY:
+            tcb.busy.ca_state = CA_OPEN
+    elif tcb.busy.ca_state == CA_RECOVERY:
         if not tcb.sack_ok:
             duplicates_forget(tcb)
         if undo_recovery(tcp, tcb, news):
@@ -103,20 +103,20 @@ cdef void identify_losses(TcpLayer* tcp, Tcb* tcb, AckNews* news) noexcept nogil
     """RACK; DupThresh duplicates where RACK is off (RFC 6675 section 4) or without SACK; each
     partial ACK without SACK (RFC 6582 section 3.2 step 3).
     """
-    cdef uint32_t before = tcb.retrans_out
-    cdef bint enough = tcb.sacked_out >= tcb.reordering
-    if tcb.packets_out == 0:
+    cdef uint32_t before = tcb.busy.retrans_out
+    cdef bint enough = tcb.busy.sacked_out >= tcb.reordering
+    if tcb.busy.packets_out == 0:
         return
     if not tcb.sack_ok:
-        if (tcb.ca_state < CA_RECOVERY and enough) or (
-                tcb.ca_state == CA_RECOVERY and news.flags & NEWS_ADVANCED):
+        if (tcb.busy.ca_state < CA_RECOVERY and enough) or (
+                tcb.busy.ca_state == CA_RECOVERY and news.flags & NEWS_ADVANCED):
             sent_mark_first_lost(tcb)
     elif not rack_is_on(tcp, tcb):
-        if not sent_mark_lost_by_count(tcb) and tcb.ca_state < CA_RECOVERY and enough:
+        if not sent_mark_lost_by_count(tcb) and tcb.busy.ca_state < CA_RECOVERY and enough:
             sent_mark_first_lost(tcb)
     elif rack_mark_lost(tcp, tcb):
         news.flags &= ~NEWS_SET_TIMER
-    if before > tcb.retrans_out:
+    if before > tcb.busy.retrans_out:
         news.flags |= NEWS_LOST_AGAIN
 
 
@@ -144,9 +144,9 @@ cdef bint recovery_state_acked(
     if undo_by_duplicates(tcp, tcb):
         try_to_open(tcp, tcb, news)
     identify_losses(tcp, tcb, news)
-    if tcb.ca_state != CA_RECOVERY:
+    if tcb.busy.ca_state != CA_RECOVERY:
         # Undone; but if there is a loss all the same, a new recovery begins.
-        if tcb.lost_out == 0:
+        if tcb.busy.lost_out == 0:
             return False
         enter_recovery(tcp, tcb, news.flags & NEWS_ECE != 0)
     return True
@@ -159,12 +159,12 @@ cdef bint other_state_acked(
             duplicates_forget(tcb)
         if duplicate:
             duplicate_add(tcp, tcb)
-    if tcb.ca_state <= CA_DISORDER:
+    if tcb.busy.ca_state <= CA_DISORDER:
         undo_by_duplicates(tcp, tcb)
     identify_losses(tcp, tcb, news)
-    if tcb.lost_out == 0:
+    if tcb.busy.lost_out == 0:
         try_to_open(tcp, tcb, news)
-        if duplicate and tcb.sacked_out:
+        if duplicate and tcb.busy.sacked_out:
             count(tcp.context, Counter.TCP_LIMITED_TRANSMITS)
         return False
     if mtu_search_lost(tcp, tcb):
@@ -179,39 +179,39 @@ cdef bint loss_state_acked(
     """In Loss. True: go on as in Open, because it is over or because retransmissions are lost."""
     loss_acked(tcp, tcb, news, duplicate)
     identify_losses(tcp, tcb, news)
-    return tcb.ca_state == CA_OPEN or news.flags & NEWS_LOST_AGAIN
+    return tcb.busy.ca_state == CA_OPEN or news.flags & NEWS_LOST_AGAIN
 
 
 cdef void recovery_acked(
         TcpLayer* tcp, Tcb* tcb, AckNews* news, bint duplicate) noexcept nogil:
     """Linux's tcp_fastretrans_alert(), step by step."""
-    tcb.retransmit = RETRANSMIT_NONE
+    tcb.busy.retransmit = RETRANSMIT_NONE
     if duplicate:
         count(tcp.context, Counter.TCP_DUPLICATE_ACKS_IN)
-    if tcb.packets_out == 0:
-        tcb.sacked_out = 0
+    if tcb.busy.packets_out == 0:
+        tcb.busy.sacked_out = 0
     if news.flags & NEWS_ECE:
-        tcb.undo_window = False         # the reduction is required
+        tcb.busy.undo_window = False         # the reduction is required
     if reneging(tcp, tcb, news):
         return
-    if tcb.ca_state == CA_OPEN:
-        tcb.first_retransmit = 0
-    elif seq_ge(tcb.snd_una, tcb.recover) and not leave(tcp, tcb, news):
+    if tcb.busy.ca_state == CA_OPEN:
+        tcb.busy.first_retransmit = 0
+    elif seq_ge(tcb.snd_una, tcb.busy.recover) and not leave(tcp, tcb, news):
         return
-    if tcb.ca_state == CA_RECOVERY:
+    if tcb.busy.ca_state == CA_RECOVERY:
         if recovery_state_acked(tcp, tcb, news, duplicate):
-            tcb.retransmit = RETRANSMIT_LOST
+            tcb.busy.retransmit = RETRANSMIT_LOST
         return
-    if tcb.ca_state == CA_LOSS and not loss_state_acked(tcp, tcb, news, duplicate):
+    if tcb.busy.ca_state == CA_LOSS and not loss_state_acked(tcp, tcb, news, duplicate):
         return
     if other_state_acked(tcp, tcb, news, duplicate):
-        tcb.retransmit = RETRANSMIT_LOST
+        tcb.busy.retransmit = RETRANSMIT_LOST
 
 
 cdef inline void change_window(
         TcpLayer* tcp, Tcb* tcb, uint32_t delivered, const AckNews* news) noexcept nogil:
     if in_reduction(tcb):
-        prr_acked(tcb, delivered, tcb.lost - news.lost_before, news)
+        prr_acked(tcb, delivered, tcb.rare.lost - news.lost_before, news)
     elif delivered and (news.flags & NEWS_ACKED or (
             news.flags & NEWS_SACKED and tcb.reordering > tcb.config.reordering)):
         congestion_acked(tcp, tcb, delivered * tcb.smss)
@@ -242,13 +242,13 @@ cdef void mark_all_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         return
     if reneged:
         count(tcp.context, Counter.TCP_SACK_RENEGED)
-        tcb.sacked_out = 0
-        tcb.reneged = True
+        tcb.busy.sacked_out = 0
+        tcb.busy.reneged = True
     elif not tcb.sack_ok:
         duplicates_forget(tcb)
     if sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_RETRANSMITTED:
         sent.flags &= ~SENT_RETRANSMITTED
-        tcb.retrans_out -= sent_segments(sent)
+        tcb.busy.retrans_out -= sent_segments(sent)
     queue = &tcb.busy.sent
     for at in range(queue.count):
         sent = queue.items + queue.first + at
@@ -261,58 +261,60 @@ cdef void mark_all_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void recovery_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 6298 section 5, RFC 5681 section 3.1; Linux's tcp_enter_loss()."""
-    cdef bint new_episode = tcb.ca_state < CA_RECOVERY
+    cdef bint new_episode = tcb.busy.ca_state < CA_RECOVERY
     mark_all_lost(tcp, tcb)
     # RFC 5681 section 3.1: ssthresh once per window, and not again while one segment is repeated.
-    if (tcb.ca_state <= CA_DISORDER or not seq_gt(tcb.recover, tcb.snd_una)
-            or (tcb.ca_state == CA_LOSS and tcb.retransmits == 0)):
-        tcb.undo_window = True
+    if (tcb.busy.ca_state <= CA_DISORDER or not seq_gt(tcb.busy.recover, tcb.snd_una)
+            or (tcb.busy.ca_state == CA_LOSS and tcb.busy.retransmits == 0)):
+        tcb.busy.undo_window = True
         congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT)
         undo_start(tcb)
     else:
         congestion_reduce(tcp, tcb, CONGESTION_TIMEOUT_AGAIN)
     tcb.congestion.cwnd = (sent_in_flight(tcb) + 1) * tcb.smss
     # So many duplicates, and a timeout after all: reordering was overestimated.
-    if tcb.ca_state <= CA_DISORDER and tcb.sacked_out >= tcb.config.reordering:
+    if tcb.busy.ca_state <= CA_DISORDER and tcb.busy.sacked_out >= tcb.config.reordering:
         tcb.reordering = <uint16_t>min(<uint32_t>tcb.reordering, tcb.config.reordering)
-    tcb.ca_state = CA_LOSS
-    tcb.recover = tcb.snd_nxt
-    tcb.tail_probing = False
+    tcb.busy.ca_state = CA_LOSS
+    tcb.busy.recover = tcb.snd_nxt
+    tcb.busy.tail_probing = False
     frto_start(tcp, tcb, new_episode)
-    tcb.retransmit = RETRANSMIT_LOST
+    tcb.busy.retransmit = RETRANSMIT_LOST
 
 
 cdef void recovery_reordering_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 8985 section 6.2 step 5: the timer does what an ACK would have done."""
     cdef AckNews none
     cdef uint32_t before = sent_in_flight(tcb)
-    cdef uint32_t lost = tcb.lost
+    cdef uint32_t lost = tcb.rare.lost
     rack_detect_loss(tcp, tcb)
     if sent_in_flight(tcb) != before and mtu_search_lost(tcp, tcb):
         recovery_too_big(tcp, tcb)
     elif sent_in_flight(tcb) != before:
-        if tcb.ca_state != CA_RECOVERY:
+        if tcb.busy.ca_state != CA_RECOVERY:
             enter_recovery(tcp, tcb, False)
             none.flags = 0
             if not congestion_controls(tcb):
-                prr_acked(tcb, 1, tcb.lost - lost, &none)
-        tcb.retransmit = RETRANSMIT_LOST
+                prr_acked(tcb, 1, tcb.rare.lost - lost, &none)
+        tcb.busy.retransmit = RETRANSMIT_LOST
         tcb_output_later(tcp, tcb)
-    tcb.retransmit_timer = TIMER_REORDERING
+    tcb.busy.retransmit_timer = TIMER_REORDERING
     retransmit_timer_rearm(tcp, tcb)
 
 
 cdef void repeat_at_once(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if not tcb.sack_ok:
         # What duplicate ACKs have told stands, as far as it can.
-        tcb.sacked_out = min(tcb.sacked_out, tcb.packets_out - min(tcb.packets_out, tcb.lost_out))
-    if tcb.ca_state != CA_LOSS:
-        tcb.recover = tcb.snd_nxt
-        tcb.undo = False
-        tcb.undo_window = False
-        tcb.ca_state = CA_LOSS
-    tcb.frto = False
-    tcb.retransmit = RETRANSMIT_LOST
+        tcb.busy.sacked_out = min(
+            tcb.busy.sacked_out,
+            tcb.busy.packets_out - min(tcb.busy.packets_out, tcb.busy.lost_out))
+    if tcb.busy.ca_state != CA_LOSS:
+        tcb.busy.recover = tcb.snd_nxt
+        tcb.busy.undo = False
+        tcb.busy.undo_window = False
+        tcb.busy.ca_state = CA_LOSS
+    tcb.busy.frto = False
+    tcb.busy.retransmit = RETRANSMIT_LOST
     tcb_output_later(tcp, tcb)
 
 
@@ -353,23 +355,23 @@ cdef Sent* recovery_next(
     """RFC 6675 NextSeg(); rules 3 and 4 only where RACK and its probes do not take their place."""
     cdef Sent* sent
     cdef uint32_t size
-    if tcb.retransmit == RETRANSMIT_AFTER_NEW:
+    if tcb.busy.retransmit == RETRANSMIT_AFTER_NEW:
         # RFC 5682 section 3.1 step 2.b: new data, if there is some.
-        if new_data_possible or seq_gt(tcb.snd_nxt, tcb.recover):
+        if new_data_possible or seq_gt(tcb.snd_nxt, tcb.busy.recover):
             return NULL
-        tcb.frto = False
-        tcb.retransmit = RETRANSMIT_LOST
-    if tcb.retransmit != RETRANSMIT_LOST:
+        tcb.busy.frto = False
+        tcb.busy.retransmit = RETRANSMIT_LOST
+    if tcb.busy.retransmit != RETRANSMIT_LOST:
         return NULL
     size = allowed(tcb, train, mss)
     if size == 0:
         return NULL
     sent = sent_next_lost(tcb, size, mss)
-    if sent == NULL and not new_data_possible and tcb.ca_state == CA_RECOVERY and tcb.sack_ok and (
-            not rack_is_on(tcp, tcb)):
+    if (sent == NULL and not new_data_possible and tcb.busy.ca_state == CA_RECOVERY
+            and tcb.sack_ok and not rack_is_on(tcp, tcb)):
         sent = sent_next_doubtful(tcb, size, mss)
-        if sent == NULL and not tcb.rescued:
-            tcb.rescued = True
+        if sent == NULL and not tcb.busy.rescued:
+            tcb.busy.rescued = True
             sent = sent_last(tcb, mss)
             if sent != NULL and sent.flags & (SENT_SACKED | SENT_RETRANSMITTED):
                 sent = NULL
@@ -382,10 +384,10 @@ cdef void recovery_sent_again(TcpLayer* tcp, Tcb* tcb, Sent* sent) noexcept nogi
     """
     cdef uint32_t segments = sent_segments(sent)
     count_many(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS, segments)
-    if tcb.ca_state != CA_LOSS:
+    if tcb.busy.ca_state != CA_LOSS:
         count_many(tcp.context, Counter.TCP_FAST_RETRANSMITS, segments)
     sent_retransmitted(tcb, sent, tcp.context.now)
     undo_retransmitted(tcp, tcb, segments)
     prr_sent(tcb, segments)
-    if sent == sent_first(tcb) and tcb.retransmit_timer != TIMER_REORDERING:
+    if sent == sent_first(tcb) and tcb.busy.retransmit_timer != TIMER_REORDERING:
         retransmit_timer_backed_off(tcp, tcb)

@@ -6,7 +6,8 @@
 from libc.stdint cimport uint16_t, uint32_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
-from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.busy cimport tcb_rare
+from pystack.core.tcp.layer cimport Tcb, TcpLayer, TcpRare
 from pystack.core.tcp.scoreboard cimport sent_highest_sacked
 from pystack.core.wire.tcp cimport seq_lt
 
@@ -21,17 +22,19 @@ cdef void reordering_note(TcpLayer* tcp, Tcb* tcb, uint32_t low) noexcept nogil:
     if distance > tcb.reordering * tcb.smss:
         tcb.reordering = <uint16_t>min(
             (distance + tcb.smss - 1) // tcb.smss, tcb.config.max_reordering)
-    tcb.reordering_seen += 1
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.reordering_seen += 1
     count(tcp.context, Counter.TCP_REORDERINGS)
 
 
 cdef bint limit(Tcb* tcb) noexcept nogil:
     """At least one segment is missing, or nothing would be duplicate; True if they said too much.
     """
-    cdef uint32_t holes = min(max(tcb.lost_out, <uint32_t>1), tcb.packets_out)
-    if tcb.sacked_out + holes <= tcb.packets_out:
+    cdef uint32_t holes = min(max(tcb.busy.lost_out, <uint32_t>1), tcb.busy.packets_out)
+    if tcb.busy.sacked_out + holes <= tcb.busy.packets_out:
         return False
-    tcb.sacked_out = tcb.packets_out - holes
+    tcb.busy.sacked_out = tcb.busy.packets_out - holes
     return True
 
 
@@ -39,18 +42,20 @@ cdef void check(TcpLayer* tcp, Tcb* tcb, uint32_t more) noexcept nogil:
     """More duplicates than there are segments to cause them: they were reordered."""
     if not limit(tcb):
         return
-    tcb.reordering = <uint16_t>min(tcb.packets_out + more, tcb.config.max_reordering)
-    tcb.reordering_seen += 1
+    tcb.reordering = <uint16_t>min(tcb.busy.packets_out + more, tcb.config.max_reordering)
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.reordering_seen += 1
     count(tcp.context, Counter.TCP_REORDERINGS)
 
 
 cdef void duplicate_add(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 6582 section 3.2 step 4, RFC 3042."""
-    cdef uint32_t before = tcb.sacked_out
-    tcb.sacked_out += 1
+    cdef uint32_t before = tcb.busy.sacked_out
+    tcb.busy.sacked_out += 1
     check(tcp, tcb, 0)
-    if tcb.sacked_out > before:
-        tcb.delivered += tcb.sacked_out - before
+    if tcb.busy.sacked_out > before:
+        tcb.delivered += tcb.busy.sacked_out - before
 
 
 cdef void duplicates_eat(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil:
@@ -58,10 +63,10 @@ cdef void duplicates_eat(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil
     step 3).
     """
     if acked:
-        tcb.delivered += max(acked - min(acked, tcb.sacked_out), <uint32_t>1)
-        tcb.sacked_out -= min(tcb.sacked_out, acked - 1)
+        tcb.delivered += max(acked - min(acked, tcb.busy.sacked_out), <uint32_t>1)
+        tcb.busy.sacked_out -= min(tcb.busy.sacked_out, acked - 1)
     check(tcp, tcb, acked)
 
 
 cdef void duplicates_forget(Tcb* tcb) noexcept nogil:
-    tcb.sacked_out = 0
+    tcb.busy.sacked_out = 0

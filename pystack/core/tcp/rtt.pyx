@@ -3,7 +3,7 @@
 # RFCs: 6298, 7323 section 4, 8985 section 6.2 step 1 (RACK.min_RTT).
 
 from libc.stdint cimport int64_t, uint32_t
-from pystack.core.tcp.layer cimport Rtt, Tcb, TcpConfig, TcpLayer
+from pystack.core.tcp.layer cimport Rtt, Tcb, TcpBusy, TcpLayer
 from pystack.core.wire.tcp cimport seq_gt
 
 cdef enum:
@@ -42,69 +42,74 @@ cdef void rtt_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept nogil:
     if rtt.srtt == 0:
         rtt.srtt = sample_ns
         rtt.mdev = 2 * microseconds(sample_ns)
-        rtt.rttvar = rtt.mdev_max = max(rtt.mdev, least)
-        rtt.round_end = tcb.snd_nxt
+        rtt.rttvar = tcb.busy.mdev_max = max(rtt.mdev, least)
+        tcb.busy.round_end = tcb.snd_nxt
     else:
         error = sample_ns - rtt.srtt
         rtt.srtt = max(rtt.srtt + error // 8, 1)
         deviate(rtt, error)
-        if rtt.mdev > rtt.mdev_max:
-            rtt.mdev_max = rtt.mdev
-            rtt.rttvar = max(rtt.rttvar, rtt.mdev_max)
-        if seq_gt(tcb.snd_una, rtt.round_end):
-            if rtt.mdev_max < rtt.rttvar:
-                rtt.rttvar -= (rtt.rttvar - rtt.mdev_max) // 4
-            rtt.round_end = tcb.snd_nxt
-            rtt.mdev_max = least
+        if rtt.mdev > tcb.busy.mdev_max:
+            tcb.busy.mdev_max = rtt.mdev
+            rtt.rttvar = max(rtt.rttvar, rtt.mdev)
+        if seq_gt(tcb.snd_una, tcb.busy.round_end):
+            if tcb.busy.mdev_max < rtt.rttvar:
+                rtt.rttvar -= (rtt.rttvar - tcb.busy.mdev_max) // 4
+            tcb.busy.round_end = tcb.snd_nxt
+            tcb.busy.mdev_max = least
     rtt.rto = min(rtt.srtt + <int64_t>rtt.rttvar * 1000, tcb.config.rto_max)
-    rtt.backoff = 0
+    tcb.backoff = 0
 
 
-cdef void keep(Rtt* rtt, int place, uint32_t at_ms, uint32_t sample_us) noexcept nogil:
+cdef void keep(Tcb* tcb, int place, uint32_t at_ms, uint32_t sample_us) noexcept nogil:
     """This is now the least from `place` on."""
-    for place in range(place, 3):
-        rtt.min_us[place] = sample_us
-        rtt.min_at_ms[place] = at_ms
+    if place == 0:
+        tcb.rtt.min_us = sample_us
+        tcb.rtt.min_at_ms = at_ms
+    for place in range(max(place - 1, 0), 2):
+        tcb.busy.min_us[place] = sample_us
+        tcb.busy.min_at_ms[place] = at_ms
 
 
-cdef void shift(Rtt* rtt, uint32_t at_ms, uint32_t sample_us) noexcept nogil:
+cdef void shift(Tcb* tcb, uint32_t at_ms, uint32_t sample_us) noexcept nogil:
     """The best has grown too old: the second best takes its place."""
-    rtt.min_us[0], rtt.min_at_ms[0] = rtt.min_us[1], rtt.min_at_ms[1]
-    rtt.min_us[1], rtt.min_at_ms[1] = rtt.min_us[2], rtt.min_at_ms[2]
-    keep(rtt, 2, at_ms, sample_us)
+    cdef TcpBusy* busy = tcb.busy
+    tcb.rtt.min_us, tcb.rtt.min_at_ms = busy.min_us[0], busy.min_at_ms[0]
+    busy.min_us[0], busy.min_at_ms[0] = busy.min_us[1], busy.min_at_ms[1]
+    keep(tcb, 2, at_ms, sample_us)
 
 
 cdef void rtt_min_sample(TcpLayer* tcp, Tcb* tcb, int64_t sample_ns) noexcept nogil:
     """The least of a moving window in constant space: the best of all of it, of its last three
     quarters and of its last half (as Linux's win_minmax).
     """
-    cdef Rtt* rtt = &tcb.rtt
+    cdef const TcpBusy* busy = tcb.busy
+    cdef const Rtt* rtt = &tcb.rtt
     cdef uint32_t window = <uint32_t>(tcb.config.min_rtt_window // 1_000_000)
     cdef uint32_t now = <uint32_t>(tcp.context.now // 1_000_000)
     cdef uint32_t sample = microseconds(sample_ns)
-    if rtt.min_us[0] == 0 or sample <= rtt.min_us[0] or now - rtt.min_at_ms[2] > window:
-        keep(rtt, 0, now, sample)
+    if rtt.min_us == 0 or sample <= rtt.min_us or now - busy.min_at_ms[1] > window:
+        keep(tcb, 0, now, sample)
         return
-    if sample <= rtt.min_us[1]:
-        keep(rtt, 1, now, sample)
-    elif sample <= rtt.min_us[2]:
-        keep(rtt, 2, now, sample)
-    if now - rtt.min_at_ms[0] > window:
-        shift(rtt, now, sample)
-        if now - rtt.min_at_ms[0] > window:
-            shift(rtt, now, sample)
-    elif rtt.min_at_ms[1] == rtt.min_at_ms[0] and now - rtt.min_at_ms[0] > window // 4:
-        keep(rtt, 1, now, sample)
-    elif rtt.min_at_ms[2] == rtt.min_at_ms[1] and now - rtt.min_at_ms[0] > window // 2:
-        keep(rtt, 2, now, sample)
+    if sample <= busy.min_us[0]:
+        keep(tcb, 1, now, sample)
+    elif sample <= busy.min_us[1]:
+        keep(tcb, 2, now, sample)
+    if now - rtt.min_at_ms > window:
+        shift(tcb, now, sample)
+        if now - rtt.min_at_ms > window:
+            shift(tcb, now, sample)
+    elif busy.min_at_ms[0] == rtt.min_at_ms and now - rtt.min_at_ms > window // 4:
+        keep(tcb, 1, now, sample)
+    elif busy.min_at_ms[1] == busy.min_at_ms[0] and now - rtt.min_at_ms > window // 2:
+        keep(tcb, 2, now, sample)
 
 
-cdef int64_t rtt_timeout(const Rtt* rtt, const TcpConfig* config) noexcept nogil:
+cdef int64_t rtt_timeout(const Tcb* tcb) noexcept nogil:
     """The timeout in force, ns (RFC 6298 sections 2.5 and 5.5)."""
-    return min(rtt.rto << rtt.backoff, config.rto_max)
+    return min(tcb.rtt.rto << tcb.backoff, tcb.config.rto_max)
 
 
-cdef void rtt_back_off(Rtt* rtt) noexcept nogil:
+cdef void rtt_back_off(Tcb* tcb) noexcept nogil:
     """Double the timeout (RFC 6298 section 5.5)."""
-    if rtt.backoff < MAX_BACKOFF:
-        rtt.backoff += 1
+    if tcb.backoff < MAX_BACKOFF:
+        tcb.backoff += 1

@@ -3,7 +3,7 @@
 # RFCs: 6675 sections 2 to 4, 2018 section 5, 6582, 8985 section 5.1.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from pystack.core.tcp.layer cimport SENT_FIN, Sent, SentQueue, Tcb
+from pystack.core.tcp.layer cimport SENT_FIN, Sent, SentQueue, Tcb, TcpBusy
 
 # Remember a transmission of [seq, end) in segments of `mss`; flags: SENT_FIN and SENT_PUSHED. 0,
 # or -1 when out of memory.
@@ -51,8 +51,9 @@ cdef inline uint32_t sent_segments(const Sent* sent) noexcept nogil:
 cdef inline uint32_t sent_in_flight(const Tcb* tcb) noexcept nogil:
     """Segments believed to be in the network (RFC 6675 SetPipe)."""
     # Without SACK sacked_out is an estimate.
-    return (tcb.packets_out - min(tcb.packets_out, tcb.sacked_out + tcb.lost_out)
-            + tcb.retrans_out)
+    cdef const TcpBusy* busy = tcb.busy
+    return (busy.packets_out - min(busy.packets_out, busy.sacked_out + busy.lost_out)
+            + busy.retrans_out)
 
 
 cdef inline uint32_t sent_pipe(const Tcb* tcb) noexcept nogil:

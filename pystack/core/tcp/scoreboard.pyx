@@ -7,10 +7,10 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 from pystack.core.tcp.layer cimport (
     FEW_SENT, SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_JUDGED, SENT_LOST, SENT_PUSHED,
-    SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy,
+    SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy, TcpRare,
 )
 from pystack.core.tcp.rate cimport rate_sent
-from pystack.core.tcp.tcb cimport tcb_busy
+from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.wire.tcp cimport seq_ge
 
 cdef enum:
@@ -46,14 +46,16 @@ cdef int make_room(SentQueue* queue) noexcept nogil:
 cdef void sent_release(SentQueue* queue) noexcept nogil:
     if queue.items != queue.few:
         free(queue.items)
+    queue.items = NULL
+    queue.first = queue.count = queue.capacity = 0
 
 
 cdef int sent_push(
         Tcb* tcb, uint32_t seq, uint32_t end, uint32_t mss, uint8_t flags,
         int64_t now) noexcept nogil:
-    cdef TcpBusy* busy = tcb_busy(tcb)
+    cdef TcpBusy* busy = tcb.busy
     cdef Sent* sent
-    if busy == NULL or make_room(&busy.sent) < 0:
+    if make_room(&busy.sent) < 0:
         return -1
     sent = busy.sent.items + busy.sent.first + busy.sent.count
     busy.sent.count += 1
@@ -62,25 +64,25 @@ cdef int sent_push(
     sent.mss = <uint16_t>mss
     sent.flags = flags
     rate_sent(tcb, sent, now)
-    tcb.packets_out += sent_segments(sent)
+    tcb.busy.packets_out += sent_segments(sent)
     return 0
 
 
 cdef Sent* sent_first(const Tcb* tcb) noexcept nogil:
-    if tcb.busy == NULL or tcb.busy.sent.count == 0:
+    if tcb.busy.sent.count == 0:
         return NULL
     return tcb.busy.sent.items + tcb.busy.sent.first
 
 
 cdef void adjust(Tcb* tcb, uint8_t flags, int32_t segments) noexcept nogil:
     """Put segments with these flags into every sum that they belong to; negative: take out."""
-    tcb.packets_out += segments
+    tcb.busy.packets_out += segments
     if flags & SENT_SACKED:
-        tcb.sacked_out += segments
+        tcb.busy.sacked_out += segments
     if flags & SENT_LOST:
-        tcb.lost_out += segments
+        tcb.busy.lost_out += segments
     if flags & SENT_RETRANSMITTED:
-        tcb.retrans_out += segments
+        tcb.busy.retrans_out += segments
 
 
 cdef void sent_discount(Tcb* tcb, const Sent* sent, uint32_t segments) noexcept nogil:
@@ -111,13 +113,15 @@ cdef void sent_mark_lost(Tcb* tcb, Sent* sent) noexcept nogil:
     if not sent.flags & SENT_LOST:
         # What was retransmitted without having been lost keeps that mark: it is still under way.
         sent.flags |= SENT_LOST
-        tcb.lost_out += segments
+        tcb.busy.lost_out += segments
     elif sent.flags & SENT_RETRANSMITTED:
         sent.flags &= ~SENT_RETRANSMITTED
-        tcb.retrans_out -= segments
+        tcb.busy.retrans_out -= segments
     else:
         return
-    tcb.lost += segments
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.lost += segments
 
 
 cdef void sent_mark_first_lost(Tcb* tcb) noexcept nogil:
@@ -139,8 +143,6 @@ cdef bint sent_mark_lost_by_count(Tcb* tcb) noexcept nogil:
     cdef uint32_t above = 0
     cdef uint32_t at
     cdef bint marked = False
-    if tcb.busy == NULL:
-        return False
     queue = &tcb.busy.sent
     at = queue.count
     while at:
@@ -157,9 +159,7 @@ cdef bint sent_mark_lost_by_count(Tcb* tcb) noexcept nogil:
 cdef void sent_unmark_lost(Tcb* tcb) noexcept nogil:
     cdef SentQueue* queue
     cdef uint32_t at
-    tcb.lost_out = 0
-    if tcb.busy == NULL:
-        return
+    tcb.busy.lost_out = 0
     queue = &tcb.busy.sent
     for at in range(queue.count):
         queue.items[queue.first + at].flags &= ~SENT_LOST
@@ -173,8 +173,6 @@ cdef bint sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil:
     cdef Sent* sent
     cdef uint32_t at
     cdef bint marked = False
-    if tcb.busy == NULL:
-        return False
     queue = &tcb.busy.sent
     for at in range(queue.count):
         sent = queue.items + queue.first + at
@@ -182,7 +180,7 @@ cdef bint sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil:
             continue
         if sent.flags & SENT_RETRANSMITTED:
             sent.flags &= ~SENT_RETRANSMITTED
-            tcb.retrans_out -= sent_segments(sent)
+            tcb.busy.retrans_out -= sent_segments(sent)
         sent_mark_lost(tcb, sent)
         marked = True
     return marked
@@ -230,8 +228,8 @@ cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size, uint32_t mss) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
-    cdef uint32_t left = tcb.lost_out
-    if left == 0 or tcb.busy == NULL:
+    cdef uint32_t left = tcb.busy.lost_out
+    if left == 0:
         return NULL
     queue = &tcb.busy.sent
     for at in range(queue.count):
@@ -253,7 +251,7 @@ cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size, uint32_t mss) noexcept no
     cdef Sent* sent
     cdef uint32_t at
     cdef uint32_t highest = sent_highest_sacked(tcb)
-    if tcb.sacked_out == 0 or tcb.busy == NULL:
+    if tcb.busy.sacked_out == 0:
         return NULL
     queue = &tcb.busy.sent
     for at in range(queue.count):
@@ -269,7 +267,7 @@ cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t segments
-    if tcb.busy == NULL or tcb.busy.sent.count == 0:
+    if tcb.busy.sent.count == 0:
         return NULL
     queue = &tcb.busy.sent
     sent = cut(tcb, queue.count - 1, 0xFFFFFFFF, mss)
@@ -283,20 +281,22 @@ cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
 cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
     sent.flags = (sent.flags | SENT_EVER_RETRANSMITTED) & ~SENT_JUDGED
     rate_sent(tcb, sent, now)
-    tcb.total_retransmitted += sent_segments(sent)
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.total_retransmitted += sent_segments(sent)
 
 
 cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
     sent_again(tcb, sent, now)
     if not sent.flags & SENT_RETRANSMITTED:
         sent.flags |= SENT_RETRANSMITTED
-        tcb.retrans_out += sent_segments(sent)
+        tcb.busy.retrans_out += sent_segments(sent)
 
 
 cdef uint32_t sent_highest_sacked(const Tcb* tcb) noexcept nogil:
     cdef const SentQueue* queue
     cdef uint32_t at
-    if tcb.sacked_out == 0 or tcb.busy == NULL:
+    if tcb.busy.sacked_out == 0:
         return tcb.snd_una
     queue = &tcb.busy.sent
     at = queue.count

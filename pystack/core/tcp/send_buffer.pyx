@@ -22,12 +22,12 @@ cdef uint32_t train_goal(const Tcb* tcb) noexcept nogil:
 
 cdef uint32_t send_buffer_room(const Tcb* tcb) noexcept nogil:
     """The buffer's; TCP_NOTSENT_LOWAT is looked at where buffers are filled (chunks.pyx)."""
-    return tcb.settings.send_buffer - min(tcb.send_ring.length, tcb.settings.send_buffer)
+    return tcb.send_buffer - min(tcb.busy.send_ring.length, tcb.send_buffer)
 
 
 cdef bint send_buffer_has_room(const Tcb* tcb) noexcept nogil:
     """A third of the buffer is free, and less than half of the low-water mark unsent (as Linux)."""
-    return (tcb.send_ring.length <= tcb.settings.send_buffer - tcb.settings.send_buffer // 3
+    return (tcb.busy.send_ring.length <= tcb.send_buffer - tcb.send_buffer // 3
             and <uint64_t>tcb_unsent(tcb) * 2 < tcb.settings.notsent_lowat)
 
 
@@ -41,7 +41,7 @@ cdef void expand(const TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     size = max(<uint64_t>tcb.congestion.cwnd, LEAST_SEGMENTS * <uint64_t>tcb.smss) * (
         congestion_windows(tcb))
     size = min(size, <uint64_t>tcb.config.send_buffer_max)
-    tcb.settings.send_buffer = max(tcb.settings.send_buffer, <uint32_t>size)
+    tcb.send_buffer = max(tcb.send_buffer, <uint32_t>size)
 
 
 cdef void send_buffer_moved(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

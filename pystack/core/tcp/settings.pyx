@@ -10,6 +10,7 @@ from pystack.core.tcp.acknowledge cimport (
     acknowledge_read, acknowledge_set_quick, is_interactive,
 )
 from pystack.core.tcp.calls cimport tcp_backlog
+from pystack.core.tcp.busy cimport tcb_wake
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
@@ -19,6 +20,7 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
+from pystack.core.tcp.shared_settings cimport settings_edit, settings_of, settings_settle
 from pystack.core.tcp.tcb cimport tcb_is_synchronized, tcb_output_later
 from pystack.core.tcp.timers cimport keepalive_restart, keepalive_retime
 from pystack.core.tcp.user_timeout cimport user_timeout_choose
@@ -125,21 +127,21 @@ cdef void set_receive_buffer(
 
 
 cdef void set_send_buffer(TcpLayer* tcp, Tcb* tcb, int64_t value, uint32_t limit) noexcept nogil:
-    tcb.settings.send_buffer = buffer_size(value, limit, LEAST_SEND_BUFFER)
-    tcb.settings.send_locked = True
+    tcb.send_buffer = buffer_size(value, limit, LEAST_SEND_BUFFER)
+    settings_of(tcb).send_locked = True
     send_buffer_moved(tcp, tcb)
 
 
 cdef void set_receive_low(TcpLayer* tcp, Tcb* tcb, int64_t value) noexcept nogil:
     """At most half of the buffer; one that tunes itself becomes large enough at once (as Linux)."""
-    cdef uint32_t largest = tcb.settings.receive_buffer if tcb.settings.receive_locked else (
+    cdef uint32_t largest = tcb.receive_buffer if tcb.settings.receive_locked else (
         tcb.config.receive_buffer_max)
     cdef int64_t low = min(value if value >= 0 else <int64_t>0x7FFFFFFF,
                            buffer_of(tcb, largest) // 2)
-    tcb.settings.receive_low = <uint32_t>max(low, 1)
-    if not tcb.settings.receive_locked and low > tcb.settings.receive_buffer:
+    settings_of(tcb).receive_low = <uint32_t>max(low, 1)
+    if not tcb.settings.receive_locked and low > tcb.receive_buffer:
         window_widen(tcb, <uint32_t>low)
-    if tcb_is_synchronized(tcb) and tcb.receive_ring.length and text_is_ready(tcb):
+    if tcb_is_synchronized(tcb) and tcb.busy.receive_ring.length and text_is_ready(tcb):
         endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
 
 
@@ -197,13 +199,13 @@ cdef int set_timer(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept 
 
 cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
     if option == SO_REUSEADDR:
-        tcb.settings.reuse_address = value != 0
+        settings_of(tcb).reuse_address = value != 0
     elif option == SO_KEEPALIVE:
-        tcb.settings.keepalive = value != 0
+        settings_of(tcb).keepalive = value != 0
         keepalive_restart(tcp, tcb)
     elif option == SO_LINGER:
-        tcb.settings.linger = value >= 0
-        tcb.settings.linger_s = <uint16_t>max(<int64_t>0, min(value, <int64_t>0xFFFF))
+        settings_of(tcb).linger = value >= 0
+        settings_of(tcb).linger_s = <uint16_t>max(<int64_t>0, min(value, <int64_t>0xFFFF))
     elif option == SO_SNDBUF:
         set_send_buffer(tcp, tcb, value, tcb.config.send_buffer_limit)
     elif option == SO_SNDBUFFORCE:
@@ -216,16 +218,16 @@ cdef int set_socket_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) n
         set_receive_low(tcp, tcb, value)
     elif option == SO_MAX_PACING_RATE:
         # Bytes per second; -1: no limit. As in Linux, who has set it once is paced.
-        tcb.settings.pacing = tcb.settings.pacing or value >= 0
-        tcb.settings.max_pacing_rate = <uint64_t>value
+        settings_of(tcb).pacing = tcb.settings.pacing or value >= 0
+        settings_of(tcb).max_pacing_rate = <uint64_t>value
         tcb_output_later(tcp, tcb)
     elif option == SO_BROADCAST:
-        tcb.settings.broadcast = value != 0
+        settings_of(tcb).broadcast = value != 0
     elif option == SO_BUF_LOCK:
         if not within(value, 0, SEND_LOCK | RECEIVE_LOCK):
             return -EINVAL
-        tcb.settings.send_locked = value & SEND_LOCK != 0
-        tcb.settings.receive_locked = value & RECEIVE_LOCK != 0
+        settings_of(tcb).send_locked = value & SEND_LOCK != 0
+        settings_of(tcb).receive_locked = value & RECEIVE_LOCK != 0
     elif option == SO_OOBINLINE:
         return 0 if value else -EINVAL      # urgent data is always in line (RFC 6093)
     else:
@@ -243,14 +245,14 @@ cdef int set_fast_open(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexc
             return -EOPNOTSUPP
         if tcb.state != STATE_CLOSED:
             return -EINVAL
-        tcb.settings.fast_open_connect = value != 0
+        settings_of(tcb).fast_open_connect = value != 0
         return 0
     if tcb.state not in (STATE_CLOSED, STATE_LISTEN) or value < 0:
         return -EINVAL
     if option == TCP_FASTOPEN_NO_COOKIE:
         if value > 1:
             return -EINVAL
-        tcb.settings.fast_open_no_cookie = value != 0
+        settings_of(tcb).fast_open_no_cookie = value != 0
         return 0
     backlog = tcp_backlog(tcb)
     if backlog == NULL:
@@ -276,51 +278,51 @@ cdef int tcp_set_fast_open_keys(
 
 cdef void tcp_get_fast_open_keys(
         const TcpLayer* tcp, const Tcb* tcb, FastOpenKeys* keys) noexcept nogil:
-    cookie_keys(tcp, tcb.backlog, keys)
+    cookie_keys(tcp, tcb.rare.backlog, keys)
 
 
 cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noexcept nogil:
     if option == TCP_NODELAY:
-        tcb.settings.no_delay = value != 0
+        settings_of(tcb).no_delay = value != 0
         tcb_output_later(tcp, tcb)
     elif option == TCP_CORK:
-        tcb.settings.cork = value != 0
+        settings_of(tcb).cork = value != 0
         tcb_output_later(tcp, tcb)
     elif option == TCP_QUICKACK:
         acknowledge_set_quick(tcp, tcb, value != 0)
     elif option == TCP_MAXSEG:
         if value and not within(value, LEAST_MAXSEG, MOST_MAXSEG):
             return -EINVAL
-        tcb.settings.max_segment = <uint16_t>value
+        settings_of(tcb).max_segment = <uint16_t>value
     elif option == TCP_KEEPIDLE:
         if not within(value, 1, MOST_KEEPALIVE_S):
             return -EINVAL
-        tcb.settings.keepalive_idle_s = <uint16_t>value
+        settings_of(tcb).keepalive_idle_s = <uint16_t>value
         keepalive_retime(tcp, tcb)
     elif option == TCP_KEEPINTVL:
         if not within(value, 1, MOST_KEEPALIVE_S):
             return -EINVAL
-        tcb.settings.keepalive_interval_s = <uint16_t>value
+        settings_of(tcb).keepalive_interval_s = <uint16_t>value
     elif option == TCP_KEEPCNT:
         if not within(value, 1, MOST_KEEPALIVE_COUNT):
             return -EINVAL
-        tcb.settings.keepalive_count = <uint8_t>value
+        settings_of(tcb).keepalive_count = <uint8_t>value
     elif option == TCP_SYNCNT:
         if not within(value, 1, MOST_SYNCNT):
             return -EINVAL
-        tcb.settings.syn_retries = <uint8_t>value
+        settings_of(tcb).syn_retries = <uint8_t>value
     elif option == TCP_LINGER2:
-        tcb.settings.linger2_s = <int16_t>(-1 if value < 0 else min(value, MOST_LINGER2_S))
+        settings_of(tcb).linger2_s = <int16_t>(-1 if value < 0 else min(value, MOST_LINGER2_S))
     elif option == TCP_USER_TIMEOUT:
         if not within(value, 0, 0x7FFFFFFF):
             return -EINVAL
         user_timeout_choose(tcp, tcb, <uint32_t>value)
     elif option == TCP_DEFER_ACCEPT:
-        tcb.settings.defer_accept = seconds_to_retries(tcb, value)
+        settings_of(tcb).defer_accept = seconds_to_retries(tcb, value)
     elif option == TCP_SAVE_SYN:
         if not within(value, 0, 2):
             return -EINVAL
-        tcb.settings.save_syn = <uint8_t>value
+        settings_of(tcb).save_syn = <uint8_t>value
     elif option == TCP_THIN_DUPACK:     # as Linux: known, and nothing more
         return 0 if within(value, 0, 1) else -EINVAL
     elif option == TCP_TIMESTAMP:
@@ -334,7 +336,7 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
             tcb, <uint32_t>min(value if value >= 0 else <int64_t>1, <int64_t>0x7FFFFFFF))
     elif option == TCP_NOTSENT_LOWAT:
         # 0: the stack's
-        tcb.settings.notsent_lowat = <uint32_t>value if value else tcb.config.notsent_lowat
+        settings_of(tcb).notsent_lowat = <uint32_t>value if value else tcb.config.notsent_lowat
         send_buffer_moved(tcp, tcb)
     elif option in (TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE):
         return set_fast_open(tcp, tcb, option, value)
@@ -350,11 +352,31 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
 
 cdef int tcp_set_option(
         TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil:
+    cdef int result = -ENOPROTOOPT
+    if not tcb_wake(tcp, tcb) or settings_edit(tcp, tcb) == NULL:
+        return -ENOMEM
     if level == SOL_SOCKET:
-        return set_socket_option(tcp, tcb, option, value)
-    if level == IPPROTO_TCP:
-        return set_tcp_option(tcp, tcb, option, value)
-    return -ENOPROTOOPT
+        result = set_socket_option(tcp, tcb, option, value)
+    elif level == IPPROTO_TCP:
+        result = set_tcp_option(tcp, tcb, option, value)
+    settings_settle(tcp, tcb)
+    return result
+
+
+cdef int tcp_set_min_ttl(TcpLayer* tcp, Tcb* tcb, uint8_t ttl) noexcept nogil:
+    if settings_edit(tcp, tcb) == NULL:
+        return -ENOMEM
+    settings_of(tcb).min_ttl = ttl
+    settings_settle(tcp, tcb)
+    return 0
+
+
+cdef int tcp_choose_port_late(TcpLayer* tcp, Tcb* tcb, bint late) noexcept nogil:
+    if settings_edit(tcp, tcb) == NULL:
+        return -ENOMEM
+    settings_of(tcb).choose_port_late = late
+    settings_settle(tcp, tcb)
+    return 0
 
 
 cdef int get_socket_option(
@@ -366,9 +388,9 @@ cdef int get_socket_option(
     elif option == SO_LINGER:
         value[0] = tcb.settings.linger_s if tcb.settings.linger else -1
     elif option == SO_SNDBUF:
-        value[0] = tcb.settings.send_buffer
+        value[0] = tcb.send_buffer
     elif option == SO_RCVBUF:
-        value[0] = buffer_of(tcb, tcb.settings.receive_buffer)
+        value[0] = buffer_of(tcb, tcb.receive_buffer)
     elif option == SO_RCVLOWAT:
         value[0] = tcb.settings.receive_low
     elif option == SO_MAX_PACING_RATE:
@@ -434,7 +456,7 @@ cdef int get_tcp_option(TcpLayer* tcp, const Tcb* tcb, int option, int64_t* valu
         value[0] = 0 if tcb.settings.notsent_lowat == tcb.config.notsent_lowat else (
             <int32_t>tcb.settings.notsent_lowat)
     elif option == TCP_FASTOPEN:
-        value[0] = tcb.backlog.fast_open.limit if tcb.backlog != NULL else 0
+        value[0] = tcb.rare.backlog.fast_open.limit if tcb.rare.backlog != NULL else 0
     elif option == TCP_FASTOPEN_CONNECT:
         value[0] = tcb.settings.fast_open_connect
     elif option == TCP_FASTOPEN_NO_COOKIE:

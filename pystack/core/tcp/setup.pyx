@@ -5,11 +5,14 @@
 from libc.errno cimport ECONNABORTED
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
+from pystack.core.context cimport DEADLINE_REST
 from pystack.core.ip.layer cimport IpLayer
+from pystack.core.memory.deadline cimport deadline_register, deadline_unregister
 from pystack.core.memory.flow cimport (
     FlowKey, FlowTable, flow_next, flow_table_init, flow_table_release, siphash,
 )
 from pystack.core.memory.random cimport random_next
+from pystack.core.tcp.busy cimport tcb_is_awake, tcb_wake
 from pystack.core.tcp.layer cimport (
     CONGESTION_CUBIC, STATE_LISTEN, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
 )
@@ -115,6 +118,7 @@ cdef void tcp_init(TcpLayer* tcp, IpLayer* ip, const TcpConfig* config) noexcept
         tcp.timestamp_secret[i] = random_next(&tcp.context.random)
         # Derived, so that a stack that was there before fast open draws the same numbers.
         tcp.fast_open_secret[i] = siphash(tcp.cookie_secret, <const uint8_t*>"fast open" + i, 8)
+    deadline_register(&tcp.context.deadlines, &tcp.rest, tcp, DEADLINE_REST)
     metrics_init(tcp)
     flow_table_init(&tcp.connections, tcp.context.secret)
     flow_table_init(&tcp.bound, tcp.context.secret)
@@ -147,7 +151,7 @@ cdef void tcp_abort_all(TcpLayer* tcp) noexcept nogil:
     cursor = 0
     tcb = next_to_remove(&tcp.connections, &cursor)
     while tcb != NULL:
-        if tcb.state not in (STATE_SYN_SENT, STATE_TIME_WAIT):
+        if tcb.state not in (STATE_SYN_SENT, STATE_TIME_WAIT) and tcb_wake(tcp, tcb):
             send_reset(tcp, tcb)
         tcb_finish(tcp, tcb, ECONNABORTED)
         tcb = next_to_remove(&tcp.connections, &cursor)
@@ -160,7 +164,8 @@ cdef void tcp_release(TcpLayer* tcp) noexcept nogil:
     cdef Tcb* tcb = next_to_remove(&tcp.connections, &cursor)
     while tcb != NULL:
         tcb.held = False
-        tcb.listener = NULL
+        if tcb_is_awake(tcb):
+            tcb.busy.listener = NULL
         tcb_finish(tcp, tcb, 0)
         tcb = next_to_remove(&tcp.connections, &cursor)
     tcp_reap(tcp)
@@ -168,11 +173,12 @@ cdef void tcp_release(TcpLayer* tcp) noexcept nogil:
     tcb = next_to_remove(&tcp.bound, &cursor)
     while tcb != NULL:
         tcb.held = False
-        while tcb.backlog != NULL and tcb.backlog.accept.first != NULL:
-            tcb_bury(tcp, tcb.backlog.accept.first)
+        while tcb.rare.backlog != NULL and tcb.rare.backlog.accept.first != NULL:
+            tcb_bury(tcp, tcb.rare.backlog.accept.first)
         tcb_bury(tcp, tcb)
         tcp_reap(tcp)
         tcb = next_to_remove(&tcp.bound, &cursor)
     metrics_forget(tcp)
+    deadline_unregister(&tcp.context.deadlines, &tcp.rest)
     flow_table_release(&tcp.connections)
     flow_table_release(&tcp.bound)

@@ -4,11 +4,11 @@
 
 from libc.stdint cimport int64_t, uint32_t
 from pystack.core.tcp.layer cimport (
-    Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings, TcpState,
+    Tcb, TcbList, TcpConfig, TcpLayer, TcpSettings, TcpState,
 )
 
-# A TCB in CLOSED with the stack's settings; NULL when out of memory.
-cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil
+# A TCB in CLOSED, awake, with the settings of its parent (NULL: the stack's). NULL: out of memory.
+cdef Tcb* tcb_new(TcpLayer* tcp, const Tcb* parent) noexcept nogil
 # The settings that a configuration means, all others off; and what else begins with it.
 cdef void settings_default(TcpSettings* settings, const TcpConfig* config) noexcept nogil
 cdef void tcb_take_config(Tcb* tcb) noexcept nogil
@@ -22,8 +22,6 @@ cdef void tcb_bury(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Free the dead; called by the stack when no function is left that could still hold a pointer to
 # them.
 cdef void tcp_reap(TcpLayer* tcp) noexcept nogil
-# The parts that only a busy connection has; NULL when out of memory.
-cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil
 # Give back the memory that an idle connection does not need.
 cdef void tcb_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # Output is owed; it happens once per batch.
@@ -37,7 +35,7 @@ cdef void tcb_list_remove(Tcb* tcb) noexcept nogil
 
 
 cdef inline int64_t tcb_first_timer(const Tcb* tcb) noexcept nogil:
-    return min(tcb.retransmit_at, tcb.ack_at, tcb.other_at, tcb.pace_at)
+    return min(tcb.busy.retransmit_at, tcb.busy.ack_at, tcb.other_at, tcb.busy.pace_at)
 
 
 cdef inline uint32_t tcb_flight(const Tcb* tcb) noexcept nogil:
@@ -47,7 +45,7 @@ cdef inline uint32_t tcb_flight(const Tcb* tcb) noexcept nogil:
 
 cdef inline uint32_t tcb_unsent(const Tcb* tcb) noexcept nogil:
     """Bytes that wait to be sent for the first time."""
-    return 0 if tcb.fin_sent else tcb.send_ring.length - tcb_flight(tcb)
+    return 0 if tcb.fin_sent else tcb.busy.send_ring.length - tcb_flight(tcb)
 
 
 cdef inline bint tcb_is_synchronized(const Tcb* tcb) noexcept nogil:

@@ -2,16 +2,15 @@
 # Called by: every file of tcp/, stack.
 # RFCs: 9293 sections 3.3.1, 3.3.2 and 3.10.7.
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport int16_t, int64_t, uint16_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport (
-    DEADLINE_CONNECTION, count, endpoint_free, endpoint_off_list, endpoint_ready,
+    DEADLINE_CONNECTION, count, endpoint_free, endpoint_ready,
 )
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport (
-    ENDPOINT_TCP, LISTED_OUTPUT, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ,
-    READY_WRITE,
+    ENDPOINT_TCP, MTU_DISCOVER_WANT, READY_ERROR, READY_HANGUP, READY_READ, READY_WRITE,
 )
 from pystack.core.error_queue cimport error_queue_release
 from pystack.core.ip.flow_label cimport flow_label_new
@@ -22,7 +21,10 @@ from pystack.core.memory.deadline cimport (
 from pystack.core.memory.flow cimport flow_remove
 from pystack.core.memory.interval cimport interval_release
 from pystack.core.memory.ring cimport ring_release
-from pystack.core.tcp.configure cimport config_release
+from pystack.core.tcp.busy cimport (
+    busy_init, rare_release, tcb_is_awake, tcb_put_to_rest, tcb_wake,
+)
+from pystack.core.tcp.configure cimport config_release, config_share
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.fast_open cimport (
     awaits_accept, fast_open_end, fast_open_leave, fast_open_release, is_early,
@@ -35,6 +37,9 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.lookup cimport bound_remove
 from pystack.core.tcp.scoreboard cimport sent_release
+from pystack.core.tcp.shared_settings cimport (
+    settings_release, settings_share, settings_start,
+)
 
 # For each state the states that may follow it (RFC 9293 figure 5). Every state may end in CLOSED.
 cdef uint16_t[11] NEXT_STATES
@@ -57,8 +62,6 @@ cdef extern from "assert.h" nogil:
 
 cdef void settings_default(TcpSettings* settings, const TcpConfig* config) noexcept nogil:
     memset(settings, 0, sizeof(TcpSettings))
-    settings.receive_buffer = config.receive_buffer
-    settings.send_buffer = config.send_buffer
     settings.receive_low = 1
     settings.notsent_lowat = config.notsent_lowat
     settings.keepalive_idle_s = <uint16_t>(config.keepalive_time // 1_000_000_000)
@@ -72,12 +75,13 @@ cdef void tcb_take_config(Tcb* tcb) noexcept nogil:
     """What begins with the configuration and is no setting of the application's."""
     tcb.rtt.rto = tcb.config.rto_initial
     tcb.reordering = <uint16_t>tcb.config.reordering
-    tcb.last_challenge_at = -tcb.config.challenge_period
+    tcb.receive_buffer = tcb.config.receive_buffer
+    tcb.send_buffer = tcb.config.send_buffer
     tcb.last_text_at = -tcb.config.delayed_ack
 
 
-cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
-    """A TCB in CLOSED with the stack's settings; NULL when out of memory (counted)."""
+cdef Tcb* tcb_new(TcpLayer* tcp, const Tcb* parent) noexcept nogil:
+    """A TCB in CLOSED; NULL when out of memory (counted)."""
     cdef Tcb* tcb = <Tcb*>calloc(1, sizeof(Tcb))
     if tcb == NULL:
         count(tcp.context, Counter.OUT_OF_MEMORY)
@@ -86,19 +90,49 @@ cdef Tcb* tcb_new(TcpLayer* tcp) noexcept nogil:
         count(tcp.context, Counter.OUT_OF_MEMORY)
         free(tcb)
         return NULL
+    tcp.connection_count += 1
+    busy_init(tcb)
+    tcb.config = &tcp.config
     tcb.endpoint.kind = ENDPOINT_TCP
     tcb.endpoint.key.protocol = PROTOCOL_TCP
     tcb.endpoint.marking.mtu_discover = MTU_DISCOVER_WANT
     tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
-    tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
+    tcb.other_at = DEADLINE_NEVER
     tcb.delivered = 1               # our SYN
-    tcb.rack.steps = 1
+    tcb.rack_steps = 1
     tcb.rate_app_limited = 1
-    tcb.config = &tcp.config
-    settings_default(&tcb.settings, tcb.config)
-    tcb_take_config(tcb)
-    tcp.connection_count += 1
+    if not (take_settings(tcp, tcb, parent) and tcb_wake(tcp, tcb)):
+        tcb_free(tcp, tcb)
+        return NULL
     return tcb
+
+
+cdef bint take_settings(TcpLayer* tcp, Tcb* tcb, const Tcb* parent) noexcept nogil:
+    """As its parent, or the stack's."""
+    cdef TcpSettings settings
+    if parent != NULL:
+        settings_share(tcp, tcb, parent)
+        config_share(tcp, tcb, parent)
+        tcb.receive_buffer = parent.receive_buffer
+        tcb.send_buffer = parent.send_buffer
+        return True
+    tcb_take_config(tcb)
+    settings_default(&settings, tcb.config)
+    return settings_start(tcp, tcb, &settings) == 0
+
+
+cdef void tcb_free(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    deadline_unregister(&tcp.context.deadlines, &tcb.deadline)
+    tcb_put_to_rest(tcp, tcb)
+    error_queue_release(&tcp.context.slab, &tcb.endpoint.errors)
+    if tcb.rare.backlog != NULL:
+        fast_open_release(tcb.rare.backlog)
+    rare_release(tcb)
+    settings_release(tcp, tcb)
+    config_release(tcp, tcb)
+    free(tcb.congestion.cubic)
+    endpoint_free(&tcb.endpoint)
+    tcp.connection_count -= 1
 
 
 cdef void tcb_set_state(TcpLayer* tcp, Tcb* tcb, TcpState state) noexcept nogil:
@@ -120,16 +154,19 @@ cdef void leave_tables(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             tcp.recent = NULL
 
 
-cdef void release_busy(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    ring_release(&tcb.send_ring, &tcp.context.rings)
-    if tcb.receive_ring.length == 0:
-        ring_release(&tcb.receive_ring, &tcp.context.rings)
-    if tcb.busy != NULL:
-        sent_release(&tcb.busy.sent)
-        interval_release(&tcb.busy.out_of_order)
-        free(tcb.busy)
-        tcb.busy = NULL
-    tcb.packets_out = tcb.sacked_out = tcb.lost_out = tcb.retrans_out = 0
+cdef void forget_motion(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """Timers and what was to be sent; what was received stays readable."""
+    cdef TcpBusy* busy = tcb.busy
+    tcb.other_at = DEADLINE_NEVER
+    deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
+    if not tcb_is_awake(tcb):
+        return
+    busy.retransmit_at = busy.ack_at = busy.pace_at = DEADLINE_NEVER
+    busy.ack_now = busy.probing = False
+    busy.packets_out = busy.sacked_out = busy.lost_out = busy.retrans_out = 0
+    busy.sent.count = busy.out_of_order.count = 0
+    ring_release(&busy.send_ring, &tcp.context.rings)
+    tcb_idle(tcp, tcb)
 
 
 cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
@@ -151,19 +188,18 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
     kept = tcb.fast_open & FAST_OPEN_CHILD and not tcb.held and awaits_accept(tcb)
     if not kept:
         tcb_list_remove(tcb)
-        tcb.listener = NULL
-    tcb.retransmit_at = tcb.ack_at = tcb.other_at = tcb.pace_at = DEADLINE_NEVER
-    deadline_set(&tcp.context.deadlines, &tcb.deadline, DEADLINE_NEVER)
-    tcb.ack_now = tcb.fin_queued = tcb.probing = False
-    release_busy(tcp, tcb)
-    tcb.rtt.backoff = 0
+        if tcb_is_awake(tcb):
+            tcb.busy.listener = NULL
+    tcb.fin_queued = False
+    forget_motion(tcp, tcb)
+    tcb.backoff = 0
     tcb.snd_una = tcb.snd_nxt
     count(tcp.context, Counter.TCP_CONNECTIONS_CLOSED)
     tcb_set_state(tcp, tcb, STATE_CLOSED)
     if not tcb.held and not kept:
         tcb_bury(tcp, tcb)
         return
-    tcb.endpoint.error = error
+    tcb.endpoint.error = <int16_t>error
     if kept:
         return
     endpoint_ready(tcp.context, &tcb.endpoint,
@@ -171,86 +207,76 @@ cdef void tcb_finish(TcpLayer* tcp, Tcb* tcb, int error) noexcept nogil:
 
 
 cdef void tcb_bury(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if tcb.list != &tcp.dead:
-        leave_tables(tcp, tcb)      # where `next` may tell who shares its address and port
-        tcb_list_remove(tcb)
-        tcb_list_push(&tcp.dead, tcb)
+    if tcb.buried:
+        return
+    leave_tables(tcp, tcb)          # where `next` may tell who shares its address and port
+    tcb_list_remove(tcb)
+    tcb.buried = True
+    tcb.next = tcp.dead
+    tcp.dead = tcb
 
 
 cdef void tcp_reap(TcpLayer* tcp) noexcept nogil:
     """Free the dead."""
-    cdef Tcb* tcb = tcp.dead.first
+    cdef Tcb* tcb = tcp.dead
     while tcb != NULL:
-        tcb_list_remove(tcb)
-        deadline_unregister(&tcp.context.deadlines, &tcb.deadline)
-        release_busy(tcp, tcb)
-        ring_release(&tcb.receive_ring, &tcp.context.rings)
-        error_queue_release(&tcp.context.slab, &tcb.endpoint.errors)
-        if tcb.backlog != NULL:
-            fast_open_release(tcb.backlog)
-            free(tcb.backlog)
-        free(tcb.saved_syn)
-        free(tcb.congestion.cubic)
-        free(tcb.congestion.bbr)
-        config_release(tcp, tcb)
-        free(tcb.search)
-        tcp.connection_count -= 1
-        endpoint_free(&tcb.endpoint)
-        tcb = tcp.dead.first
-
-
-cdef TcpBusy* tcb_busy(Tcb* tcb) noexcept nogil:
-    if tcb.busy == NULL:
-        # calloc would not take what an allocator keeps at hand for threads.
-        tcb.busy = <TcpBusy*>malloc(sizeof(TcpBusy))
-        if tcb.busy != NULL:
-            memset(tcb.busy, 0, sizeof(TcpBusy))
-    return tcb.busy
+        tcp.dead = tcb.next
+        tcb_free(tcp, tcb)
+        tcb = tcp.dead
 
 
 cdef void tcb_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Give back rings that are empty and the scoreboard if nothing is outstanding or out of order.
+    """Give back rings that are empty and the scoreboard if nothing is outstanding or out of order;
+    the rest of TcpBusy goes when it stays so (busy.pyx).
     """
-    cdef bint holes = tcb.busy != NULL and tcb.busy.out_of_order.count != 0
-    if tcb.send_ring.length == 0:
-        ring_release(&tcb.send_ring, &tcp.context.rings)
-    if tcb.receive_ring.length == 0 and not holes:
-        ring_release(&tcb.receive_ring, &tcp.context.rings)
-    # In the first slow start it says nothing that the next round trip would not.
-    if tcb.send_ring.length == 0 and (
-            tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT):
-        free(tcb.congestion.cubic)
-        tcb.congestion.cubic = NULL
-    if tcb.busy != NULL and not holes and tcb.busy.sent.count == 0 and (
-            tcb.busy.chunks.count == 0 or tcb.send_ring.length == 0):
-        sent_release(&tcb.busy.sent)
-        interval_release(&tcb.busy.out_of_order)
-        free(tcb.busy)
-        tcb.busy = NULL
+    cdef TcpBusy* busy = tcb.busy
+    if not tcb_is_awake(tcb):
+        return
+    if busy.send_ring.length == 0:
+        if busy.send_ring.data != NULL:
+            ring_release(&busy.send_ring, &tcp.context.rings)
+        # In the first slow start it says nothing that the next round trip would not.
+        if tcb.congestion.cubic != NULL and (
+                tcb.congestion.ssthresh == INFINITE_SSTHRESH or tcb.state == STATE_TIME_WAIT):
+            free(tcb.congestion.cubic)
+            tcb.congestion.cubic = NULL
+    if busy.out_of_order.count == 0:
+        if busy.out_of_order.items != NULL:
+            interval_release(&busy.out_of_order)
+        if busy.receive_ring.length == 0 and busy.receive_ring.data != NULL:
+            ring_release(&busy.receive_ring, &tcp.context.rings)
+    if busy.sent.count == 0:
+        if busy.sent.items != NULL:
+            sent_release(&busy.sent)
+        if busy.send_ring.length == 0:
+            busy.chunks.count = busy.chunks.used = 0
 
 
 cdef void tcb_output_later(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if tcb.endpoint.lists & LISTED_OUTPUT:
+    cdef TcpBusy* busy = tcb.busy
+    if busy.output_pending or not tcb_is_awake(tcb):
         return
-    tcb.endpoint.lists |= LISTED_OUTPUT
-    tcb.output_next = NULL
+    busy.output_pending = True
+    busy.output_next = NULL
     if tcp.output_last != NULL:
-        tcp.output_last.output_next = tcb
+        tcp.output_last.output_next = busy
     else:
-        tcp.output_first = tcb
-    tcp.output_last = tcb
+        tcp.output_first = busy
+    tcp.output_last = busy
 
 
 cdef Tcb* tcb_output_pop(TcpLayer* tcp) noexcept nogil:
-    cdef Tcb* tcb = tcp.output_first
-    while tcb != NULL:
-        tcp.output_first = tcb.output_next
+    cdef TcpBusy* busy = tcp.output_first
+    while busy != NULL:
+        tcp.output_first = busy.output_next
         if tcp.output_first == NULL:
             tcp.output_last = NULL
-        if endpoint_off_list(&tcb.endpoint, LISTED_OUTPUT):
-            break
-        tcb = tcp.output_first
-    return tcb
+        busy.output_pending = False
+        if busy.tcb != NULL:
+            return busy.tcb
+        free(busy)
+        busy = tcp.output_first
+    return NULL
 
 
 cdef void tcb_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -265,9 +291,9 @@ cdef void tcb_rearm(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void tcb_list_push(TcbList* into, Tcb* tcb) noexcept nogil:
-    tcb.list = into
+    tcb.busy.list = into
     tcb.next = NULL
-    tcb.previous = into.last
+    tcb.busy.previous_tcb = into.last
     if into.last != NULL:
         into.last.next = tcb
     else:
@@ -277,17 +303,18 @@ cdef void tcb_list_push(TcbList* into, Tcb* tcb) noexcept nogil:
 
 
 cdef void tcb_list_remove(Tcb* tcb) noexcept nogil:
-    cdef TcbList* out = tcb.list
+    cdef TcpBusy* busy = tcb.busy
+    cdef TcbList* out = busy.list
     if out == NULL:
         return
-    if tcb.previous != NULL:
-        tcb.previous.next = tcb.next
+    if busy.previous_tcb != NULL:
+        busy.previous_tcb.next = tcb.next
     else:
         out.first = tcb.next
     if tcb.next != NULL:
-        tcb.next.previous = tcb.previous
+        tcb.next.busy.previous_tcb = busy.previous_tcb
     else:
-        out.last = tcb.previous
+        out.last = busy.previous_tcb
     out.count -= 1
-    tcb.list = NULL
-    tcb.next = tcb.previous = NULL
+    busy.list = NULL
+    busy.previous_tcb = tcb.next = NULL

@@ -29,7 +29,7 @@ cdef void text_trim(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
     if seq_lt(seg.seq, tcb.rcv_nxt):
         if seg.length and old:
             duplicate_seen(tcp, tcb, seg.seq, seg.seq + min(old, seg.length))
-            tcb.ack_now = True
+            tcb.busy.ack_now = True
             tcb_output_later(tcp, tcb)
         if old > seg.length:
             seg.flags &= ~TCP_FIN       # it lies before rcv_nxt too
@@ -40,7 +40,7 @@ cdef void text_trim(TcpLayer* tcp, Tcb* tcb, TcpSegment* seg) noexcept nogil:
     if seq_gt(seg.seq + seg.length, edge):
         seg.length = edge - seg.seq
         seg.flags &= ~TCP_FIN
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
 
 
@@ -72,9 +72,9 @@ cdef void text_step(
     if tcb.ecn:
         ecn_text_input(tcp, tcb, seg)
     if text_input(tcp, tcb, seg):
-        if tcb.fin_ahead and tcb.fin_at == tcb.rcv_nxt:
+        if tcb.busy.fin_ahead and tcb.busy.fin_at == tcb.rcv_nxt:
             fin_reached(tcp, tcb)
-    elif tcb.ack_now:
+    elif tcb.busy.ack_now:
         # RFC 5681 section 4.2: each segment beyond a hole draws a duplicate ACK of its own; a peer
         # without SACK counts them. All other ACKs wait for the end of the batch.
         send_ack(tcp, tcb)
@@ -87,17 +87,17 @@ cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogi
     if seg.seq + seg.length == tcb.rcv_nxt:
         fin_reached(tcp, tcb)
         return
-    tcb.fin_ahead = True
-    tcb.fin_at = seg.seq + seg.length
+    tcb.busy.fin_ahead = True
+    tcb.busy.fin_at = seg.seq + seg.length
     if seg.length == 0:         # otherwise its text has drawn an ACK already
-        tcb.ack_now = True
+        tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
 
 
 cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The peer's FIN is next: the stream ends here."""
     tcb.fin_received = True
-    tcb.fin_ahead = False
+    tcb.busy.fin_ahead = False
     tcb.rcv_nxt += 1
     tcb.totals.bytes_received += 1
     nothing_follows(tcb)
@@ -109,10 +109,10 @@ cdef void fin_reached(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
             # As Linux, delayed, but for a stream without text: our own text or FIN may follow at
             # once and carry the ACK.
             acknowledge_set_quick(tcp, tcb, False)
-            tcb.unacked_bytes += 1
+            tcb.busy.unacked_bytes += 1
             acknowledge_owe(tcp, tcb)
             return
-    tcb.ack_now = True
+    tcb.busy.ack_now = True
     if tcb.state == STATE_FIN_WAIT_1:
         tcb_set_state(tcp, tcb, STATE_CLOSING)
         endpoint_ready(tcp.context, &tcb.endpoint, READY_HANGUP)

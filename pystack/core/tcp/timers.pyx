@@ -12,12 +12,13 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.acknowledge cimport acknowledge_timer
+from pystack.core.tcp.busy cimport tcb_is_awake, tcb_rare, tcb_wake
 from pystack.core.tcp.clock cimport timestamp_now
 from pystack.core.tcp.fast_open cimport fast_open_timeout, is_early
 from pystack.core.tcp.layer cimport (
     RETRANSMIT_NONE, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2,
     STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, TIMER_REORDERING, TIMER_TAIL_PROBE,
-    Tcb, TcpLayer,
+    Tcb, TcpLayer, TcpRare,
 )
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.mtu_search cimport mtu_search_black_hole
@@ -44,21 +45,22 @@ cdef int64_t MILLISECOND = 1_000_000
 
 
 cdef bint user_timeout_is_over(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
-    return tcb.settings.user_timeout_ms != 0 and tcb.first_unacked_at != 0 and (
-        tcp.context.now - tcb.first_unacked_at >= tcb.settings.user_timeout_ms * MILLISECOND)
+    return tcb.settings.user_timeout_ms != 0 and tcb.busy.first_unacked_at != 0 and (
+        tcp.context.now - tcb.busy.first_unacked_at >= tcb.settings.user_timeout_ms * MILLISECOND)
 
 
 cdef bint give_up(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     """R2 of RFC 1122 section 4.2.3.5; the user timeout, if there is one, decides alone (RFC 5482).
     """
     # As Linux: a peer that answers but never opens its window does not keep an orphan for ever.
-    if not tcb.held and tcb.listener == NULL and tcb.snd_wnd == 0 and (
-            tcb.rtt.backoff >= tcb.config.orphan_retries):
+    if not tcb.held and tcb.busy.listener == NULL and tcb.snd_wnd == 0 and (
+            tcb.backoff >= tcb.config.orphan_retries):
         return True
     if tcb.settings.user_timeout_ms and tcb.held:
         return user_timeout_is_over(tcp, tcb)
-    return tcb.retransmits >= (tcb.config.retries2 if tcb.held or tcb.listener != NULL
-                               else tcb.config.orphan_retries)
+    return tcb.busy.retransmits >= (
+        tcb.config.retries2 if tcb.held or tcb.busy.listener != NULL
+        else tcb.config.orphan_retries)
 
 
 cdef void time_out(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -72,7 +74,9 @@ cdef void change_path(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     what has lost the segments.
     """
     cdef int chosen = tcb.endpoint.manners & (MANNER_NO_LABEL | MANNER_OWN_LABEL)
-    tcb.totals.path_changes += 1
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.path_changes += 1
     if not chosen and not addr_is_v4(&tcb.endpoint.key.remote):
         tcb.endpoint.marking.flow_label = flow_label_new(tcp.context)
 
@@ -88,26 +92,31 @@ cdef int64_t syn_time(const Tcb* tcb, uint32_t repetitions) noexcept nogil:
     return total
 
 
+cdef void add_timeout(Tcb* tcb) noexcept nogil:
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.timeouts += 1
+        rare.timeout_episodes += tcb.busy.retransmits == 0
+
+
 cdef void note_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     count(tcp.context, Counter.TCP_TIMEOUTS)
-    tcb.totals.timeouts += 1
     change_path(tcp, tcb)
-    if tcb.retransmits == 0:
-        tcb.totals.timeout_episodes += 1
+    add_timeout(tcb)
 
 
 cdef void early_backed_off(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The SYN-ACK of a fast open, that text may have followed; as Linux, the second timeout takes
     cwnd back to a segment (RFC 5681 section 3.1), as it would before an ordinary connection.
     """
-    if tcb.retransmits == 2:
-        if tcb.packets_out:
+    if tcb.busy.retransmits == 2:
+        if tcb.busy.packets_out:
             recovery_timeout(tcp, tcb)
-            tcb.retransmit = RETRANSMIT_NONE
+            tcb.busy.retransmit = RETRANSMIT_NONE
         else:
             tcb.congestion.cwnd = tcb.smss
-    tcb.retransmit_at = tcp.context.now + min(
-        tcb.config.rto_initial << tcb.rtt.backoff, tcb.config.rto_max)
+    tcb.busy.retransmit_at = tcp.context.now + min(
+        tcb.config.rto_initial << tcb.backoff, tcb.config.rto_max)
     tcb_rearm(tcp, tcb)
 
 
@@ -119,8 +128,10 @@ cdef uint32_t syn_limit(const Tcb* tcb) noexcept nogil:
 
 
 cdef void repeat_syn(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef TcpRare* rare = tcb_rare(tcb)
     count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
-    tcb.total_retransmitted += 1
+    if rare != NULL:
+        rare.total_retransmitted += 1
     send_syn(tcp, tcb)
 
 
@@ -130,15 +141,13 @@ cdef bint deferring(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     As Linux, the last period of the wait repeats the SYN-ACK, to draw an ACK that counts.
     """
     cdef uint32_t wait = tcb.settings.defer_accept
-    if not tcb.handshake_acked or tcb.retransmits >= wait:
+    if not tcb.busy.handshake_acked or tcb.busy.retransmits >= wait:
         return False
-    if tcb.retransmits == 0:
-        tcb.totals.timeout_episodes += 1
-    tcb.totals.timeouts += 1
-    tcb.retransmits += 1
-    rtt_back_off(&tcb.rtt)
+    add_timeout(tcb)
+    tcb.busy.retransmits += 1
+    rtt_back_off(tcb)
     retransmit_timer_backed_off(tcp, tcb)
-    if tcb.retransmits >= wait:
+    if tcb.busy.retransmits >= wait:
         repeat_syn(tcp, tcb)
     return True
 
@@ -148,19 +157,19 @@ cdef void syn_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t linear = tcb.config.syn_linear_timeouts if tcb.state == STATE_SYN_SENT else 0
     if tcb.passive and tcb.settings.defer_accept and deferring(tcp, tcb):
         return
-    if tcb.retransmits >= limit + linear or user_timeout_is_over(tcp, tcb) or (
+    if tcb.busy.retransmits >= limit + linear or user_timeout_is_over(tcp, tcb) or (
             linear and not tcb.settings.user_timeout_ms
-            and tcp.context.now - tcb.first_unacked_at >= syn_time(tcb, limit)):
+            and tcp.context.now - tcb.busy.first_unacked_at >= syn_time(tcb, limit)):
         fast_open_timeout(tcp, tcb, True)
         time_out(tcp, tcb)
         return
     fast_open_timeout(tcp, tcb, False)
     note_timeout(tcp, tcb)
-    tcb.retransmits += 1
+    tcb.busy.retransmits += 1
     # As Linux, the first SYNs of an active open are repeated without back-off, and do not count
     # towards the limit; but all of them take no longer than the limit does with back-off.
-    if tcb.retransmits > linear:
-        rtt_back_off(&tcb.rtt)
+    if tcb.busy.retransmits > linear:
+        rtt_back_off(tcb)
     if is_early(tcb):
         early_backed_off(tcp, tcb)
     else:
@@ -173,7 +182,7 @@ cdef bint backs_off(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     duplicates for a fast retransmission, and do no harm (as Linux's tcp_thin_linear_timeouts).
     """
     return not (tcb.config.thin_linear_timeouts and tcb.state == STATE_ESTABLISHED
-                and tcb.packets_out < THIN and tcb.retransmits <= THIN_TIMEOUTS)
+                and tcb.busy.packets_out < THIN and tcb.busy.retransmits <= THIN_TIMEOUTS)
 
 
 cdef bint path_is_doubted(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
@@ -183,12 +192,12 @@ cdef bint path_is_doubted(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     cdef int64_t least = tcb.config.rto_min
     cdef int64_t total = 0
     cdef uint32_t _i
-    if tcb.retransmits == 0 or tcb.first_retransmit == 0:
+    if tcb.busy.retransmits == 0 or tcb.busy.first_retransmit == 0:
         return False
     for _i in range(tcb.config.retries1 + 1):
         total += least
         least = min(2 * least, tcb.config.rto_max)
-    return <int64_t>(timestamp_now(tcp, tcb) - tcb.first_retransmit) * MILLISECOND >= total
+    return <int64_t>(timestamp_now(tcp, tcb) - tcb.busy.first_retransmit) * MILLISECOND >= total
 
 
 cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -204,28 +213,28 @@ cdef void retransmission_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if path_is_doubted(tcp, tcb):
         mtu_search_black_hole(tcp, tcb)
     recovery_timeout(tcp, tcb)
-    tcb.retransmits += 1
+    tcb.busy.retransmits += 1
     if backs_off(tcp, tcb):
-        rtt_back_off(&tcb.rtt)
+        rtt_back_off(tcb)
     else:
-        tcb.rtt.backoff = 0
+        tcb.backoff = 0
     retransmit_timer_backed_off(tcp, tcb)
     tcb_output_later(tcp, tcb)
 
 
 cdef void tail_probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 8985 section 7.3: at most one probe is outstanding."""
-    if tcb.tail_probing or tcb.packets_out == 0:
+    if tcb.busy.tail_probing or tcb.busy.packets_out == 0:
         retransmit_timer_rearm(tcp, tcb)
         return
-    tcb.tail_probe_due = True
+    tcb.busy.tail_probe_due = True
     tcb_output_later(tcp, tcb)
 
 
 cdef void outstanding_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if tcb.retransmit_timer == TIMER_TAIL_PROBE:
+    if tcb.busy.retransmit_timer == TIMER_TAIL_PROBE:
         tail_probe_timer(tcp, tcb)
-    elif tcb.retransmit_timer == TIMER_REORDERING:
+    elif tcb.busy.retransmit_timer == TIMER_REORDERING:
         recovery_reordering_timeout(tcp, tcb)
     else:
         retransmission_timer(tcp, tcb)
@@ -234,19 +243,19 @@ cdef void outstanding_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void probe_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The zero-window probe; or the override for data that cork or a silly window has held back."""
     if seq_gt(tcb.snd_una + tcb.snd_wnd, tcb.snd_nxt):
-        tcb.probing = False
-        tcb.more = False        # as Linux, with PSH: nothing has come
-        tcb.output_forced = True
+        tcb.busy.probing = False
+        tcb.busy.more = False        # as Linux, with PSH: nothing has come
+        tcb.busy.output_forced = True
         tcb_output_later(tcp, tcb)
         return
     if give_up(tcp, tcb) or user_timeout_is_over(tcp, tcb):
         time_out(tcp, tcb)
         return
-    if tcb.first_unacked_at == 0:
-        tcb.first_unacked_at = tcp.context.now
+    if tcb.busy.first_unacked_at == 0:
+        tcb.busy.first_unacked_at = tcp.context.now
     count(tcp.context, Counter.TCP_ZERO_WINDOW_PROBES)
-    tcb.retransmits += 1
-    rtt_back_off(&tcb.rtt)
+    tcb.busy.retransmits += 1
+    rtt_back_off(tcb)
     retransmit_timer_backed_off(tcp, tcb)
     send_probe(tcp, tcb)
 
@@ -257,9 +266,11 @@ cdef void keepalive_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef int64_t silence = tcp.context.now - tcb.last_received_at
     if not tcb.settings.keepalive:
         return
-    if tcb_flight(tcb) or tcb.probing or silence < idle:
+    if tcb_flight(tcb) or tcb.busy.probing or silence < idle:
         tcb.keepalive_probes = 0
-        tcb.other_at = tcp.context.now + idle - (0 if tcb_flight(tcb) or tcb.probing else silence)
+        tcb.other_at = tcp.context.now + idle
+        if not (tcb_flight(tcb) or tcb.busy.probing):
+            tcb.other_at -= silence
         return
     if tcb.keepalive_probes and (
             silence >= tcb.settings.user_timeout_ms * MILLISECOND if tcb.settings.user_timeout_ms
@@ -285,18 +296,22 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     telling it.
     """
     cdef int64_t now = tcp.context.now
-    if tcb.ack_at <= now:
+    if (tcb_is_awake(tcb) or tcb.other_at <= now) and not tcb_wake(tcp, tcb):
+        tcb.other_at = now + SECOND     # out of memory: later
+        tcb_rearm(tcp, tcb)
+        return
+    if tcb.busy.ack_at <= now:
         acknowledge_timer(tcp, tcb)
-    if tcb.retransmit_at <= now:
-        tcb.retransmit_at = DEADLINE_NEVER
-        if tcb.probing:
+    if tcb.busy.retransmit_at <= now:
+        tcb.busy.retransmit_at = DEADLINE_NEVER
+        if tcb.busy.probing:
             probe_timer(tcp, tcb)
         elif tcb.state in (STATE_SYN_SENT, STATE_SYN_RECEIVED) or is_early(tcb):
             syn_timer(tcp, tcb)
         else:
             outstanding_timer(tcp, tcb)
-    if tcb.pace_at <= now:
-        tcb.pace_at = DEADLINE_NEVER
+    if tcb.busy.pace_at <= now:
+        tcb.busy.pace_at = DEADLINE_NEVER
         tcb_output_later(tcp, tcb)
     if tcb.other_at <= now:
         tcb.other_at = DEADLINE_NEVER
@@ -307,14 +322,14 @@ cdef void tcp_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef void enter_time_wait(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Wait 2 MSL from now (RFC 9293 section 3.6.1); the oldest goes when there are too many."""
-    if tcb.list != &tcp.time_wait:
+    if tcb.busy.list != &tcp.time_wait:
         metrics_save(tcp, tcb)
-    ring_release(&tcb.send_ring, &tcp.context.rings)
+    ring_release(&tcb.busy.send_ring, &tcp.context.rings)
     tcb_idle(tcp, tcb)
     tcb_list_remove(tcb)
     tcb_list_push(&tcp.time_wait, tcb)
-    tcb.probing = False
-    tcb.retransmit_at = DEADLINE_NEVER
+    tcb.busy.probing = False
+    tcb.busy.retransmit_at = DEADLINE_NEVER
     tcb.other_at = tcp.context.now + tcb.config.time_wait
     tcb_rearm(tcp, tcb)
     if tcp.time_wait.count > tcp.config.max_time_wait:
@@ -330,7 +345,7 @@ cdef void fin_wait_2_timer(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if tcb.settings.linger2_s > 0:
         wait = tcb.settings.linger2_s * SECOND
     # As Linux: time enough for the FIN to be lost and to come again.
-    wait = max(wait, rtt_timeout(&tcb.rtt, tcb.config) * 7 // 2)
+    wait = max(wait, rtt_timeout(tcb) * 7 // 2)
     tcb.other_at = tcp.context.now + wait
     tcb_rearm(tcp, tcb)
 

@@ -19,10 +19,10 @@ from pystack.core.wire.tcp cimport seq_gt, seq_lt
 cdef void tail_probe_sent(TcpLayer* tcp, Tcb* tcb, bint old) noexcept nogil:
     """TLP_send_probe() (section 7.3): one at a time; then the RTO, from now."""
     count(tcp.context, Counter.TCP_TAIL_PROBES)
-    tcb.tail_probing = True
-    tcb.tail_probe_old = old
-    tcb.tail_probe_end = tcb.snd_nxt
-    tcb.retransmit_timer = TIMER_RTO
+    tcb.busy.tail_probing = True
+    tcb.busy.tail_probe_old = old
+    tcb.busy.tail_probe_end = tcb.snd_nxt
+    tcb.busy.retransmit_timer = TIMER_RTO
     retransmit_timer_rearm(tcp, tcb)
 
 
@@ -31,16 +31,16 @@ cdef void tail_probe_acked(
     """TLP_process_ack() (section 7.4.2): a loss that the probe itself has repaired is congestion
     all the same.
     """
-    if seq_lt(ack, tcb.tail_probe_end):
+    if seq_lt(ack, tcb.busy.tail_probe_end):
         return
-    if not tcb.tail_probe_old or news.flags & NEWS_DUPLICATE_PROBE:
-        tcb.tail_probing = False        # new data has arrived; or both copies of the old
-    elif seq_gt(ack, tcb.tail_probe_end):
+    if not tcb.busy.tail_probe_old or news.flags & NEWS_DUPLICATE_PROBE:
+        tcb.busy.tail_probing = False        # new data has arrived; or both copies of the old
+    elif seq_gt(ack, tcb.busy.tail_probe_end):
         # No D-SACK: only the probe has arrived.
         reduction_start(tcp, tcb, CONGESTION_LOSS)
-        tcb.ca_state = CA_CWR
+        tcb.busy.ca_state = CA_CWR
         reduction_end(tcp, tcb)
         keep_open(tcb)
         count(tcp.context, Counter.TCP_TAIL_PROBE_RECOVERIES)
     elif not news.flags & (NEWS_ADVANCED | NEWS_NOT_DUPLICATE | NEWS_SACKED):
-        tcb.tail_probing = False        # a pure duplicate ACK: both copies have arrived
+        tcb.busy.tail_probing = False        # a pure duplicate ACK: both copies have arrived

@@ -18,27 +18,28 @@ from pystack.core.wire.tcp cimport seq_lt
 
 
 cdef void undo_start(Tcb* tcb) noexcept nogil:
-    tcb.undo = True
-    tcb.undo_marker = tcb.snd_una
+    tcb.busy.undo = True
+    tcb.busy.undo_marker = tcb.snd_una
     # Retransmissions that are still out, a tail loss probe among them, may cause D-SACKs later.
-    tcb.undo_retransmitted = <int32_t>tcb.retrans_out
-    if tcb.tail_probing and tcb.tail_probe_old:
-        tcb.undo_retransmitted += 1
-    if tcb.undo_retransmitted == 0:
-        tcb.undo_retransmitted = -1
+    tcb.busy.undo_retransmitted = <int32_t>tcb.busy.retrans_out
+    if tcb.busy.tail_probing and tcb.busy.tail_probe_old:
+        tcb.busy.undo_retransmitted += 1
+    if tcb.busy.undo_retransmitted == 0:
+        tcb.busy.undo_retransmitted = -1
 
 
 cdef void undo_retransmitted(TcpLayer* tcp, Tcb* tcb, uint32_t segments) noexcept nogil:
     """RFC 3522 section 3.2 step 2: RetransmitTS."""
-    if tcb.first_retransmit == 0:
-        tcb.first_retransmit = max(timestamp_at(tcb, tcp.context.now), <uint32_t>1)
-    tcb.undo_retransmitted = max(tcb.undo_retransmitted, <int32_t>0) + <int32_t>segments
+    if tcb.busy.first_retransmit == 0:
+        tcb.busy.first_retransmit = max(timestamp_at(tcb, tcp.context.now), <uint32_t>1)
+    tcb.busy.undo_retransmitted = max(tcb.busy.undo_retransmitted, <int32_t>0) + <int32_t>segments
 
 
 cdef void undo_duplicates(Tcb* tcb, uint32_t segments) noexcept nogil:
     """RFC 3708: when all that was sent again has arrived twice, all of it was for nothing."""
-    if tcb.undo and tcb.undo_retransmitted > 0:
-        tcb.undo_retransmitted = max(<int32_t>0, tcb.undo_retransmitted - <int32_t>segments)
+    if tcb.busy.undo and tcb.busy.undo_retransmitted > 0:
+        tcb.busy.undo_retransmitted = max(
+            <int32_t>0, tcb.busy.undo_retransmitted - <int32_t>segments)
 
 
 cdef bint echo_is_earlier(const AckNews* news, uint32_t when) noexcept nogil:
@@ -53,29 +54,29 @@ cdef bint was_only_late(const Tcb* tcb, const AckNews* news) noexcept nogil:
     """The ACK is for an original: it echoes a time before the first retransmission (RFC 3522
     section 3.2 step 5), or there has been none yet.
     """
-    if tcb.first_retransmit:
-        return echo_is_earlier(news, tcb.first_retransmit)
+    if tcb.busy.first_retransmit:
+        return echo_is_earlier(news, tcb.busy.first_retransmit)
     # Without SACK the time is forgotten when `recover` is acknowledged.
-    return tcb.sack_ok or seq_lt(tcb.snd_una, tcb.recover)
+    return tcb.sack_ok or seq_lt(tcb.snd_una, tcb.busy.recover)
 
 
 cdef bint may_undo(const Tcb* tcb, const AckNews* news) noexcept nogil:
-    return tcb.undo and (tcb.undo_retransmitted == 0 or was_only_late(tcb, news))
+    return tcb.busy.undo and (tcb.busy.undo_retransmitted == 0 or was_only_late(tcb, news))
 
 
 cdef void undo_reduction(TcpLayer* tcp, Tcb* tcb, bint nothing_lost) noexcept nogil:
     """RFC 4015 section 3.2; not where ECN had its part in the reduction."""
     if nothing_lost:
         sent_unmark_lost(tcb)
-    if tcb.undo_window:
+    if tcb.busy.undo_window:
         congestion_undo(tcp, tcb)
-    tcb.undo = False
-    tcb.rack.advanced = True        # what is lost is to be judged anew
+    tcb.busy.undo = False
+    tcb.busy.rack.advanced = True        # what is lost is to be judged anew
     count(tcp.context, Counter.TCP_UNDONE)
 
 
 cdef bint undo_by_duplicates(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    if not tcb.undo or tcb.undo_retransmitted != 0:
+    if not tcb.busy.undo or tcb.busy.undo_retransmitted != 0:
         return False
     rack_persist(tcb, 1)
     undo_reduction(tcp, tcb, False)
@@ -84,7 +85,7 @@ cdef bint undo_by_duplicates(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 cdef bint any_retransmission(const Tcb* tcb) noexcept nogil:
     cdef const Sent* sent
-    if tcb.retrans_out:
+    if tcb.busy.retrans_out:
         return True
     sent = sent_first(tcb)
     return sent != NULL and sent.flags & SENT_EVER_RETRANSMITTED
@@ -92,25 +93,25 @@ cdef bint any_retransmission(const Tcb* tcb) noexcept nogil:
 
 cdef void first_retransmit_forget(Tcb* tcb) noexcept nogil:
     if not any_retransmission(tcb):
-        tcb.first_retransmit = 0
+        tcb.busy.first_retransmit = 0
 
 
 cdef void keep_open(Tcb* tcb) noexcept nogil:
     cdef int state = CA_OPEN
-    if tcb.sacked_out or tcb.lost_out or any_retransmission(tcb):
+    if tcb.busy.sacked_out or tcb.busy.lost_out or any_retransmission(tcb):
         state = CA_DISORDER
-    if tcb.ca_state != state:
-        tcb.ca_state = <unsigned char>state
-        tcb.recover = tcb.snd_nxt
+    if tcb.busy.ca_state != state:
+        tcb.busy.ca_state = <unsigned char>state
+        tcb.busy.recover = tcb.snd_nxt
 
 
 cdef bint undo_partial(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept nogil:
     """The hole was filled by a late original, not by its retransmission: that is reordering."""
-    if not tcb.undo or not was_only_late(tcb, news):
+    if not tcb.busy.undo or not was_only_late(tcb, news):
         return False
     reordering_note(tcp, tcb, news.prior_una)
     # As long as retransmissions are out new data goes, but nothing more is believed lost.
-    if tcb.retrans_out:
+    if tcb.busy.retrans_out:
         return True
     first_retransmit_forget(tcb)
     undo_reduction(tcp, tcb, True)
@@ -122,7 +123,7 @@ cdef bint state_is_kept(Tcb* tcb) noexcept nogil:
     """Without SACK, until something above `recover` is acknowledged: duplicates of what was sent
     again must not start another recovery (RFC 6582 section 6).
     """
-    if tcb.sack_ok or tcb.snd_una != tcb.recover:
+    if tcb.sack_ok or tcb.snd_una != tcb.busy.recover:
         return False
     first_retransmit_forget(tcb)
     return True
@@ -135,8 +136,8 @@ cdef bint undo_recovery(TcpLayer* tcp, Tcb* tcb, const AckNews* news) noexcept n
         rack_persist(tcb, -1)
     if state_is_kept(tcb):
         return True
-    tcb.ca_state = CA_OPEN
-    tcb.reneged = False
+    tcb.busy.ca_state = CA_OPEN
+    tcb.busy.reneged = False
     return False
 
 
@@ -147,10 +148,10 @@ cdef bint undo_loss(TcpLayer* tcp, Tcb* tcb, const AckNews* news, bint frto) noe
     undo_reduction(tcp, tcb, True)
     if frto:
         count(tcp.context, Counter.TCP_SPURIOUS_TIMEOUTS)
-    tcb.retransmits = 0
+    tcb.busy.retransmits = 0
     if state_is_kept(tcb):
         return True
     if frto or tcb.sack_ok:
-        tcb.ca_state = CA_OPEN
-        tcb.reneged = False
+        tcb.busy.ca_state = CA_OPEN
+        tcb.busy.reneged = False
     return True

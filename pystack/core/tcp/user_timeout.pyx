@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
+from pystack.core.tcp.shared_settings cimport settings_edit, settings_of, settings_settle
 from pystack.core.tcp.tcb cimport tcb_is_synchronized
 from pystack.core.wire.tcp cimport TCP_OPT_USER_TIMEOUT, TcpOptions
 
@@ -49,13 +50,16 @@ cdef void user_timeout_adopt(TcpLayer* tcp, Tcb* tcb, uint16_t option) noexcept 
         return
     timeout = max(max(advertised(tcp, tcb), remote), tcb.config.user_timeout_least)
     timeout = min(timeout, tcb.config.user_timeout_most)
-    tcb.settings.user_timeout_ms = <uint32_t>(timeout // MILLISECOND)
-    tcb.settings.user_timeout_adopted = True
+    if settings_edit(tcp, tcb) == NULL:
+        return
+    settings_of(tcb).user_timeout_ms = <uint32_t>(timeout // MILLISECOND)
+    settings_of(tcb).user_timeout_adopted = True
+    settings_settle(tcp, tcb)
 
 
 cdef void user_timeout_choose(TcpLayer* tcp, Tcb* tcb, uint32_t ms) noexcept nogil:
-    tcb.settings.user_timeout_ms = ms
-    tcb.settings.user_timeout_adopted = False
+    settings_of(tcb).user_timeout_ms = ms
+    settings_of(tcb).user_timeout_adopted = False
     # Section 3.2: in the next segment, so that the peer can follow.
     if tcb.config.user_timeout_option and tcb_is_synchronized(tcb):
-        tcb.user_timeout_owed = True
+        tcb.busy.user_timeout_owed = True

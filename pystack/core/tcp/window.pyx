@@ -10,6 +10,7 @@
 from libc.errno cimport EINVAL
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.tcp.layer cimport STATE_CLOSED, Tcb, TcpLayer
+from pystack.core.tcp.shared_settings cimport settings_of
 from pystack.core.tcp.tcb cimport tcb_is_synchronized
 
 cdef enum:
@@ -25,8 +26,8 @@ cdef inline uint32_t align_up(uint32_t size, uint8_t scale) noexcept nogil:
 
 
 cdef inline uint32_t free_space(const Tcb* tcb) noexcept nogil:
-    return tcb.settings.receive_buffer - min(
-        tcb.receive_ring.length, tcb.settings.receive_buffer)
+    return tcb.receive_buffer - min(
+        tcb.busy.receive_ring.length, tcb.receive_buffer)
 
 
 cdef inline uint32_t window_limit(const Tcb* tcb) noexcept nogil:
@@ -43,7 +44,7 @@ cdef uint8_t window_scale_for(const TcpLayer* tcp, const Tcb* tcb) noexcept nogi
     if not tcb.config.window_scaling:
         return 0
     if tcb.settings.receive_locked:
-        most = min(most, tcb.settings.receive_buffer)
+        most = min(most, tcb.receive_buffer)
     elif not tcb.settings.window_clamp:
         return tcb.config.window_scale
     while scale < MAX_SCALE and most >> scale > MAX_FIELD:
@@ -52,21 +53,21 @@ cdef uint8_t window_scale_for(const TcpLayer* tcp, const Tcb* tcb) noexcept nogi
 
 
 cdef uint32_t window_at_first(const TcpLayer* tcp, const Tcb* tcb, uint32_t mss) noexcept nogil:
-    cdef uint32_t space = min(tcb.settings.receive_buffer, window_limit(tcb))
+    cdef uint32_t space = min(tcb.receive_buffer, window_limit(tcb))
     return space - space % mss if space > mss else space
 
 
 cdef void window_start(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
     """mss: of the peer's segments, without options. As Linux, one of them is kept in reserve."""
-    cdef uint32_t space = tcb.settings.receive_buffer
+    cdef uint32_t space = tcb.receive_buffer
     tcb.window_clamp = min(window_limit(tcb), <uint32_t>MAX_FIELD << tcb.rcv_scale)
     tcb.window_clamp = min(tcb.window_clamp, space)
     if tcb.window_clamp > 2 * mss and tcb.window_clamp + mss > space:
         tcb.window_clamp = max(2 * mss, space - mss)
     tcb.rcv_ssthresh = min(tcb.rcv_ssthresh, tcb.window_clamp)
     tcb.read_target = min(tcb.rcv_ssthresh, FIRST_SEGMENTS * mss)
-    tcb.read_seq = tcb.rcv_nxt
-    tcb.read_at = tcp.context.now
+    tcb.busy.read_seq = tcb.rcv_nxt
+    tcb.busy.read_at = tcp.context.now
 
 
 cdef uint32_t window_choose(const Tcb* tcb) noexcept nogil:
@@ -75,7 +76,7 @@ cdef uint32_t window_choose(const Tcb* tcb) noexcept nogil:
     Nothing at all rather than less than a segment or a sixteenth of the buffer; without a scale,
     whole segments.
     """
-    cdef uint32_t allowed = tcb.settings.receive_buffer
+    cdef uint32_t allowed = tcb.receive_buffer
     cdef uint32_t full = min(tcb.window_clamp, allowed)
     cdef uint32_t mss = min(tcb.ack_segment, full)
     cdef uint32_t space = free_space(tcb)
@@ -91,7 +92,7 @@ cdef uint32_t window_choose(const Tcb* tcb) noexcept nogil:
     if tcb.rcv_scale:
         return align_up(space, tcb.rcv_scale)
     # What was offered last stays while it is within a segment of what is free.
-    window = tcb.rcv_edge - tcb.last_ack_sent
+    window = tcb.rcv_edge - tcb.busy.last_ack_sent
     if window > space or window + mss <= space:
         return space - space % mss
     if mss == full and space > window + (full >> 1):
@@ -103,7 +104,7 @@ cdef uint16_t window_field(Tcb* tcb) noexcept nogil:
     cdef uint32_t now = window_now(tcb)
     cdef uint32_t window = window_choose(tcb)
     cdef uint32_t field
-    if free_space(tcb) < min(tcb.window_clamp, tcb.settings.receive_buffer) >> 1:
+    if free_space(tcb) < min(tcb.window_clamp, tcb.receive_buffer) >> 1:
         tcb.quick_acks = 0      # the reader is slow: no need to hurry the sender
     if window < now:
         # RFC 9293 section 3.8.6 (SHLD-14): it never shrinks. Rounded up, where the scale cannot say
@@ -130,21 +131,21 @@ cdef void window_round_trip(Tcb* tcb, int64_t sample) noexcept nogil:
         sample = 1_000_000      # below the tick of the timestamp clock
     if tcb.rcv_rtt == 0 or sample < tcb.rcv_rtt:
         tcb.rcv_rtt = sample
-    elif tcb.receive_ring.length == 0:
+    elif tcb.busy.receive_ring.length == 0:
         tcb.rcv_rtt += (sample - tcb.rcv_rtt) >> RTT_SHIFT
 
 
 cdef void window_round_trip_of_window(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Without timestamps: a window's worth takes a round trip at least; the least counts."""
     cdef int64_t took
-    if tcb.rcv_rtt_from:
-        if <int>(tcb.rcv_nxt - tcb.rcv_rtt_seq) < 0:
+    if tcb.busy.rcv_rtt_from:
+        if <int>(tcb.rcv_nxt - tcb.busy.rcv_rtt_seq) < 0:
             return
-        took = max(tcp.context.now - tcb.rcv_rtt_from, <int64_t>1000)
+        took = max(tcp.context.now - tcb.busy.rcv_rtt_from, <int64_t>1000)
         if tcb.rcv_rtt == 0 or took < tcb.rcv_rtt:
             tcb.rcv_rtt = took
-    tcb.rcv_rtt_seq = tcb.rcv_edge
-    tcb.rcv_rtt_from = tcp.context.now
+    tcb.busy.rcv_rtt_seq = tcb.rcv_edge
+    tcb.busy.rcv_rtt_from = tcp.context.now
 
 
 cdef void buffer_grow(TcpLayer* tcp, Tcb* tcb, uint32_t copied) noexcept nogil:
@@ -154,11 +155,11 @@ cdef void buffer_grow(TcpLayer* tcp, Tcb* tcb, uint32_t copied) noexcept nogil:
     tcb.read_target = copied
     if tcb.settings.receive_locked or not tcb.config.auto_receive_buffer:
         return
-    if tcb.busy != NULL and tcb.busy.out_of_order.count:
+    if tcb.busy.out_of_order.count:
         window += tcb.busy.out_of_order.items[tcb.busy.out_of_order.count - 1].end - tcb.rcv_nxt
     window = min(window, <uint64_t>tcb.config.receive_buffer_max)
-    if window > tcb.settings.receive_buffer:
-        tcb.settings.receive_buffer = <uint32_t>window
+    if window > tcb.receive_buffer:
+        tcb.receive_buffer = <uint32_t>window
         tcb.window_clamp = min(
             <uint32_t>window, min(window_limit(tcb), <uint32_t>MAX_FIELD << tcb.rcv_scale))
 
@@ -166,27 +167,27 @@ cdef void buffer_grow(TcpLayer* tcp, Tcb* tcb, uint32_t copied) noexcept nogil:
 cdef void window_read(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """Dynamic right-sizing: once in a round trip, compare what was read with the time before."""
     cdef uint32_t at, copied
-    if tcb.rcv_rtt == 0 or tcp.context.now - tcb.read_at < tcb.rcv_rtt:
+    if tcb.rcv_rtt == 0 or tcp.context.now - tcb.busy.read_at < tcb.rcv_rtt:
         return
-    at = tcb.rcv_nxt - tcb.receive_ring.length
-    copied = at - tcb.read_seq
+    at = tcb.rcv_nxt - tcb.busy.receive_ring.length
+    copied = at - tcb.busy.read_seq
     # What waits to be read has not been wanted.
-    copied -= min(copied, tcb.receive_ring.length)
+    copied -= min(copied, tcb.busy.receive_ring.length)
     if copied > tcb.read_target and tcb.read_target:
         buffer_grow(tcp, tcb, copied)
-    tcb.read_seq = at
-    tcb.read_at = tcp.context.now
+    tcb.busy.read_seq = at
+    tcb.busy.read_at = tcp.context.now
 
 
 cdef void window_widen(Tcb* tcb, uint32_t size) noexcept nogil:
-    tcb.settings.receive_buffer = size
+    tcb.receive_buffer = size
     tcb.window_clamp = min(size, min(window_limit(tcb), <uint32_t>MAX_FIELD << tcb.rcv_scale))
 
 
 cdef void window_resize(Tcb* tcb, uint32_t size) noexcept nogil:
     """An edge that has been offered stays: a smaller buffer takes effect as data is read."""
     window_widen(tcb, size)
-    tcb.settings.receive_locked = True
+    settings_of(tcb).receive_locked = True
     tcb.rcv_ssthresh = min(max(tcb.rcv_ssthresh, tcb.window_clamp), tcb.window_clamp)
 
 
@@ -195,9 +196,9 @@ cdef int window_set_clamp(Tcb* tcb, uint32_t clamp) noexcept nogil:
     if clamp == 0:
         if tcb.state != STATE_CLOSED:
             return -EINVAL
-        tcb.settings.window_clamp = 0
+        settings_of(tcb).window_clamp = 0
         return 0
-    tcb.settings.window_clamp = max(clamp, <uint32_t>LEAST_CLAMP)
+    settings_of(tcb).window_clamp = max(clamp, <uint32_t>LEAST_CLAMP)
     if not tcb_is_synchronized(tcb):
         return 0
     tcb.window_clamp = min(
@@ -206,5 +207,5 @@ cdef int window_set_clamp(Tcb* tcb, uint32_t clamp) noexcept nogil:
         tcb.rcv_ssthresh = min(tcb.rcv_ssthresh, tcb.window_clamp)
     else:
         tcb.rcv_ssthresh = max(
-            tcb.rcv_ssthresh, min(tcb.rcv_edge - tcb.last_ack_sent, tcb.window_clamp))
+            tcb.rcv_ssthresh, min(tcb.rcv_edge - tcb.busy.last_ack_sent, tcb.window_clamp))
     return 0

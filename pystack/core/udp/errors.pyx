@@ -7,7 +7,9 @@ from libc.stdint cimport int16_t, uint16_t, uint32_t
 from libc.string cimport memset
 from pystack.core.context cimport Context, count, endpoint_ready
 from pystack.core.counters cimport ICMP_DROP_ERROR_NOT_OURS, UDP_ERRORS_DELIVERED
-from pystack.core.endpoint cimport MTU_DISCOVER_DO, MTU_DISCOVER_DONT, READY_ERROR
+from pystack.core.endpoint cimport (
+    MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, MTU_DISCOVER_DO, MTU_DISCOVER_DONT, READY_ERROR,
+)
 from pystack.core.error_queue cimport ORIGIN_LOCAL, ErrorReport, error_queue_add
 from pystack.core.ip.error_report cimport error_report_of
 from pystack.core.ip.layer cimport (
@@ -50,7 +52,7 @@ cdef bint error_is_reported(const Datagram* socket, const IcmpError* error) noex
     if error.kind == ICMP_ERROR_TOO_BIG:
         if socket.endpoint.marking.mtu_discover == MTU_DISCOVER_DONT:
             return False
-    if socket.endpoint.report_errors:
+    if socket.endpoint.manners & MANNER_REPORT_ERRORS:
         return True
     # An unconnected socket could not tell which of its peers is meant.
     return socket.connected and error.kind not in (ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_UNKNOWN)
@@ -69,7 +71,7 @@ cdef void error_queue(UdpLayer* udp, Datagram* socket, const IcmpError* error) n
     cdef uint32_t header = 0
     if error.protocol == PROTOCOL_UDP:
         header = UDP_HEADER_LENGTH
-    error_report_of(error, header, socket.endpoint.report_extensions, &report)
+    error_report_of(error, header, socket.endpoint.manners & MANNER_REPORT_EXTENSIONS, &report)
     if error.protocol != PROTOCOL_UDP:
         report.port = 0
     error_queue_add(
@@ -94,9 +96,9 @@ cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
         ip_path_mtu_lower(udp.ip, &error.local, &error.remote, error.mtu)
     if not error_is_reported(socket, error):
         return
-    if socket.endpoint.report_errors:
+    if socket.endpoint.manners & MANNER_REPORT_ERRORS:
         error_queue(udp, socket, error)
-    socket.endpoint.error = error.error
+    socket.endpoint.error = <int16_t>error.error
     count(context, UDP_ERRORS_DELIVERED)
     endpoint_ready(context, &socket.endpoint, READY_ERROR)
 
@@ -106,7 +108,8 @@ cdef void too_big_report(
 ) noexcept nogil:
     """Queue an error of our own, with the path MTU (Linux's ip_local_error); tracepath asks so."""
     cdef ErrorReport report
-    if not socket.endpoint.report_errors or send.marking.mtu_discover != MTU_DISCOVER_DO:
+    if (not socket.endpoint.manners & MANNER_REPORT_ERRORS
+            or send.marking.mtu_discover != MTU_DISCOVER_DO):
         return
     memset(&report, 0, sizeof(ErrorReport))
     report.error = <int16_t>EMSGSIZE

@@ -189,8 +189,10 @@ def test_time_is_the_clock_s_until_it_is_told():
         assert before < stack.deadline <= time.monotonic_ns() + 2_000 * MS
         stack.poll(0)  # from now on the caller's
         assert 0 < stack.deadline <= 2_000 * MS
-        stack.poll(stack.deadline)
-        assert len(stack.transmit()) == 2
+        packets = stack.transmit()
+        while len(packets) < 2:
+            stack.poll(stack.deadline)
+            packets += stack.transmit()
 
 
 def test_the_time_of_a_thread_is_the_clock_s(pair):

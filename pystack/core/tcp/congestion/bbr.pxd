@@ -23,7 +23,7 @@ cdef uint32_t bbr_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noexc
 cdef void bbr_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void bbr_idle(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogil
 cdef void bbr_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil
-# The rate at which it wants to be paced; tcb.congestion.bbr is there.
+# The rate at which it wants to be paced; tcb.rare.bbr is there.
 cdef uint64_t bbr_pacing_rate(const Tcb* tcb) noexcept nogil
 # At least so many segments make a train.
 cdef uint32_t bbr_least_train(const Tcb* tcb) noexcept nogil

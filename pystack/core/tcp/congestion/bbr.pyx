@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.memory.random cimport random_next
+from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.congestion.algorithm cimport CongestionEvent
 from pystack.core.tcp.congestion.bbr_model cimport (
     model_bandwidth, model_extra, model_forget_policer, model_lost, model_policer_is_old,
@@ -20,7 +21,7 @@ from pystack.core.tcp.congestion.bbr_state cimport (
 from pystack.core.tcp.congestion.maximum cimport maximum_of
 from pystack.core.tcp.congestion.reno cimport reno_ssthresh
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH, MAX_CWND, segments
-from pystack.core.tcp.layer cimport CA_LOSS, CA_OPEN, CA_RECOVERY, Tcb, TcpLayer
+from pystack.core.tcp.layer cimport CA_LOSS, CA_OPEN, CA_RECOVERY, Tcb, TcpLayer, TcpRare
 from pystack.core.tcp.rate cimport RateSample, rate_set_app_limited
 from pystack.core.tcp.scoreboard cimport sent_in_flight
 
@@ -89,7 +90,7 @@ cdef void set_gains(BbrState* bbr) noexcept nogil:
 # --- the pacing rate
 
 cdef uint64_t bbr_pacing_rate(const Tcb* tcb) noexcept nogil:
-    return tcb.congestion.bbr.pacing_rate
+    return tcb.rare.bbr.pacing_rate
 
 
 cdef uint64_t rate_at(uint64_t bandwidth, uint32_t gain) noexcept nogil:
@@ -115,7 +116,7 @@ cdef void set_pacing_rate(BbrState* bbr, const Tcb* tcb, uint64_t bandwidth) noe
 
 
 cdef uint32_t bbr_least_train(const Tcb* tcb) noexcept nogil:
-    return 1 if tcb.congestion.bbr.pacing_rate < LOW_RATE else 2
+    return 1 if tcb.rare.bbr.pacing_rate < LOW_RATE else 2
 
 
 # --- windows
@@ -123,7 +124,7 @@ cdef uint32_t bbr_least_train(const Tcb* tcb) noexcept nogil:
 cdef uint32_t train_goal(const Tcb* tcb) noexcept nogil:
     """BBR.send_quantum (section 4.2.2), in segments: a millisecond's worth."""
     cdef uint64_t bytes = min(
-        tcb.congestion.bbr.pacing_rate // TRAINS_PER_SECOND, <uint64_t>0xFFFF)
+        tcb.rare.bbr.pacing_rate // TRAINS_PER_SECOND, <uint64_t>0xFFFF)
     cdef uint32_t goal = max(<uint32_t>bytes // tcb.smss, bbr_least_train(tcb))
     return min(goal, <uint32_t>MOST_TRAIN)
 
@@ -150,9 +151,9 @@ cdef uint32_t in_network_at_departure(
     cdef uint64_t delivered
     if bbr.pacing_gain > BBR_UNIT:
         in_flight += train_goal(tcb)
-    if tcb.paced_until <= now:
+    if tcb.busy.paced_until <= now:
         return in_flight
-    delivered = (model_bandwidth(bbr) * <uint64_t>((tcb.paced_until - now) // 1000)
+    delivered = (model_bandwidth(bbr) * <uint64_t>((tcb.busy.paced_until - now) // 1000)
                  // 1_000_000 // tcb.smss)
     return in_flight - <uint32_t>min(<uint64_t>in_flight, delivered)
 
@@ -178,14 +179,14 @@ cdef uint32_t modulate_for_recovery(
     cdef uint32_t in_flight = sent_in_flight(tcb)
     if sample.lost:
         window = window - sample.lost if window > sample.lost else 1
-    if tcb.ca_state == CA_RECOVERY and bbr.ca_state != CA_RECOVERY:
+    if tcb.busy.ca_state == CA_RECOVERY and bbr.ca_state != CA_RECOVERY:
         bbr.conserving = True
         bbr.round_end = tcb.delivered
         window = in_flight + sample.acked
-    elif bbr.ca_state >= CA_RECOVERY and tcb.ca_state < CA_RECOVERY:
+    elif bbr.ca_state >= CA_RECOVERY and tcb.busy.ca_state < CA_RECOVERY:
         window = max(window, bbr.prior_cwnd)
         bbr.conserving = False
-    bbr.ca_state = tcb.ca_state
+    bbr.ca_state = tcb.busy.ca_state
     return max(window, in_flight + sample.acked) if bbr.conserving else window
 
 
@@ -294,7 +295,7 @@ cdef void check_probe_rtt(
 
 cdef bint bbr_control(TcpLayer* tcp, Tcb* tcb, const RateSample* sample) noexcept nogil:
     """BBRUpdateModelAndState() and BBRUpdateControlParameters() (section 3.3), on each ACK."""
-    cdef BbrState* bbr = tcb.congestion.bbr
+    cdef BbrState* bbr = tcb.rare.bbr
     cdef uint64_t bandwidth
     if bbr == NULL:
         return False
@@ -317,11 +318,15 @@ cdef bint bbr_control(TcpLayer* tcp, Tcb* tcb, const RateSample* sample) noexcep
 
 cdef void bbr_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """BBROnConnectionInit() (section 4.3.1)."""
-    cdef BbrState* bbr = tcb.congestion.bbr
-    if bbr == NULL:
-        bbr = tcb.congestion.bbr = <BbrState*>calloc(1, sizeof(BbrState))
-    if bbr == NULL:
+    cdef TcpRare* rare = tcb_rare(tcb)
+    cdef BbrState* bbr
+    if rare == NULL:
         return      # it is Reno then
+    if rare.bbr == NULL:
+        rare.bbr = <BbrState*>calloc(1, sizeof(BbrState))
+    bbr = rare.bbr
+    if bbr == NULL:
+        return
     memset(bbr, 0, sizeof(BbrState))
     bbr.ca_state = CA_OPEN
     tcb.congestion.ssthresh = INFINITE_SSTHRESH
@@ -331,21 +336,22 @@ cdef void bbr_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void bbr_stop(Tcb* tcb) noexcept nogil:
-    free(tcb.congestion.bbr)
-    tcb.congestion.bbr = NULL
+    if tcb.rare.bbr != NULL:
+        free(tcb.rare.bbr)
+        tcb.rare.bbr = NULL
 
 
 cdef uint32_t bbr_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noexcept nogil:
     """A recovery begins: remember the window."""
-    if tcb.congestion.bbr == NULL:
+    if tcb.rare.bbr == NULL:
         return reno_ssthresh(tcp, tcb, event)
-    save_window(tcb.congestion.bbr, tcb)
+    save_window(tcb.rare.bbr, tcb)
     return tcb.congestion.ssthresh
 
 
 cdef void bbr_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """It was no loss: growth has to be judged anew, unless the pipe is known to be full."""
-    cdef BbrState* bbr = tcb.congestion.bbr
+    cdef BbrState* bbr = tcb.rare.bbr
     if bbr != NULL:
         bbr.full_bandwidth = 0
         if not pipe_is_full(bbr):
@@ -357,8 +363,8 @@ cdef void bbr_idle(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogil:
     """BBRHandleRestartFromIdle() (section 4.3.4.4): at the bandwidth that is known, no burst and no
     new start.
     """
-    cdef BbrState* bbr = tcb.congestion.bbr
-    if bbr == NULL or tcb.app_limited == 0:
+    cdef BbrState* bbr = tcb.rare.bbr
+    if bbr == NULL or tcb.busy.app_limited == 0:
         return
     bbr.idle_restart = True
     bbr.stretch_at = tcp.context.now
@@ -371,7 +377,7 @@ cdef void bbr_idle(TcpLayer* tcp, Tcb* tcb, int64_t idle_ns) noexcept nogil:
 
 cdef void bbr_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """BBROnEnterRTO() (section 4.2.3.4), and the growth seen so far is forgotten."""
-    cdef BbrState* bbr = tcb.congestion.bbr
+    cdef BbrState* bbr = tcb.rare.bbr
     cdef RateSample sample
     if bbr == NULL:
         return
@@ -384,7 +390,7 @@ cdef void bbr_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void bbr_info(const Tcb* tcb, BbrInfo* info) noexcept nogil:
-    cdef const BbrState* bbr = tcb.congestion.bbr
+    cdef const BbrState* bbr = tcb.rare.bbr
     cdef uint64_t bandwidth = model_bandwidth(bbr)
     info.bandwidth_low = <uint32_t>bandwidth
     info.bandwidth_high = <uint32_t>(bandwidth >> 32)

@@ -38,7 +38,7 @@ cdef int64_t STRETCH_MOST = 100 * SECOND        # so that products fit 64 bits
 cdef void model_start(BbrState* bbr, const Tcb* tcb, int64_t now) noexcept nogil:
     maximum_reset(&bbr.bandwidth, 0, 0)
     bbr.round_end = tcb.delivered
-    bbr.min_rtt = rtt_min(&tcb.rtt) if tcb.rtt.min_us[0] else 0
+    bbr.min_rtt = rtt_min(&tcb.rtt) if tcb.rtt.min_us else 0
     bbr.min_rtt_at = bbr.stretch_at = now
     model_forget_policer(bbr, tcb, now)
 
@@ -135,7 +135,7 @@ cdef uint32_t model_extra(const BbrState* bbr, const Tcb* tcb) noexcept nogil:
 cdef void begin_interval(BbrState* bbr, const Tcb* tcb, int64_t now) noexcept nogil:
     bbr.policed_from = now
     bbr.policed_delivered = tcb.delivered
-    bbr.policed_lost = tcb.lost
+    bbr.policed_lost = tcb.rare.lost
     bbr.policed_rounds = 0
 
 
@@ -189,7 +189,7 @@ cdef void model_lost(
         return
     if sample.lost == 0:
         return
-    lost = tcb.lost - bbr.policed_lost
+    lost = tcb.rare.lost - bbr.policed_lost
     delivered = tcb.delivered - bbr.policed_delivered
     if delivered == 0 or <uint64_t>lost * BBR_UNIT < <uint64_t>POLICER_LOSS * delivered:
         return

@@ -45,8 +45,8 @@ cdef CubicState* state_of(Tcb* tcb) noexcept nogil:
 
 cdef inline bint is_forgotten(const Tcb* tcb) noexcept nogil:
     """Nothing is known, and what would be learnt now tcb_idle would free at the end of this ACK."""
-    return (tcb.congestion.cubic == NULL and tcb.packets_out == 0 and tcb.send_ring.length == 0
-            and tcb.congestion.ssthresh == INFINITE_SSTHRESH
+    return (tcb.congestion.cubic == NULL and tcb.busy.packets_out == 0
+            and tcb.busy.send_ring.length == 0 and tcb.congestion.ssthresh == INFINITE_SSTHRESH
             and not tcb.config.hystart_classic)
 
 

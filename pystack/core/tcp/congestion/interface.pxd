@@ -11,7 +11,7 @@ from pystack.core.tcp.rate cimport RateSample
 cdef enum:
     ALGORITHMS = 3
 
-# The handshake is done, SMSS is known: the initial window, by tcb.retransmits of the SYN.
+# The handshake is done, SMSS is known: the initial window, by tcb.busy.retransmits of the SYN.
 cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # `acked` bytes have newly arrived, in order or selectively, outside of fast recovery.
 cdef void congestion_acked(TcpLayer* tcp, Tcb* tcb, uint32_t acked) noexcept nogil

@@ -24,6 +24,7 @@ from pystack.core.tcp.layer cimport (
     CONGESTION_BBR, CONGESTION_CUBIC, CONGESTION_RENO, ECN_OWE_CWR, Congestion, Tcb, TcpLayer,
 )
 from pystack.core.tcp.rate cimport RateSample
+from pystack.core.tcp.shared_settings cimport settings_of
 
 # By the numbers of layer.pxd.
 cdef Algorithm[ALGORITHMS] TABLE
@@ -59,12 +60,13 @@ cdef inline const Algorithm* algorithm_of(const Tcb* tcb) noexcept nogil:
 
 
 cdef void congestion_choose(TcpLayer* tcp, Tcb* tcb, int algorithm) noexcept nogil:
-    """As Linux, cwnd and ssthresh stay as the algorithm before has left them."""
+    """Within settings_edit. As Linux, cwnd and ssthresh stay as the algorithm before has left them.
+    """
     if algorithm == tcb.settings.congestion:
         return
     if algorithm_of(tcb).stop != NULL:
         algorithm_of(tcb).stop(tcb)
-    tcb.settings.congestion = <unsigned char>algorithm
+    settings_of(tcb).congestion = <unsigned char>algorithm
     tcb.congestion.acked = 0
     if tcb.congestion.cwnd and algorithm_of(tcb).start != NULL:
         algorithm_of(tcb).start(tcp, tcb)
@@ -76,12 +78,12 @@ cdef void congestion_start(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     It bounds ten segments by 14,600 bytes; as Linux, only the count is used here, so that a path
     of jumbo frames does not start with one segment.
     """
-    cdef bint again = tcb.retransmits != 0 and tcb.total_retransmitted > 1
+    cdef bint again = tcb.busy.retransmits != 0 and tcb.rare.total_retransmitted > 1
     cdef uint32_t initial = 1 if again else tcb.config.initial_window
     tcb.congestion.cwnd = initial * tcb.smss
     tcb.congestion.ssthresh = INFINITE_SSTHRESH
     tcb.congestion.acked = 0
-    tcb.congestion.usage_end = tcb.snd_nxt
+    tcb.busy.usage_end = tcb.snd_nxt
     tcb.congestion.used_since = tcp.context.now
     if algorithm_of(tcb).start != NULL:
         algorithm_of(tcb).start(tcp, tcb)
@@ -120,8 +122,8 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
     if tcb.ecn:
         tcb.ecn |= ECN_OWE_CWR
     if event != CONGESTION_TIMEOUT_AGAIN:
-        congestion.prior_cwnd = congestion.cwnd
-        congestion.prior_ssthresh = congestion.ssthresh
+        tcb.busy.prior_cwnd = congestion.cwnd
+        tcb.busy.prior_ssthresh = congestion.ssthresh
         congestion.ssthresh = algorithm_of(tcb).ssthresh(tcp, tcb, event)
     if event == CONGESTION_TIMEOUT or event == CONGESTION_TIMEOUT_AGAIN:
         congestion.cwnd = tcb.smss
@@ -135,8 +137,8 @@ cdef void congestion_reduce(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noex
 cdef void congestion_undo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """RFC 4015 section 3.2 restores what was, and never takes away what has been gained since."""
     cdef Congestion* congestion = &tcb.congestion
-    congestion.cwnd = max(congestion.cwnd, congestion.prior_cwnd)
-    congestion.ssthresh = max(congestion.ssthresh, congestion.prior_ssthresh)
+    congestion.cwnd = max(congestion.cwnd, tcb.busy.prior_cwnd)
+    congestion.ssthresh = max(congestion.ssthresh, tcb.busy.prior_ssthresh)
     tcb.ecn &= ~ECN_OWE_CWR
     if algorithm_of(tcb).undo != NULL:
         algorithm_of(tcb).undo(tcp, tcb)

@@ -12,9 +12,9 @@ cdef bint window_is_used(const Tcb* tcb) noexcept nogil:
     """It was full in this round trip; in slow start half of it is enough, so that cwnd grows to
     twice what was acknowledged.
     """
-    if tcb.congestion.limited:
+    if tcb.limited:
         return True
-    return in_slow_start(tcb) and tcb.congestion.cwnd < 2 * tcb.congestion.max_flight
+    return in_slow_start(tcb) and tcb.congestion.cwnd < 2 * tcb.busy.max_flight
 
 
 cdef void forget_unused(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
@@ -23,7 +23,7 @@ cdef void forget_unused(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     Not if the application waits for room in the send buffer: then it is that which limits.
     """
     cdef uint32_t used = max(tcb.congestion.used, tcb.config.initial_window * tcb.smss)
-    if tcb.ca_state == CA_OPEN and not tcb.write_blocked:
+    if tcb.busy.ca_state == CA_OPEN and not tcb.write_blocked:
         if used < tcb.congestion.cwnd:
             tcb.congestion.ssthresh = current_ssthresh(tcb)
             tcb.congestion.cwnd = (tcb.congestion.cwnd + used) // 2 // tcb.smss * tcb.smss
@@ -36,14 +36,14 @@ cdef void validate_window(TcpLayer* tcp, Tcb* tcb, bint sent, bint full) noexcep
     how much was outstanding.
     """
     # Counted in segments, as cwnd: small ones fill it too.
-    cdef uint32_t flight = tcb.packets_out * tcb.smss
+    cdef uint32_t flight = tcb.busy.packets_out * tcb.smss
     if not sent and not full:
         return
-    if (full or seq_ge(tcb.snd_una, tcb.congestion.usage_end)
-            or (not tcb.congestion.limited and flight > tcb.congestion.max_flight)):
-        tcb.congestion.limited = full
-        tcb.congestion.max_flight = flight
-        tcb.congestion.usage_end = tcb.snd_nxt
+    if (full or seq_ge(tcb.snd_una, tcb.busy.usage_end)
+            or (not tcb.limited and flight > tcb.busy.max_flight)):
+        tcb.limited = full
+        tcb.busy.max_flight = flight
+        tcb.busy.usage_end = tcb.snd_nxt
     if window_is_used(tcb):
         tcb.congestion.used = 0
         tcb.congestion.used_since = tcp.context.now

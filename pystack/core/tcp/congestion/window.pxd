@@ -52,6 +52,6 @@ cdef inline uint32_t current_ssthresh(const Tcb* tcb) noexcept nogil:
     """Three quarters of what cwnd had reached is known to be safe, unless it is just being
     reduced (RFC 2861 section 3.1, as Linux).
     """
-    if tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_CWR:
+    if tcb.busy.ca_state == CA_RECOVERY or tcb.busy.ca_state == CA_CWR:
         return tcb.congestion.ssthresh
     return max(tcb.congestion.ssthresh, ((segments(tcb) >> 1) + (segments(tcb) >> 2)) * tcb.smss)
