@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,59 @@ def test_only_a_drop_of_more_than_15_percent_fails_a_check():
     assert dropped(kept, {"a": {"limit": 0.86, "kernel": 1.5}}) == ["a of kernel: 1.50, was 2.00"]
 
 
+def test_ratios_are_kept_beside_those_of_other_rows_and_systems(tmp_path):
+    from bench.report import keep
+
+    file = tmp_path / "ratios.json"
+    keep(file, {"a": {"limit": 1.0, "kernel": 2.0}, "b": {"limit": 0.5}}, {"cpu": "1 x old"})
+    keep(file, {"a": {"limit": 0.90049}, "c": {"asked": 1.0}}, {"cpu": "2 x new", "load": "0.1"})
+    assert json.loads(file.read_text()) == {
+        "machine": {"cpu": "2 x new"},
+        "ratios": {
+            "a": {"limit": 0.9, "kernel": 2.0},
+            "b": {"limit": 0.5},
+            "c": {"asked": 1.0},
+        },
+    }
+
+
+def test_the_change_since_a_ratio_was_kept_is_shown():
+    from bench.measure import Run
+    from bench.report import verdicts
+    from bench.rows import PROGRAM, Row
+
+    targets = {"limit": 0.8, "kernel": 1.0}
+    row = Row("row", "", "request", PROGRAM, "pystack", tuple(targets), targets=targets)
+    run = Run(figures(pystack=[90], limit=[100], kernel=[100]))
+    assert verdicts(row, run, {"row": {"limit": 0.75}}) == [
+        "[green]0.90 (0.90-0.90)[/] of limit, target 0.8, +20% since 0.75",
+        "[red]0.90 (0.90-0.90)[/] of kernel, target 1",
+    ]
+
+
+def test_ratios_of_a_debug_build_are_not_kept(monkeypatch, capsys):
+    from bench import command
+
+    monkeypatch.setattr(command, "build_mode", lambda: "debug build")
+    assert command.main(["--keep", "--only", "icmp"]) == 2
+    assert "--keep is for a release build" in capsys.readouterr().err
+
+
+def test_rows_over_ipv6_are_those_over_ipv4_without_systems_that_have_none():
+    from bench.rows import chosen
+
+    rows = {row.name: row for row in chosen([], False)}
+    ours = [row for row in rows.values() if row.ipv6]
+    assert [row.name for row in ours] == [row.name for row in chosen(["ipv6-"], False)]
+    for row in ours:
+        same = rows[row.name.removeprefix("ipv6-")]
+        assert (row.mode, row.port, row.size, row.number) == (
+            same.mode, same.port, same.size, same.number
+        )  # fmt: skip
+        assert set(row.systems) == {"limit", "kernel", "pystack"}
+        assert row.targets.items() <= same.targets.items()
+
+
 def test_rows_are_chosen_by_the_beginning_of_their_names():
     from bench.rows import ROWS, chosen
 
@@ -169,13 +223,15 @@ def test_every_target_is_about_systems_that_take_part():
 def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
     wanted = (
         "tcp-in", "request-16", "connect-close-32", "udp-64", "protocols-request-1", "latency-p50",
+        "ipv6-tcp", "ipv6-icmp", "ipv6-udp-64",
     )  # fmt: skip
     rows = [f"--only={row}" for row in wanted]
     systems = "--systems=limit,kernel,pystack,kernel-plain,pystack-plain,kernel-aio,pystack-aio"
     found = run_bench(tmp_path / "figures.json", *rows, systems)
     assert set(found["ratios"]) == {
         "tcp-in", "tcp-in-plain", "request-16", "connect-close-32", "udp-64",
-        "protocols-request-1", "latency-p50",
+        "protocols-request-1", "latency-p50", "ipv6-tcp-in", "ipv6-tcp-out", "ipv6-icmp",
+        "ipv6-udp-64",
     }  # fmt: skip
     assert all(figure["value"] > 0 for figure in found["figures"])
     assert not Path("/sys/class/net/limit").exists()

@@ -9,16 +9,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from bench import place, report
-from bench.machine import machine
+from bench.machine import build_mode, machine
 from bench.measure import NORMAL, QUICK, SMOKE, Run, Times, measure
+from bench.report import Ratios
 from bench.rows import Row, chosen
 from bench.systems import STARTERS, Systems
 
 OTHER_STACKS = ("lwip", "pytcp")  # whose faults are theirs: shown, but not our failure
 DROP = 0.15  # of a ratio, that --check lets pass
+KEPT = Path(__file__).resolve().parent / "ratios.json"  # those of the last release
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
@@ -38,8 +39,14 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and ratios")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (matplotlib)")
     parser.add_argument(
-        "--check", type=Path, metavar="FILE",
-        help="a file of --json: fail if a ratio is 15 %% below the one that is kept there",
+        "--keep", type=Path, metavar="FILE", nargs="?", const=KEPT,
+        help="write the ratios of these rows, beside those of other rows that are there already; "
+        "tools/bench/ratios.json by default",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check", type=Path, metavar="FILE", nargs="?", const=KEPT,
+        help="show the ratios that --keep or --json has written, and fail if one is now 15 %% "
+        "lower; tools/bench/ratios.json by default",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the rows")
     return parser.parse_args(given)
@@ -78,8 +85,11 @@ def main(given: list[str] | None = None) -> int:
         for row in rows:
             print(f"{row.name:24} {row.title}: {', '.join(row.systems)}")
         return 0
-    kept = json.loads(options.check.read_text()) if options.check else None
+    if options.keep and not build_mode().startswith("release"):
+        print("tools/bench: --keep is for a release build", file=sys.stderr)
+        return 2
     try:
+        kept = json.loads(options.check.read_text())["ratios"] if options.check else {}
         place.enter()
         return bench(rows, times(options), options, kept)
     except (place.Unavailable, OSError) as problem:
@@ -90,7 +100,7 @@ def main(given: list[str] | None = None) -> int:
         return 130
 
 
-def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Any) -> int:
+def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Ratios) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -106,12 +116,14 @@ def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Any) -
                 rows, systems, how, run, lambda text: bar.update(task, advance=1, description=text)
             )
         missing = systems.missing
-    console.print(report.table(rows, run))
+    console.print(report.table(rows, run, kept))
     if options.json:
         report.write_json(options.json, report.as_json(rows, run, what, missing))
     if options.plot:
         report.plot(options.plot, rows, run)
-    losses = dropped(kept["ratios"], report.ratios(rows, run)) if kept else []
+    if options.keep:
+        report.keep(options.keep, report.ratios(rows, run), what)
+    losses = dropped(kept, report.ratios(rows, run))
     for loss in losses:
         console.print(f"[red]slower than it was:[/] {loss}", highlight=False)
     for (row, system), fault in run.faults.items():
@@ -120,7 +132,7 @@ def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Any) -
     return 1 if losses or ours else 0
 
 
-def dropped(kept: dict[str, dict[str, float]], now: dict[str, dict[str, float]]) -> list[str]:
+def dropped(kept: Ratios, now: Ratios) -> list[str]:
     """Which ratios are more than DROP below those that are kept."""
     return [
         f"{row} of {reference}: {now[row][reference]:.2f}, was {before:.2f}"

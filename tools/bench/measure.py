@@ -134,7 +134,8 @@ def cell(
     there = cpus[0] if row.one_core or len(cpus) == 1 else cpus[1]
     place.pin(system.pid, there)
     before = place.cpu_seconds(system.pid)
-    command = [binary, row.mode, system.address, str(row.port), str(row.number), str(row.size)]
+    address = system.ipv6 if row.ipv6 else system.address
+    command = [binary, row.mode, address, str(row.port), str(row.number), str(row.size)]
     command += [str(times.warmup), str(times.duration), *([str(rate)] if rate else [])]
     try:
         done = subprocess.run(

@@ -88,6 +88,19 @@ def route_with_cubic(interface: str, prefix: str, inside: int | None = None) -> 
     ip(f"route replace {route} congctl cubic", inside)
 
 
+def ipv6_network(prefix: str) -> str:
+    """fd00:N::, a /64, to 10.N.0, a /24."""
+    return f"fd00:{prefix.split('.')[1]}::"
+
+
+def add_ipv6(interface: str, prefix: str, host: int = 1, inside: int | None = None) -> None:
+    """To an interface that has addresses of IPv4: an address of IPv6, and the route to its /64."""
+    network = ipv6_network(prefix)
+    ip(f"address replace {network}{host}/64 dev {interface} nodad", inside)
+    route = f"{network}/64 dev {interface} proto kernel metric 256"  # as the address brings it
+    ip(f"-6 route replace {route} congctl cubic", inside)
+
+
 def configure(interface: str, prefix: str) -> None:
     """Address, route and life for a TUN interface that somebody else has made."""
     ip(f"address add {prefix}.1/24 dev {interface}")
@@ -95,9 +108,14 @@ def configure(interface: str, prefix: str) -> None:
     route_with_cubic(interface, prefix)
 
 
+def peer_of(interface: str) -> str:
+    """The other end of a veth pair."""
+    return f"{interface}p"
+
+
 def connect(interface: str, prefix: str, pid: int, offloads: bool) -> None:
     """A veth pair to the namespace of a process, where the prefix's .2 is."""
-    peer = f"{interface}p"
+    peer = peer_of(interface)
     ip(f"link add {interface} type veth peer name {peer}")
     if not offloads:
         refuse_offloads(interface)

@@ -1,8 +1,10 @@
 """The Python programs of the bench: echo, sink and source with blocking sockets.
 
 usage: python -m bench.program kernel            on the kernel's sockets
-       python -m bench.program pystack NAME NET OFFLOADS    on pystack's, and its native services
-       python -m bench.program mirror NAME NET OFFLOADS     nothing but the mirror
+       python -m bench.program pystack NAME NETS OFFLOADS   on pystack's, and its native services
+       python -m bench.program mirror NAME NETS OFFLOADS    nothing but the mirror
+
+NETS: networks, separated by commas.
 
 The same functions on both; a thread for each connection. Ends with the bench.
 """
@@ -75,10 +77,12 @@ def main(arguments: list[str]) -> None:
         import pystack
         from pystack.device.tun import TunDevice
 
-        kind, name, network, offloads = arguments
-        stack = pystack.Stack(network, device=TunDevice(name, offloads=offloads == "offloads"))
+        kind, name, given, offloads = arguments
+        networks = given.split(",")
+        stack = pystack.Stack(*networks, device=TunDevice(name, offloads=offloads == "offloads"))
         if kind == "mirror":
-            stack.set_policy(network, "mirror")
+            for network in networks:
+                stack.set_policy(network, "mirror")
         else:
             for service, port in (("echo", ECHO), ("discard", DISCARD), ("chargen", CHARGEN)):
                 stack.serve(service, "tcp", port)

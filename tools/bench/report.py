@@ -17,6 +17,9 @@ from bench.figures import Spread, spread
 from bench.measure import Run
 from bench.rows import GBIT, Row
 
+# row -> reference -> median of the subject's ratio to it
+Ratios = dict[str, dict[str, float]]
+
 
 def number(value: float) -> str:
     """Three digits that count, thousands apart."""
@@ -34,8 +37,8 @@ def show_machine(console: Console, machine: dict[str, str], missing: dict[str, s
         console.print(f"[yellow]missing[/]: {name}: {why}", highlight=False)
 
 
-def table(rows: list[Row], run: Run) -> Table:
-    """A line for each system of each row."""
+def table(rows: list[Row], run: Run, kept: Ratios) -> Table:
+    """A line for each system of each row; beside the ratios those that are kept."""
     lines = Table(title=f"run {run.figures.run}", title_justify="left")
     lines.add_column("row")
     lines.add_column("system")
@@ -47,12 +50,12 @@ def table(rows: list[Row], run: Run) -> Table:
     for row in rows:
         for position, system in enumerate(row.systems):
             title = f"{row.title}, {row.unit}" if position == 0 else ""
-            lines.add_row(title, system, *cells(row, system, run))
+            lines.add_row(title, system, *cells(row, system, run, kept))
         lines.add_section()
     return lines
 
 
-def cells(row: Row, system: str, run: Run) -> list[str]:
+def cells(row: Row, system: str, run: Run, kept: Ratios) -> list[str]:
     figures = run.figures.of(row.name, system)
     if (row.name, system) in run.faults:
         return [f"[red]failed[/]: {run.faults[row.name, system]}"]
@@ -66,7 +69,7 @@ def cells(row: Row, system: str, run: Run) -> list[str]:
         number(values.most),
         f"{spread(figure.load_cpu for figure in figures).median:.3g}/{per}",
         f"{spread(figure.system_cpu for figure in figures).median:.3g}/{per}",
-        "\n".join(verdicts(row, run)) if system == row.subject else "",
+        "\n".join(verdicts(row, run, kept)) if system == row.subject else "",
     ]
 
 
@@ -77,14 +80,17 @@ def ratio_to(row: Row, run: Run, reference: str) -> Spread | None:
     return run.figures.ratios(row.name, row.subject, reference)
 
 
-def verdicts(row: Row, run: Run) -> list[str]:
-    """The subject's ratio to each system that it has a target for."""
+def verdicts(row: Row, run: Run, kept: Ratios) -> list[str]:
+    """The subject's ratio to each system that it has a target for, and how it has changed."""
     lines = []
     for reference, target in row.targets.items():
         found = ratio_to(row, run, reference)
         if found is not None:
             colour = "green" if found.median >= target else "red"
-            lines.append(f"[{colour}]{ratio_text(found)}[/] of {reference}, target {target:g}")
+            before = kept.get(row.name, {}).get(reference)
+            change = f", {found.median / before - 1:+.0%} since {before:.2f}" if before else ""
+            text = f"[{colour}]{ratio_text(found)}[/] of {reference}, target {target:g}{change}"
+            lines.append(text)
     return lines
 
 
@@ -107,15 +113,25 @@ def as_json(rows: list[Row], run: Run, machine: dict[str, str], missing: dict[st
     }
 
 
-def ratios(rows: list[Row], run: Run) -> dict[str, dict[str, float]]:
-    """row -> reference -> median of the subject's ratio to it."""
-    found: dict[str, dict[str, float]] = {}
+def ratios(rows: list[Row], run: Run) -> Ratios:
+    """Those of the rows' targets."""
+    found: Ratios = {}
     for row in rows:
         for reference in row.targets:
             ratio = ratio_to(row, run, reference)
             if ratio is not None:
                 found.setdefault(row.name, {})[reference] = ratio.median
     return found
+
+
+def keep(file: Path, found: Ratios, machine: dict[str, str]) -> None:
+    """Put ratios into a file, in place of older ones of the same rows and systems."""
+    kept: Ratios = json.loads(file.read_text())["ratios"] if file.exists() else {}
+    for row, references in found.items():
+        rounded = {reference: round(ratio, 3) for reference, ratio in references.items()}
+        kept.setdefault(row, {}).update(rounded)
+    what = {name: text for name, text in machine.items() if name != "load"}
+    write_json(file, {"machine": what, "ratios": kept})
 
 
 def write_json(file: Path, content: Any) -> None:

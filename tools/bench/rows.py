@@ -5,7 +5,7 @@ Called by: command, measure, report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
 TRIAL = "trial"  # of trial.py, without the load generator
@@ -39,6 +39,7 @@ class Row:
     paced_by: str = ""  # requests come at half of the rate that this system can do
     asked: float = 0.0  # the figure of the system "asked", which is nobody's: what is to be reached
     once: bool = False  # in the first round only: it always comes out the same
+    ipv6: bool = False
 
 
 BULK = ("limit", "kernel", "loopback", "pystack")
@@ -46,6 +47,7 @@ PLAIN = ("limit-plain", "kernel-plain", "lwip", "pytcp", "pystack-plain")
 RATE = ("limit", "kernel", "lwip", "pytcp", "pystack")
 PROGRAMS = ("kernel-program", "pystack-program")
 MIRRORS = ("limit-mirror", "pystack-mirror")
+IPV6 = ("limit", "kernel", "pystack")
 ECHO_PROGRAMS = ("kernel-program", "kernel-uvloop", "pystack-program")
 ASYNCIO = ("kernel-aio", "kernel-uvloop", "pystack-aio", "pystack-uvloop")
 
@@ -160,7 +162,20 @@ def crowd(number: int) -> Row:
     )  # fmt: skip
 
 
-ROWS = (
+def over_ipv6(row: Row) -> Row:
+    """The same traffic over IPv6."""
+    return replace(
+        row,
+        name=f"ipv6-{row.name}",
+        title=f"{row.title}, IPv6",
+        systems=IPV6,
+        quick=False,
+        targets={system: target for system, target in row.targets.items() if system in IPV6},
+        ipv6=True,
+    )
+
+
+IPV4_ROWS = (
     bulk(
         "tcp-in",
         "TCP in, offloads",
@@ -322,6 +337,10 @@ ROWS = (
         "serve", "serve, until a ping is answered", "serve", unit=MILLISECONDS, less=True, asked=400
     ),
 )
+
+# Of the rows above, those that are measured over IPv6, too.
+BOTH = ("tcp-in", "tcp-out", "request-1", "request-16", "icmp", "udp-64", "udp-1400")
+ROWS = (*IPV4_ROWS, *(over_ipv6(row) for row in IPV4_ROWS if row.name in BOTH))
 
 
 def chosen(only: list[str], quick: bool) -> list[Row]:

@@ -29,6 +29,7 @@ class System:
     name: str
     address: str
     process: subprocess.Popen[str] | None  # None: it is started for each trial
+    ipv6: str = ""  # its address of IPv6, if it is measured with that
 
     @property
     def pid(self) -> int:
@@ -37,7 +38,7 @@ class System:
 
 
 class Systems:
-    """Those of one run, started when first asked for; each has a /24 of its own."""
+    """Those of one run, started when first asked for; each has networks of its own."""
 
     def __init__(self) -> None:
         self.running: dict[str, System] = {}
@@ -74,10 +75,13 @@ def limit(systems: Systems, name: str) -> System:
     offloads = "plain" if "plain" in name else "offloads"
     binary = str(program("limit"))
     process = systems.begin([binary, name, kind, offloads, str(ACK_EVERY)])
-    place.configure(name, systems.prefix(name))
+    prefix = systems.prefix(name)
+    place.configure(name, prefix)
     if kind == "mirror":
         systems.start(["loopback"])
-    return System(name, f"{systems.prefix(name)}.2", process)
+        return System(name, f"{prefix}.2", process)
+    place.add_ipv6(name, prefix)
+    return System(name, f"{prefix}.2", process, f"{place.ipv6_network(prefix)}2")
 
 
 def loopback(systems: Systems, name: str) -> System:
@@ -88,8 +92,11 @@ def loopback(systems: Systems, name: str) -> System:
 def kernel(systems: Systems, name: str) -> System:
     """In a namespace of its own, over a veth pair."""
     process = systems.begin(["unshare", "--net", "--", str(program("kernel"))])
-    place.connect(name, systems.prefix(name), process.pid, offloads="plain" not in name)
-    return System(name, f"{systems.prefix(name)}.2", process)
+    prefix = systems.prefix(name)
+    place.connect(name, prefix, process.pid, offloads="plain" not in name)
+    place.add_ipv6(name, prefix)
+    place.add_ipv6(place.peer_of(name), prefix, 2, process.pid)
+    return System(name, f"{prefix}.2", process, f"{place.ipv6_network(prefix)}2")
 
 
 def python_environment() -> dict[str, str]:
@@ -153,13 +160,16 @@ def uvicorn(systems: Systems, name: str) -> System:
 def pystack(systems: Systems, name: str) -> System:
     kind = "mirror" if "mirror" in name else "pystack"
     offloads = "plain" if "plain" in name else "offloads"
-    prefix = systems.prefix(name)
-    command = [sys.executable, "-m", "bench.program", kind, name, f"{prefix}.0/24", offloads]
+    prefix, ipv6 = systems.prefix(name), place.ipv6_network(systems.prefix(name))
+    networks = f"{prefix}.0/24" if kind == "mirror" else f"{prefix}.0/24,{ipv6}/64"
+    command = [sys.executable, "-m", "bench.program", kind, name, networks, offloads]
     process = systems.begin(command, env=python_environment())
     place.route_with_cubic(name, prefix)
     if kind == "mirror":
         systems.start(["loopback"])
-    return System(name, f"{prefix}.2", process)
+        return System(name, f"{prefix}.2", process)
+    place.add_ipv6(name, prefix)
+    return System(name, f"{prefix}.2", process, f"{ipv6}2")
 
 
 def lwip(systems: Systems, name: str) -> System:

@@ -1,4 +1,5 @@
-/* The kernel's row: echo (7), discard (9) and chargen (19) over TCP and UDP on its sockets.
+/* The kernel's row: echo (7), discard (9) and chargen (19) over TCP and UDP on its sockets, IPv4's
+   and IPv6's.
 
    One thread with epoll. usage: server */
 #define _GNU_SOURCE
@@ -37,14 +38,29 @@ static void watch(int fd, int kind, uint32_t events)
         fail("epoll_ctl");
 }
 
-static void open_port(int type, int port)
+static void bind_port(int fd, int family, int port)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    int one = 1, error;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (family == AF_INET6) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+        error = bind(fd, (struct sockaddr *)&v6, sizeof v6);
+    } else {
+        error = bind(fd, (struct sockaddr *)&v4, sizeof v4);
+    }
+    if (error)
+        fail("bind");
+}
+
+static void open_port(int family, int type, int port)
 {
     int one = 1, big = 32 << 20;
-    int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&name, sizeof name) < 0)
-        fail("bind");
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 && family == AF_INET6) /* a kernel without it */
+        return;
+    bind_port(fd, family, port);
     if (type == SOCK_STREAM) {
         if (listen(fd, 4096) < 0)
             fail("listen");
@@ -105,7 +121,7 @@ static void serve_stream(int fd, int port, uint32_t events)
 static void serve_datagrams(int fd, int port)
 {
     static char data[BATCH][1 << 16], control[BATCH][64];
-    static struct sockaddr_in names[BATCH];
+    static struct sockaddr_storage names[BATCH];
     struct mmsghdr messages[BATCH];
     struct iovec parts[BATCH];
     for (int i = 0; i < BATCH; i++) {
@@ -152,8 +168,10 @@ int main(void)
     }
     poller = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < 3; i++) {
-        open_port(SOCK_STREAM, ports[i]);
-        open_port(SOCK_DGRAM, ports[i]);
+        open_port(AF_INET, SOCK_STREAM, ports[i]);
+        open_port(AF_INET, SOCK_DGRAM, ports[i]);
+        open_port(AF_INET6, SOCK_STREAM, ports[i]);
+        open_port(AF_INET6, SOCK_DGRAM, ports[i]);
     }
     puts("ready");
     fflush(stdout);

@@ -5,11 +5,13 @@
 #include <linux/virtio_net.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum { ECHO = 7, DISCARD = 9, CHARGEN = 19, HEADERS = 40 };
+enum { ECHO = 7, DISCARD = 9, CHARGEN = 19 };
+enum { IPV4_HEADER = 20, IPV6_HEADER = 40, TCP_HEADER = 20, UDP_HEADER = 8, ICMP_HEADER = 8 };
 
 /* A device, with or without a virtio-net header before each packet. */
 typedef struct {
@@ -20,9 +22,19 @@ typedef struct {
 
 int open_device(const char *name, int offloads);
 
+/* Where things are in a packet: without options, without extension headers. */
+typedef struct {
+    uint8_t *data;
+    int length;
+    int header;    /* of IP: IPV4_HEADER or IPV6_HEADER */
+    int protocol;
+    int addresses; /* where the two are */
+    int address;   /* bytes of one */
+} Packet;
+
 /* One packet; with offloads, `header` is its virtio-net header. */
 void answer(const Limit *, struct virtio_net_hdr *header, uint8_t *packet, int length);
-void answer_tcp(const Limit *, struct iphdr *ip, int length);
+void answer_tcp(const Limit *, const Packet *);
 void flush_acks(const Limit *); /* there is nothing more to read */
 
 uint32_t sum_bytes(const void *data, int length, uint32_t sum);

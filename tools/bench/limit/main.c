@@ -2,7 +2,8 @@
 
    usage: limit NAME mirror|answer offloads|plain ACK_EVERY
    mirror swaps source and destination of each packet; answer is echo, discard and chargen over TCP
-   and UDP, and ping. The interface is configured by who starts this, when "ready" has been said. */
+   and UDP, and ping; of IPv4 and IPv6. The interface is configured by who starts this, when "ready"
+   has been said. */
 #define _GNU_SOURCE
 #include "limit.h"
 
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -81,57 +83,72 @@ void send_packet(const Limit *limit, struct virtio_net_hdr *header, struct iovec
             fail("limit: write");
 }
 
-static void swap_addresses(struct iphdr *ip)
+static void swap_addresses(const Packet *packet)
 {
-    uint32_t source = ip->saddr;
-    ip->saddr = ip->daddr;
-    ip->daddr = source;
+    uint8_t source[16], *addresses = packet->data + packet->addresses;
+    memcpy(source, addresses, packet->address);
+    memcpy(addresses, addresses + packet->address, packet->address);
+    memcpy(addresses + packet->address, source, packet->address);
 }
 
 /* The packet goes back as it is: sums don't depend on the order, so checksums stay right. */
-static void send_back(const Limit *limit, struct virtio_net_hdr *header, void *packet, int length)
+static void send_back(const Limit *limit, struct virtio_net_hdr *header, const Packet *packet)
 {
-    struct iovec parts[2] = {{0}, {packet, length}};
+    struct iovec parts[2] = {{0}, {packet->data, packet->length}};
     swap_addresses(packet);
     send_packet(limit, header, parts, 2);
 }
 
-static void answer_ping(const Limit *limit, struct virtio_net_hdr *header, struct iphdr *ip,
-                        int length)
+/* The sum of the message changes by what its type does (RFC 1624). */
+static void answer_ping(const Limit *limit, struct virtio_net_hdr *header, const Packet *packet,
+                        int request, int reply)
 {
-    struct icmphdr *icmp = (struct icmphdr *)((uint8_t *)ip + 20);
-    if (icmp->type != ICMP_ECHO)
+    struct icmphdr *icmp = (struct icmphdr *)(packet->data + packet->header);
+    if (icmp->type != request || packet->length < packet->header + ICMP_HEADER)
         return;
-    icmp->type = ICMP_ECHOREPLY;
-    icmp->checksum = fold(icmp->checksum + htons(ICMP_ECHO << 8));
-    send_back(limit, header, ip, length);
+    icmp->type = reply;
+    icmp->checksum = fold(icmp->checksum + htons(request << 8) + htons(~(reply << 8)));
+    send_back(limit, header, packet);
 }
 
-static void answer_udp(const Limit *limit, struct virtio_net_hdr *header, struct iphdr *ip,
-                       int length)
+static void answer_udp(const Limit *limit, struct virtio_net_hdr *header, const Packet *packet)
 {
-    struct udphdr *udp = (struct udphdr *)((uint8_t *)ip + 20);
+    struct udphdr *udp = (struct udphdr *)(packet->data + packet->header);
     uint16_t port = udp->source;
-    if (udp->dest != htons(ECHO))
+    if (udp->dest != htons(ECHO) || packet->length < packet->header + UDP_HEADER)
         return;
     udp->source = udp->dest;
     udp->dest = port;
-    send_back(limit, header, ip, length);
+    send_back(limit, header, packet);
 }
 
-void answer(const Limit *limit, struct virtio_net_hdr *header, uint8_t *packet, int length)
+/* 0 if it is none that we answer. */
+static int parse(Packet *packet, uint8_t *data, int length)
 {
-    struct iphdr *ip = (struct iphdr *)packet;
-    if (length < HEADERS - 12 || ip->version != 4 || ip->ihl != 5)
+    if (length >= IPV4_HEADER && data[0] == 0x45)
+        *packet = (Packet){data, length, IPV4_HEADER, data[9], 12, 4};
+    else if (length >= IPV6_HEADER && data[0] >> 4 == 6)
+        *packet = (Packet){data, length, IPV6_HEADER, data[6], 8, 16};
+    else
+        return 0;
+    return 1;
+}
+
+void answer(const Limit *limit, struct virtio_net_hdr *header, uint8_t *data, int length)
+{
+    Packet packet;
+    if (!parse(&packet, data, length))
         return;
     if (mirroring)
-        send_back(limit, header, packet, length);
-    else if (ip->protocol == IPPROTO_TCP && length >= HEADERS)
-        answer_tcp(limit, ip, length);
-    else if (ip->protocol == IPPROTO_UDP)
-        answer_udp(limit, header, ip, length);
-    else if (ip->protocol == IPPROTO_ICMP)
-        answer_ping(limit, header, ip, length);
+        send_back(limit, header, &packet);
+    else if (packet.protocol == IPPROTO_TCP && length >= packet.header + TCP_HEADER)
+        answer_tcp(limit, &packet);
+    else if (packet.protocol == IPPROTO_UDP)
+        answer_udp(limit, header, &packet);
+    else if (packet.protocol == IPPROTO_ICMP && packet.header == IPV4_HEADER)
+        answer_ping(limit, header, &packet, ICMP_ECHO, ICMP_ECHOREPLY);
+    else if (packet.protocol == IPPROTO_ICMPV6)
+        answer_ping(limit, header, &packet, ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY);
 }
 
 int main(int count, char **arguments)

@@ -74,9 +74,15 @@ double latency_quantile(const Report *report, double quantile)
     return 0;
 }
 
-int tcp_socket(void)
+int is_ipv6(const Options *options)
 {
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return options->peer.any.sa_family == AF_INET6;
+}
+
+int tcp_socket(const Options *options)
+{
+    int one = 1, type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd = socket(options->peer.any.sa_family, type, 0);
     if (fd < 0)
         fail("socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -85,11 +91,10 @@ int tcp_socket(void)
 
 int tcp_connect(const Options *options)
 {
-    int error, fd = tcp_socket();
+    int error, fd = tcp_socket(options);
     socklen_t length = sizeof error;
     struct pollfd ready = {fd, POLLOUT, 0};
-    if (connect(fd, (struct sockaddr *)&options->peer, sizeof options->peer) < 0
-        && errno != EINPROGRESS)
+    if (connect(fd, &options->peer.any, options->peer_length) < 0 && errno != EINPROGRESS)
         fail("connect");
     if (poll(&ready, 1, 5000) != 1) {
         errno = ETIMEDOUT;

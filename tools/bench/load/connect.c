@@ -22,10 +22,10 @@ static int poller, with_request;
 static void start(Visit *visit, const Options *options, Report *report)
 {
     struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLET, {.ptr = visit}};
-    visit->fd = tcp_socket();
+    visit->fd = tcp_socket(options);
     visit->stage = CONNECTING;
     visit->started = now_ns();
-    if (connect(visit->fd, (struct sockaddr *)&options->peer, sizeof options->peer) < 0
+    if (connect(visit->fd, &options->peer.any, options->peer_length) < 0
         && errno != EINPROGRESS) {
         report->wrong++;
         fail("connect");

@@ -10,7 +10,13 @@
 enum { MAX_CONNECTIONS = 4096, BUCKETS = 64 * 16 };
 
 typedef struct {
-    struct sockaddr_in peer;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer;
+    socklen_t peer_length;
+    int port;         /* of the peer */
     int number;       /* connections, or packets in flight */
     int size;         /* bytes of a request; of HTTP: of a response's body */
     int64_t warmup;   /* ns */
@@ -46,7 +52,8 @@ void run_count(Run *run, int64_t now, uint64_t operations, uint64_t bytes);
 void latency_add(Report *report, int64_t ns);
 double latency_quantile(const Report *report, double quantile);
 
-int tcp_socket(void); /* non-blocking, without Nagle */
+int is_ipv6(const Options *options);
+int tcp_socket(const Options *options); /* non-blocking, without Nagle */
 int tcp_connect(const Options *options);
 void grow_buffers(int fd, int bytes);
 

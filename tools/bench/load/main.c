@@ -29,6 +29,22 @@ static const struct {
     {"udp-train", udp_train_echo},
 };
 
+/* The peer's address and port; 0 if that is no address. */
+static int parse_peer(Options *options, const char *address, int port)
+{
+    options->port = port;
+    if (inet_pton(AF_INET, address, &options->peer.v4.sin_addr) == 1) {
+        options->peer.v4.sin_family = AF_INET;
+        options->peer.v4.sin_port = htons(port);
+        options->peer_length = sizeof options->peer.v4;
+        return 1;
+    }
+    options->peer.v6.sin6_family = AF_INET6;
+    options->peer.v6.sin6_port = htons(port);
+    options->peer_length = sizeof options->peer.v6;
+    return inet_pton(AF_INET6, address, &options->peer.v6.sin6_addr) == 1;
+}
+
 static double seconds_of(struct timeval time)
 {
     return time.tv_sec + time.tv_usec / 1e6;
@@ -58,14 +74,12 @@ int main(int count, char **arguments)
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     memset(&options, 0, sizeof options);
-    options.peer.sin_family = AF_INET;
-    options.peer.sin_port = htons(atoi(arguments[3]));
     options.number = atoi(arguments[4]);
     options.size = atoi(arguments[5]);
     options.warmup = atof(arguments[6]) * 1e9;
     options.duration = atof(arguments[7]) * 1e9;
     options.rate = count == 9 ? atof(arguments[8]) : 1000;
-    if (inet_pton(AF_INET, arguments[2], &options.peer.sin_addr) != 1 || options.number < 1
+    if (!parse_peer(&options, arguments[2], atoi(arguments[3])) || options.number < 1
         || options.rate <= 0
         || options.number > MAX_CONNECTIONS) {
         fprintf(stderr, "load: bad arguments\n");

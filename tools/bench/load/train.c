@@ -18,11 +18,14 @@ static char train[TRAIN], answer[1 << 16];
 
 static int open_socket(const Options *options, int port, int segment)
 {
-    struct sockaddr_in peer = options->peer;
-    int one = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    peer.sin_port = htons(port);
+    Options there = *options;
+    int one = 1, fd = socket(there.peer.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (is_ipv6(options))
+        there.peer.v6.sin6_port = htons(port);
+    else
+        there.peer.v4.sin_port = htons(port);
     grow_buffers(fd, 16 << 20);
-    if (connect(fd, (struct sockaddr *)&peer, sizeof peer) < 0)
+    if (connect(fd, &there.peer.any, there.peer_length) < 0)
         fail("connect");
     if (segment && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment) < 0)
         fail("UDP_SEGMENT");
@@ -39,7 +42,7 @@ static int wait_for(int fd)
 
 void udp_in(const Options *options, Report *report)
 {
-    int data = open_socket(options, ntohs(options->peer.sin_port), PIECE);
+    int data = open_socket(options, options->port, PIECE);
     int probe = open_socket(options, ECHO_PORT, 0);
     uint32_t asked = 0, answered = 0, reply;
     int64_t now;
@@ -72,7 +75,7 @@ void udp_in(const Options *options, Report *report)
 
 void udp_train_echo(const Options *options, Report *report)
 {
-    int fd = open_socket(options, ntohs(options->peer.sin_port), PIECE);
+    int fd = open_socket(options, options->port, PIECE);
     int64_t in_flight = 0; /* bytes */
     int64_t now;
     Run run;
