@@ -113,13 +113,13 @@ cdef class Handle:
             code = seat_wait(self.engine, &self.owner, events, until)
         if code == FORKED:
             return FORKED
+        self.engine.stay()
         if code == 0 and self.owner.endpoint == NULL:
             code = -EBADF
         if code == 0 and self.engine.failure:
             code = -self.engine.failure
         if code < 0:
             self.engine.unlock()
-            self.engine.stay()
             return -EAGAIN if kernels and code == TIMED_OUT else code
         core_enter(self.engine.core, self.engine.now())
         return 0

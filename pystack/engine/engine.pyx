@@ -242,10 +242,10 @@ cdef class Engine:
         cdef int code = self.lock()
         if code < 0:
             return code
+        self.stay()
         if self.failure:
             code = -self.failure
             self.unlock()
-            self.stay()
             return code
         self.calls += 1
         core_enter(self.core, self.now())
@@ -261,10 +261,13 @@ cdef class Engine:
     cdef void stay(self) noexcept nogil:
         """While the interpreter ends, a daemon thread stays in its call, as in one of the kernel's:
         an exception would be told to a stderr that is being taken down.
+
+        With the lock. A thread that stays gives it back.
         """
         cdef PyThread_type_lock gate
         if self.ending == 0 or self.ending == PyThread_get_thread_ident():
             return
+        self.unlock()
         gate = PyThread_allocate_lock()
         while gate != NULL:
             PyThread_acquire_lock(gate, WAIT_LOCK)

@@ -467,8 +467,10 @@ cdef class TcpHandle(Handle):
             return count
         least = length if all_of_it else min(length, <size_t>self.tcb().settings.receive_low)
         while True:
-            if done and self.tcb().endpoint.error and self.tcb().busy.receive_ring.length == 0:
-                break           # as Linux: first what was taken, the error with the next call
+            # As Linux: what was taken is told first, the mark or the error with the next call.
+            if done and (urgent_at_mark(self.tcb()) or (
+                    self.tcb().endpoint.error and self.tcb().busy.receive_ring.length == 0)):
+                break
             if peek and self.peek_at > 0:
                 count = tcp_peek(&self.engine.core.tcp, self.tcb(), target, length, self.peek_at)
             else:
@@ -481,7 +483,7 @@ cdef class TcpHandle(Handle):
                         self.peeked(count)
                     else:
                         self.consumed(count)
-            if count == 0 or done >= least or (done and (peek or urgent_at_mark(self.tcb()))):
+            if count == 0 or done >= least or (done and peek):
                 break
             if count < 0 and count != -EAGAIN:
                 break

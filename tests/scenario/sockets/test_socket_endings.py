@@ -292,10 +292,12 @@ def test_a_signal_handler_runs_while_a_call_goes_on():
 
 
 def test_the_interpreter_ends_with_open_stacks_and_blocked_threads():
-    """Which say nothing, as if they were blocked in the kernel: stderr is being taken down."""
+    """Which say nothing, as if they were blocked in the kernel: stderr is being taken down. Nor do
+    those that hear that the other stack has reset their connections before theirs is closed.
+    """
     done = run("""
-        client = other.create_connection(("10.1.0.5", 80))
-        for call in (listener.accept, lambda: client.recv(1)):
+        clients = [other.create_connection(("10.1.0.5", 80)) for _ in range(20)]
+        for call in [listener.accept, *(lambda client=client: client.recv(1) for client in clients)]:
             threading.Thread(target=call, daemon=True).start()
         print("end", flush=True)
         """)

@@ -14,6 +14,8 @@ from contextlib import suppress
 
 import pytest
 
+from pystack.testing import VirtualNetwork
+
 LINGER_RESET = struct.pack("ii", 1, 0)
 
 
@@ -580,6 +582,25 @@ def test_urgent_data_is_in_line(stack_world):
     with pytest.raises(OSError) as caught:
         server.recv(1, socket.MSG_OOB)
     assert caught.value.errno == errno.EINVAL
+
+
+def test_urgent_data_ends_a_read_that_waits_for_more():
+    with VirtualNetwork() as net:
+        a, b = net.host("10.0.0.1"), net.host("10.0.0.2")
+        net.link(a, b, delay="1ms")
+
+        def receive():
+            with b.create_server(("10.0.0.2", 80)) as listener, listener.accept()[0] as server:
+                return [server.recv(5, socket.MSG_WAITALL), server.recv(3, socket.MSG_WAITALL)]
+
+        reading = net.spawn(receive)
+        net.sleep(0)
+        with a.create_connection(("10.0.0.2", 80)) as client:
+            client.sendall(b"ab")
+            net.sleep(0.1)
+            client.send(b"!", socket.MSG_OOB)
+            client.sendall(b"cd")
+            assert reading.result() == [b"ab", b"!cd"]
 
 
 def test_an_abort_is_a_reset(stack_world):
