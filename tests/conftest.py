@@ -18,7 +18,7 @@ from effort import some
 from hypothesis import settings
 
 # How long an example takes says nothing: builds and other tests share the processor.
-settings.register_profile("pystack", deadline=None, max_examples=some(100))
+settings.register_profile("pystack", deadline=None, max_examples=some(50))
 settings.load_profile("pystack")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ def test_what_was_found_once(path, dialect):
     check(path.read_text(), dialect)
 
 
-@settings(max_examples=some(300))
+@settings(max_examples=some(150))
 @given(
     st.sampled_from(TEXTS),
     st.lists(st.sampled_from(CHANGES), max_size=6),

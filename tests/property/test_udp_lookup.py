@@ -160,4 +160,4 @@ class Lookup(RuleBasedStateMachine):
 
 
 TestLookup = Lookup.TestCase
-TestLookup.settings = settings(max_examples=some(60), stateful_step_count=40, deadline=None)
+TestLookup.settings = settings(max_examples=some(30), stateful_step_count=40, deadline=None)

@@ -101,7 +101,7 @@ class DeadlineMachine(RuleBasedStateMachine):
 
 
 TestDeadline = DeadlineMachine.TestCase
-TestDeadline.settings = settings(max_examples=some(80), stateful_step_count=40, deadline=None)
+TestDeadline.settings = settings(max_examples=some(40), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ class FlowMachine(RuleBasedStateMachine):
 
 
 TestFlow = FlowMachine.TestCase
-TestFlow.settings = settings(max_examples=some(80), stateful_step_count=30, deadline=None)
+TestFlow.settings = settings(max_examples=some(40), stateful_step_count=30, deadline=None)
 
 
 def test_an_empty_table_has_no_memory():

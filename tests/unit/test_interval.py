@@ -86,7 +86,7 @@ class IntervalMachine(RuleBasedStateMachine):
 
 
 TestIntervals = IntervalMachine.TestCase
-TestIntervals.settings = settings(max_examples=some(100), stateful_step_count=40, deadline=None)
+TestIntervals.settings = settings(max_examples=some(50), stateful_step_count=40, deadline=None)
 
 
 @given(base=st.integers(0, WRAP - 1), order=st.permutations(range(0, 60, 2)))

@@ -124,7 +124,7 @@ class PacketMachine(RuleBasedStateMachine):
 
 
 TestPackets = PacketMachine.TestCase
-TestPackets.settings = settings(max_examples=some(60), stateful_step_count=40, deadline=None)
+TestPackets.settings = settings(max_examples=some(30), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRing = RingMachine.TestCase
-TestRing.settings = settings(max_examples=some(60), stateful_step_count=30, deadline=None)
+TestRing.settings = settings(max_examples=some(30), stateful_step_count=30, deadline=None)
 
 
 def test_a_new_ring_has_no_memory_and_empty_operations_are_harmless():

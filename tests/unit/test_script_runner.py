@@ -305,7 +305,7 @@ LINES = [
 
 
 @given(st.lists(st.sampled_from(LINES), max_size=20), st.sampled_from(["v4", "v6", "mapped"]))
-@settings(max_examples=some(150))
+@settings(max_examples=some(75))
 def test_any_script_has_an_outcome(lines, version):
     """Never an exception, whatever is called in which order: calls that make no sense fail."""
     packets = "--non_fatal=packet,syscall\n0 socket(..., SOCK_STREAM, 0) = 3\n"
