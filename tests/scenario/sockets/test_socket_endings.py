@@ -297,7 +297,8 @@ def test_the_interpreter_ends_with_open_stacks_and_blocked_threads():
     """
     done = run("""
         clients = [other.create_connection(("10.1.0.5", 80)) for _ in range(20)]
-        for call in [listener.accept, *(lambda client=client: client.recv(1) for client in clients)]:
+        calls = [lambda client=client: client.recv(1) for client in clients]
+        for call in (listener.accept, *calls):
             threading.Thread(target=call, daemon=True).start()
         print("end", flush=True)
         """)
