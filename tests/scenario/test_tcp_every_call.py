@@ -44,6 +44,8 @@ CALLS = {
     "CLOSE": lambda peer, socket: socket.shutdown(SHUT_WR),
     "CLOSE for both": lambda peer, socket: socket.close(),
 }
+# The states in which a connection may come to rest.
+RESTFUL = ("CLOSED", "LISTEN", "ESTABLISHED", "FIN-WAIT-2", "CLOSE-WAIT")
 CASES = [
     pytest.param(call, state, answer, id=f"{call} in {state}: {answer}")
     for call, answers in TABLE.items()
@@ -70,9 +72,24 @@ def outcome(call, peer, socket) -> str:
 @pytest.mark.parametrize(("call", "state", "answer"), CASES)
 def test_a_call(call, state, answer):
     """RFC 9293 sections 3.10.1 to 3.10.4."""
+    check(call, state, answer, *reach(state))
+
+
+@pytest.mark.parametrize(
+    ("call", "state", "answer"),
+    [case for case in CASES if case.values[1] in RESTFUL],
+)
+def test_a_call_that_finds_the_connection_at_rest(call, state, answer):
+    """The same comes of it."""
+    peer, socket = reach(state)
+    peer.advance(5 * SECOND)
+    assert not socket.awake
+    check(call, state, answer, peer, socket)
+
+
+def check(call, state, answer, peer, socket):
     answer, _, after = answer.partition(">")
     answer, _, sent = answer.partition("/")
-    peer, socket = reach(state)
     held = socket.state
     assert held == state
     assert outcome(call, peer, socket) == answer

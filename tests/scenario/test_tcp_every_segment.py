@@ -7,7 +7,7 @@ The table is written from the text of the RFC with RFC 5961 (challenge ACKs, exa
 from __future__ import annotations
 
 import pytest
-from scenario.peer import FULL, MS, PLAIN
+from scenario.peer import FULL, MS, PLAIN, SECOND
 from scenario.tcp_states import in_state, simultaneous
 from scenario.tcp_wire import FAMILIES, MODULUS
 
@@ -108,18 +108,30 @@ TABLE = [
 VARIANTS = [(family, options) for family in FAMILIES for options in (PLAIN, FULL)]
 
 
-def cases():
+# The states in which a connection may come to rest.
+RESTFUL = ("ES", "F2", "CW")
+
+
+def cases(columns=tuple(COLUMNS)):
     for name, flags, seq, ack, length, answers in TABLE:
         for column, answer in zip(COLUMNS, answers.split(), strict=True):
-            yield pytest.param(
-                column, flags, seq, ack, length, answer, id=f"{name} in {column} {answer}"
-            )
+            if column in columns:
+                yield pytest.param(
+                    column, flags, seq, ack, length, answer, id=f"{name} in {column} {answer}"
+                )
 
 
 def reach(column, family, options):
     if column == "SO":
         return simultaneous(family, options=options)
     return in_state(COLUMNS[column], family, options=options)
+
+
+def reach_at_rest(column, family, options):
+    peer = reach(column, family, options)
+    peer.advance(5 * SECOND)
+    assert not peer.tcb.awake
+    return peer
 
 
 class Numbers:
@@ -178,6 +190,18 @@ def check_answer(sent, wanted, where):
 @pytest.mark.parametrize(("column", "flags", "seq", "ack", "length", "answer"), list(cases()))
 def test_a_segment(column, flags, seq, ack, length, answer):
     """RFC 9293 section 3.10.7, each family with and without timestamps."""
+    check(reach, column, flags, seq, ack, length, answer)
+
+
+@pytest.mark.parametrize(
+    ("column", "flags", "seq", "ack", "length", "answer"), list(cases(RESTFUL))
+)
+def test_a_segment_that_finds_the_connection_at_rest(column, flags, seq, ack, length, answer):
+    """The same comes of it."""
+    check(reach_at_rest, column, flags, seq, ack, length, answer)
+
+
+def check(reach, column, flags, seq, ack, length, answer):
     answer, _, after = answer.partition(">")
     for family, options in VARIANTS:
         where = f"{column} {family.name} {'with' if 'ts' in options else 'without'} timestamps"
