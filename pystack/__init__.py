@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pystack.connection import Connection
     from pystack.device.base import Device
     from pystack.device.packets import PacketPipe
     from pystack.device.pcap import PcapWriter
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pystack.errorqueue import ExtendedError, extended_error
     from pystack.patching import patch
     from pystack.socket import Socket
-    from pystack.stack import Connection, Stack
+    from pystack.stack import Stack
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
     from pystack.tcpinfo import TcpInfo
 
@@ -45,7 +46,7 @@ __all__ = [
 
 _MODULES = {
     "AnyListener": "pystack.doorman",
-    "Connection": "pystack.stack",
+    "Connection": "pystack.connection",
     "Device": "pystack.device.base",
     "ExtendedError": "pystack.errorqueue",
     "FlowRequest": "pystack.doorman",

@@ -9,7 +9,12 @@ from __future__ import annotations
 import socket
 from functools import lru_cache
 from operator import index
-from typing import Any, TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    Info = TypeVar("Info", bound=tuple[Any, ...])  # of getaddrinfo: the family comes first
 
 MAPPED = bytes(10) + b"\xff\xff"
 ANY = {socket.AF_INET: MAPPED + bytes(4), socket.AF_INET6: bytes(16)}
@@ -17,7 +22,6 @@ WIDTH = {socket.AF_INET: 2, socket.AF_INET6: 4}
 FLOW_MAX = 0xFFFFF
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-Info = TypeVar("Info", bound=tuple[Any, ...])  # of getaddrinfo: the family comes first
 
 
 @lru_cache(maxsize=1024)

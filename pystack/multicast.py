@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import struct
-from dataclasses import dataclass
 
 from pystack.addresses import MAPPED
 
@@ -42,14 +41,18 @@ THE_INTERFACE = 1
 ANY = MAPPED + bytes(4)
 
 
-@dataclass(frozen=True)
 class Request:
     """What an option asks for; addresses as the engine has them."""
 
-    call: int
-    group: bytes
-    source: bytes = ANY
-    interface: bytes = ANY  # by an address of it
+    __slots__ = ("call", "group", "interface", "source")
+
+    def __init__(
+        self, call: int, group: bytes, source: bytes = ANY, interface: bytes = ANY
+    ) -> None:
+        self.call = call
+        self.group = group
+        self.source = source
+        self.interface = interface  # by an address of it
 
 
 def request(option: tuple[int, int], value: bytes) -> Request:
@@ -118,14 +121,18 @@ def interface_of(value: bytes) -> bytes:
     return MAPPED + (value[4:8] if len(value) >= 8 else value[:4])
 
 
-@dataclass(frozen=True)
 class FilterRequest:
     """Which sources of a group to hear: these only, or all but these."""
 
-    group: bytes
-    include: bool
-    sources: list[bytes]
-    interface: bytes = ANY
+    __slots__ = ("group", "include", "interface", "sources")
+
+    def __init__(
+        self, group: bytes, include: bool, sources: list[bytes], interface: bytes = ANY
+    ) -> None:
+        self.group = group
+        self.include = include
+        self.sources = sources
+        self.interface = interface
 
 
 def filter_request(option: tuple[int, int], value: bytes) -> FilterRequest:

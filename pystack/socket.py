@@ -13,21 +13,25 @@ import warnings
 from collections.abc import Iterable
 from copy import copy
 from operator import index
-from typing import TYPE_CHECKING, Any
 
-from pystack import errorqueue, multicast, sockopt
+from pystack import multicast, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
-from pystack.tcpconfig import TcpConfig
-from pystack.tcpinfo import TcpInfo
 from pystack.timestamps import OPTIONS as STAMPS
 from pystack.timestamps import Timestamps
 
+# What few need is imported when it is first used, what only names types not at all: import pystack
+# shall take no time that one would notice.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from typing_extensions import Buffer
 
     from pystack.stack import Stack
+    from pystack.tcpconfig import TcpConfig
+    from pystack.tcpinfo import TcpInfo
 
 PROTOCOLS: dict[tuple[int, int], tuple[int, ...]] = {
     (socket.AF_INET, socket.SOCK_STREAM): (6,),
@@ -395,6 +399,8 @@ class Socket(socket.socket):
         self, bufsize: int, ancbufsize: int
     ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
         """What was quoted of a packet that met an error; to whom it went."""
+        from pystack import errorqueue
+
         report = self._handle.take_error(bufsize)
         told = MSG_ERRQUEUE | (socket.MSG_TRUNC if report[1] > len(report[0]) else 0)
         kind = sockopt.RECVERR[self._family]
@@ -514,6 +520,8 @@ class Socket(socket.socket):
 
     def tcp_info(self) -> TcpInfo:
         """What the connection is doing; getsockopt with TCP_INFO gives the same as bytes."""
+        from pystack.tcpinfo import TcpInfo
+
         return TcpInfo.from_bytes(self._stream().info())
 
     def poll(self) -> int:

@@ -12,11 +12,13 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import index
-from typing import Any, NoReturn
 
 from pystack.core.tcp.congestion.interface import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 # Of both families (RFC 3678 section 5).
 MCAST = {
@@ -363,14 +365,16 @@ def refuse(item: object) -> NoReturn:
     raise TypeError(f"sendmsg() argument 2 must be an iterable of 3-item tuples, not of {item!r}")
 
 
-@dataclass
 class SendOptions:
     """What sendmsg's control messages say about one datagram."""
 
-    source: bytes | None = None  # address
-    segment: int | None = None  # size of pieces
-    ttl: int = 0  # 0: the socket's
-    tos: int = -1  # -1: the socket's
+    __slots__ = ("segment", "source", "tos", "ttl")
+
+    def __init__(self) -> None:
+        self.source: bytes | None = None  # address
+        self.segment: int | None = None  # size of pieces
+        self.ttl = 0  # 0: the socket's
+        self.tos = -1  # -1: the socket's
 
 
 def send_options(messages: Iterable[ControlMessage]) -> SendOptions:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -30,8 +29,6 @@ from socket import (  # type: ignore[attr-defined]
     SOL_SOCKET,
     getdefaulttimeout,
 )
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
 
 from pystack.addresses import MAPPED, SocketAddress, plain
 from pystack.device.base import Device
@@ -40,15 +37,28 @@ from pystack.engine.engine import Engine
 from pystack.engine.virtual import VirtualDriver
 from pystack.socket import Socket
 from pystack.sockopt import NUMBERS
-from pystack.tcpconfig import TcpConfig
 from pystack.teach import teach_ssl, when_imported
 
 when_imported("ssl", teach_ssl)
 
+# What few need is imported when it is first used, what only names types not at all: import pystack
+# shall take no time that one would notice.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Protocol
+
     from typing_extensions import Buffer, Self
 
+    from pystack.connection import Connection
     from pystack.doorman import AnyListener, FlowRequest
+    from pystack.tcpconfig import TcpConfig
+
+    class PacketWriter(Protocol):
+        """What a capture is given to."""
+
+        def write(self, packet: bytes, time_ns: int, outbound: bool) -> object: ...
+
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -59,26 +69,6 @@ PROTOCOLS = {"tcp": 6, "udp": 17}
 ICMP = {4: 1, 6: 58}
 SEED_SIZE = 16  # bytes
 DEFAULT_MTU = 1500
-
-
-class PacketWriter(Protocol):
-    """What a capture is given to."""
-
-    def write(self, packet: bytes, time_ns: int, outbound: bool) -> object: ...
-
-
-@dataclass(frozen=True)
-class Connection:
-    """A TCP connection as it was when it was looked at."""
-
-    local: tuple[str, int]
-    remote: tuple[str, int]
-    state: str  # by the name that RFC 9293 gives it
-    held: bool  # by a socket or a service; otherwise it is on its own way to its end
-    receive_queue: int  # bytes that nobody has read yet
-    send_queue: int  # bytes that the peer has not acknowledged yet
-    cwnd: int  # bytes
-    srtt_ns: int  # 0: not measured yet
 
 
 class Stack:
@@ -120,11 +110,11 @@ class Stack:
             raise ValueError("mtu: the device has one; give it there")
         else:
             mtu = device.mtu
-        self.tcp = tcp or TcpConfig()  # what it is configured with
+        self._tcp = tcp
         self._crank = driver if isinstance(driver, VirtualDriver) else None
         self.attachments: dict[Any, Any] = {}  # of event loops and runs of trio
         self.engine = Engine(
-            device, check_mtu(mtu), *seed_words(seed), now, self.tcp.core(), self._crank
+            device, check_mtu(mtu), *seed_words(seed), now, tcp.core() if tcp else None, self._crank
         )
         try:
             self._set_up(device, sources)
@@ -158,6 +148,15 @@ class Stack:
     def device(self) -> Device | None:
         """What carries its packets, if something does."""
         return self.engine.device
+
+    @property
+    def tcp(self) -> TcpConfig:
+        """What it is configured with."""
+        if self._tcp is None:
+            from pystack.tcpconfig import TcpConfig
+
+            self._tcp = TcpConfig()
+        return self._tcp
 
     @property
     def closed(self) -> bool:
@@ -342,7 +341,7 @@ class Stack:
         Sizes of buffers, algorithms and options are those of sockets made from now on.
         """
         self.engine.configure_tcp(tcp.core())
-        self.tcp = tcp
+        self._tcp = tcp
 
     def forget_metrics(self) -> None:
         """Forget what is remembered of destinations: round trips, windows, fast open cookies.
@@ -359,6 +358,8 @@ class Stack:
 
     def connections(self, limit: int = 1000) -> list[Connection]:
         """Up to `limit` of its TCP connections, in no order."""
+        from pystack.connection import Connection
+
         return [
             Connection((plain(one[0]), one[1]), (plain(one[2]), one[3]), *one[4:])
             for one in snapshot.connections(self.engine, limit)

@@ -6,17 +6,22 @@ RFCs: none.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.util
 import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 
-class Finder(importlib.abc.MetaPathFinder):
-    """Stands before the others until a module is imported."""
+class Finder:
+    """Stands before the others until a module is imported.
+
+    Not by name a MetaPathFinder of importlib.abc, which is slow to import.
+    """
 
     def __init__(self, name: str, teach: Callable[[], None]) -> None:
         self.name = name
@@ -27,8 +32,10 @@ class Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != self.name:
             return None
+        from importlib.util import find_spec
+
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        spec = find_spec(fullname)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 

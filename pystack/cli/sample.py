@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pystack.stack import Connection, Stack
+    from pystack.connection import Connection
+    from pystack.stack import Stack
 
 MAX_CONNECTIONS = 10_000  # looked at
 OVER = {"CLOSED", "TIME-WAIT"}  # states of what is a connection no more to anybody but TCP

@@ -30,10 +30,6 @@ from pystack.device.inbox cimport (
 )
 from pystack.device.segmentation cimport packet_segment
 
-import logging
-
-logger = logging.getLogger("pystack")
-
 
 cdef int device_gone(PacketSlab* slab, PacketQueue* queue, int errno) noexcept nogil:
     """Free a queue that cannot be sent any more, and return -errno."""
@@ -253,7 +249,9 @@ cdef class Device:
         if self.logged:
             return
         self.logged = True
-        logger.error(
+        import logging  # slow to import, and seldom needed
+
+        logging.getLogger("pystack").error(
             "%s.%s of device %s failed; packets are lost, further failures are not logged",
             type(self).__name__, what, self.name, exc_info=problem,
         )

@@ -18,12 +18,8 @@ from pystack.core.memory.packet cimport (
 from pystack.device.segmentation cimport packet_segment
 from pystack.engine.pythread cimport PyThread_get_thread_ident
 
-import logging
-
 cdef extern from "Python.h":
     int PyThreadState_SetAsyncExc(unsigned long thread, object exception)
-
-logger = logging.getLogger("pystack")
 
 
 cdef Packet* packet_copy(PacketSlab* slab, const Packet* packet) noexcept nogil:
@@ -83,7 +79,11 @@ cdef class Capture:
                     self.writer.write(whole, now + self.epoch, packet.control[0] != 0)
             except Exception as problem:
                 self.writer = None
-                logger.error("pystack: capture ended, its writer failed", exc_info=problem)
+                import logging  # slow to import, and seldom needed
+
+                logging.getLogger("pystack").error(
+                    "pystack: capture ended, its writer failed", exc_info=problem
+                )
             except BaseException as problem:  # Ctrl-C is not for the writer, but for whoever runs
                 interrupt = type(problem)
             packet_free(slab, packet)

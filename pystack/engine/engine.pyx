@@ -70,7 +70,6 @@ cdef extern from "Python.h":
     void gil_take "PyEval_RestoreThread" (PyThreadState* state) noexcept nogil
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -81,7 +80,6 @@ from pystack.core.counters import NAMES
 cdef enum:
     OUTBOUND_LIMIT = 16 << 20   # bytes of buffers that wait to be fetched; the rest is lost
 
-logger = logging.getLogger("pystack")
 engines = weakref.WeakSet()     # all that are open
 
 
@@ -491,7 +489,9 @@ cdef class Engine:
         """Say once why all sockets fail."""
         if self.failure == ENETDOWN and not self.logged:
             self.logged = True
-            logger.error(
+            import logging  # slow to import, and seldom needed
+
+            logging.getLogger("pystack").error(
                 "pystack: device %s is gone (%s); all sockets fail with ENETDOWN, close the stack",
                 self.device.name, os.strerror(self.device_error),
             )

@@ -35,6 +35,7 @@ from pystack.core.tcp.metrics cimport metrics_find
 from pystack.core.tcp.metrics_cache cimport Metrics
 from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
+from pystack.core.tcp.setup cimport tcp_default_config
 from pystack.core.udp.datagram cimport (
     datagram_bind, datagram_close, datagram_connect, datagram_open, datagram_send, datagram_take,
 )
@@ -79,6 +80,13 @@ cdef TcpConfig configured(TcpConfig config, dict changes) except *:
         raise TypeError(f"TcpConfig has no {unknown}")
     fields.update(changes)
     return fields
+
+
+def default_tcp_config():
+    """The core's TcpConfig where nobody says otherwise, by the names of its fields."""
+    cdef TcpConfig config
+    tcp_default_config(&config)
+    return config
 
 
 def fixed_buffers(changes):

@@ -11,7 +11,11 @@ import pytest
 
 import pystack
 
-HEAVY = {"click", "rich", "pyroute2", "asyncio", "hashlib", "ssl", "trio"}
+HEAVY = {
+    "asyncio", "click", "dataclasses", "hashlib", "importlib.abc", "inspect", "logging", "pyroute2",
+    "rich", "ssl", "tempfile", "trio", "typing",
+    "pystack.errorqueue", "pystack.tcpconfig", "pystack.tcpinfo",
+}  # fmt: skip
 
 
 def loaded_by(program: str) -> set[str]:
@@ -31,6 +35,19 @@ def test_importing_pystack_loads_nothing_else():
 
 def test_a_stack_loads_nothing_heavy():
     assert not loaded_by("import pystack; pystack.Stack; pystack.PipeDevice") & HEAVY
+
+
+def test_a_stack_that_is_turned_and_has_sockets_loads_nothing_heavy():
+    program = """
+import pystack
+with pystack.Stack('10.0.0.0/24') as stack:
+    server = stack.create_server(('10.0.0.1', 80))
+    client = stack.socket()
+    client.connect_ex(('10.0.0.2', 80))
+    stack.poll()
+    server.close(), client.close()
+"""
+    assert not loaded_by(f"exec({program!r})") & HEAVY
 
 
 def test_asyncio_is_loaded_with_what_needs_it():

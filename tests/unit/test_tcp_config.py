@@ -18,6 +18,21 @@ def test_the_defaults_are_linux_s():
     assert config.congestion_control == "cubic"
 
 
+def test_the_core_s_own_defaults_are_the_same():
+    """A stack without a TcpConfig does not load one."""
+    from native.core import default_tcp_config
+
+    known, wanted = default_tcp_config(), TcpConfig().core()
+    assert {name: known[name] for name in wanted} == wanted
+
+
+def test_a_stack_without_one_says_what_it_is_configured_with():
+    with pystack.Stack("10.0.0.0/24") as stack:
+        assert stack.tcp == TcpConfig()
+        stack.configure(TcpConfig(sack=False))
+        assert not stack.tcp.sack
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         TcpConfig().sack = False  # type: ignore[misc]
