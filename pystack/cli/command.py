@@ -9,23 +9,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from pystack import __version__
-from pystack.cli.doctor import doctor
-from pystack.cli.drill import drill
 from pystack.cli.failure import FAILED, Fault, explain, one_line
-from pystack.cli.nc import nc
-from pystack.cli.ping import ping
-from pystack.cli.run import run
-from pystack.cli.serve import serve
-from pystack.cli.sim import sim
+
+COMMANDS = ("doctor", "drill", "nc", "ping", "run", "serve", "sim")
 
 
 class Commands(click.Group):
-    """Commands whose every failure is one line on stderr."""
+    """Commands whose every failure is one line on stderr; each a module, imported when wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"pystack.cli.{cmd_name}"), cmd_name)
+        return command
 
     def main(  # type: ignore[override]
         self,
@@ -72,7 +77,3 @@ def pystack(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for command in (serve, run, ping, nc, drill, sim, doctor):
-    pystack.add_command(command)

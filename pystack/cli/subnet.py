@@ -64,13 +64,10 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
 
     Whatever goes wrong, and whoever asks to stop, nothing of it is left behind.
     """
-    import logging
-
     from pystack.device.tun import TunDevice
     from pystack.services import start
     from pystack.stack import Stack
 
-    logging.getLogger("pystack").addHandler(logging.NullHandler())  # we say ourselves what fails
     with ExitStack() as ending:
         signals.check()
         device = TunDevice(
@@ -81,6 +78,7 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
         recorder = Recorder()
         ending.callback(recorder.close)  # after the stack, which says goodbye
         stack = ending.enter_context(Stack(*options.networks, device=device))
+        be_silent()  # it answers by now
         if options.mirror:
             for network in options.networks:
                 stack.set_policy(network, "mirror")
@@ -96,3 +94,10 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
             stack.capture(recorder)
         signals.check()
         yield Subnet(options, stack, device, recorder)
+
+
+def be_silent() -> None:
+    """We say ourselves what fails."""
+    import logging  # slow to import
+
+    logging.getLogger("pystack").addHandler(logging.NullHandler())

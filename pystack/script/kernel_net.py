@@ -90,32 +90,24 @@ def set_up(settings: Settings, mtu: int) -> None:
 
 def set_route(settings: Settings, attributes: dict[str, str]) -> None:
     """A route to the peer, with what `ip route` would give it."""
-    from pystack.device.netlink import rtnetlink
+    from ipaddress import ip_network
+
+    from pystack.device.rtnetlink import METRICS, Rtnetlink
 
     metrics: dict[str, int] = {}
     for name, value in attributes.items():
-        if not value.isdecimal():
+        if name not in METRICS or not value.isdecimal():
             raise Unsupported(f"the route attribute {name} {value}")
         metrics[name] = int(value)
-    if "mtu" in metrics:
-        metrics["lock"] = 1 << 2  # RTAX_MTU
-    with rtnetlink() as netlink:
-        (index,) = netlink.link_lookup(ifname=NAME)
-        netlink.route(
-            "replace",
-            dst=f"{settings.remote}/{settings.remote.max_prefixlen}",
-            oif=index,
-            family=socket.AF_INET if settings.version == 4 else socket.AF_INET6,
-            metrics=metrics,
-        )
+    with Rtnetlink() as kernel:
+        kernel.replace_route(socket.if_nametoindex(NAME), ip_network(settings.remote), metrics)
 
 
 def set_mtu(mtu: int) -> None:
-    from pystack.device.netlink import rtnetlink
+    from pystack.device.rtnetlink import Rtnetlink
 
-    with rtnetlink() as netlink:
-        (index,) = netlink.link_lookup(ifname=NAME)
-        netlink.link("set", index=index, mtu=mtu)
+    with Rtnetlink() as kernel:
+        kernel.set_mtu(socket.if_nametoindex(NAME), mtu)
 
 
 def set_sysctl(name: str, value: str) -> None:

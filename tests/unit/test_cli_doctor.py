@@ -13,7 +13,6 @@ from pystack.device.probe import Fact
 
 MACHINE = {
     "Python": Fact("Python", True, "3.11.2"),
-    "pyroute2": Fact("pyroute2", True, "0.9.7"),
     "/dev/net/tun": Fact("/dev/net/tun", True, "can be opened"),
     "CAP_NET_ADMIN": Fact("CAP_NET_ADMIN", True, "yes"),
     "namespaces": Fact("namespaces", True, "yes"),
