@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pystack.device.probe import Fact
 
 # The names of facts, as the probe has them, without which a command cannot work.
-DEVICE = {"TUN device", "/dev/net/tun", "TUN interface"}
+DEVICE = {"TUN device", "pyroute2", "/dev/net/tun", "TUN interface"}
 SERVE_NEEDS = DEVICE | {"CAP_NET_ADMIN"}
 RUN_NEEDS = DEVICE | {"namespaces"}
 

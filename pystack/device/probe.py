@@ -40,6 +40,7 @@ def probe() -> list[Fact]:
     return [
         python(),
         kernel(),
+        configuration(),
         device_file(),
         capability(),
         namespaces(),
@@ -64,6 +65,14 @@ def no_linux() -> Fact:
 
 def kernel() -> Fact:
     return Fact("Linux", True, f"{platform.release()} on {platform.machine()}")
+
+
+def configuration() -> Fact:
+    """Whether addresses and routes can be set."""
+    found = installed("pyroute2")
+    if found is None:
+        return Fact("pyroute2", False, "not installed", "pip install pyroute2")
+    return Fact("pyroute2", True, found)
 
 
 def installed(distribution: str) -> str | None:

@@ -134,7 +134,7 @@ cdef class TunDevice(Device):
             if self.header_size:
                 self.features = tun_set_offloads(self.fd, features)
             if mtu is None and fd is None and not self.ours:
-                from pystack.device import netlink  # seldom needed
+                from pystack.device import netlink  # slow to import
 
                 self.mtu = netlink.mtu_of(self.name)
         except BaseException:
@@ -162,7 +162,7 @@ cdef class TunDevice(Device):
         self.local_addresses = plan.local_addresses
         if not self.may_configure:
             return
-        from pystack.device import netlink  # not needed where somebody else configures
+        from pystack.device import netlink  # slow to import
 
         if self.ours:
             netlink.check_networks(networks)

@@ -90,24 +90,32 @@ def set_up(settings: Settings, mtu: int) -> None:
 
 def set_route(settings: Settings, attributes: dict[str, str]) -> None:
     """A route to the peer, with what `ip route` would give it."""
-    from ipaddress import ip_network
-
-    from pystack.device.rtnetlink import METRICS, Rtnetlink
+    from pystack.device.netlink import rtnetlink
 
     metrics: dict[str, int] = {}
     for name, value in attributes.items():
-        if name not in METRICS or not value.isdecimal():
+        if not value.isdecimal():
             raise Unsupported(f"the route attribute {name} {value}")
         metrics[name] = int(value)
-    with Rtnetlink() as kernel:
-        kernel.replace_route(socket.if_nametoindex(NAME), ip_network(settings.remote), metrics)
+    if "mtu" in metrics:
+        metrics["lock"] = 1 << 2  # RTAX_MTU
+    with rtnetlink() as netlink:
+        (index,) = netlink.link_lookup(ifname=NAME)
+        netlink.route(
+            "replace",
+            dst=f"{settings.remote}/{settings.remote.max_prefixlen}",
+            oif=index,
+            family=socket.AF_INET if settings.version == 4 else socket.AF_INET6,
+            metrics=metrics,
+        )
 
 
 def set_mtu(mtu: int) -> None:
-    from pystack.device.rtnetlink import Rtnetlink
+    from pystack.device.netlink import rtnetlink
 
-    with Rtnetlink() as kernel:
-        kernel.set_mtu(socket.if_nametoindex(NAME), mtu)
+    with rtnetlink() as netlink:
+        (index,) = netlink.link_lookup(ifname=NAME)
+        netlink.link("set", index=index, mtu=mtu)
 
 
 def set_sysctl(name: str, value: str) -> None:

@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 from pystack.device.namespace import enter_new_namespace
 
 with suppress(ImportError):  # once, not in each child
-    import pystack.device.netlink  # noqa: F401
+    import pyroute2  # noqa: F401
+
     from pystack.device.tun import TunDevice
 
 

@@ -167,7 +167,7 @@ for fact in probe():
     print(fact.name, fact.ok, sep=":")
 """
     facts = dict(line.split(":") for line in output(text).splitlines())
-    for name in ("namespaces", "TUN interface", "/dev/net/tun"):
+    for name in ("namespaces", "TUN interface", "/dev/net/tun", "pyroute2"):
         assert facts[name] == "True"
 
 

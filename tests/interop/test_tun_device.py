@@ -445,7 +445,7 @@ def test_closing_while_a_driver_uses_it_keeps_the_file_until_it_lets_go(namespac
 
 
 def test_a_device_may_be_configured_from_a_coroutine(namespace):
-    """It asks the kernel, and waits, whatever loop may be running."""
+    """pyroute2 runs an event loop of its own, which cannot be within another."""
     text = """
 import asyncio
 async def main():

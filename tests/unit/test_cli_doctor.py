@@ -13,6 +13,7 @@ from pystack.device.probe import Fact
 
 MACHINE = {
     "Python": Fact("Python", True, "3.11.2"),
+    "pyroute2": Fact("pyroute2", True, "0.9.7"),
     "/dev/net/tun": Fact("/dev/net/tun", True, "can be opened"),
     "CAP_NET_ADMIN": Fact("CAP_NET_ADMIN", True, "yes"),
     "namespaces": Fact("namespaces", True, "yes"),
@@ -84,7 +85,7 @@ def test_json_says_the_same(machine):
     done = doctor("--json")
     told = json.loads(done.stdout)
     assert (told["serve"], told["run"]) == (True, False)
-    assert told["facts"][3] == {
+    assert told["facts"][4] == {
         "name": "namespaces",
         "ok": False,
         "detail": "denied",
