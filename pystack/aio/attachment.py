@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from math import inf
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from pystack.engine.endpoint import Handle
-from pystack.engine.loop import LoopDriver
+from pystack.engine.loop import LoopCrank
+from pystack.engine.stream import Stream
+from pystack.engine.tcp import TcpHandle
 from pystack.engine.thread import wake_fds
 from pystack.engine.watch import Watch, Watcher
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 Loop = asyncio.AbstractEventLoop
 
 SECONDS = 1e9
-TICK = 0.001  # as epoll: to wake a little early would mean to look in vain, and again at once
-POLL = 0.005  # of loops that cannot wait for an fd
+POLL_NS = 5_000_000  # of loops that cannot wait for an fd
 
 
 def set_done(future: asyncio.Future[None]) -> None:
@@ -55,6 +55,10 @@ class Attachment:
         """A watch of a socket; its callback runs in the context that is current now."""
         return Watch(self.watcher, handle, callback, copy_context())
 
+    def stream(self, handle: TcpHandle, callback: Callable[[int], object]) -> Stream:
+        """The same of a connection, which may hand over text by itself."""
+        return Stream(self.watcher, handle, callback, copy_context())
+
     async def ready(self, handle: Handle, events: int) -> None:
         """Wait for one of the events."""
         future: asyncio.Future[None] = self.loop.create_future()
@@ -67,15 +71,13 @@ class Attachment:
 
     def deliver(self) -> None:
         """Call back whom it concerns. An exception is the loop's, and of one callback only."""
-        for watch in self.watcher.take():
-            try:
-                watch.deliver()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as problem:
-                self.loop.call_exception_handler(
-                    {"message": "pystack: exception in a callback", "exception": problem}
-                )
+        self.watcher.deliver(self.complain)
+
+    def complain(self, problem: BaseException) -> None:
+        """Tell the loop of an exception of a callback."""
+        self.loop.call_exception_handler(
+            {"message": "pystack: exception in a callback", "exception": problem}
+        )
 
     def close(self) -> None:
         """The stack is about to be closed: leave the loop, but tell its sockets first."""
@@ -118,52 +120,28 @@ class Driven(Attachment):
     def __init__(self, stack: Stack, loop: Loop) -> None:
         super().__init__(stack, loop, Watcher())
         self.timer: asyncio.Handle | None = None
-        self.due = inf  # when the timer fires, in the loop's time
         self.fds: list[int] = []
         with_fd = can_wait_for_fds(loop)
-        self.longest = inf if with_fd else POLL
-        self.driver = LoopDriver(stack.engine, self.watcher, with_fd)
+        longest = -1 if with_fd else POLL_NS
+        self.driver = LoopCrank(
+            stack.engine, self.watcher, with_fd, longest,
+            loop.call_soon, self.come_back, self.end, self.complain,
+        )  # fmt: skip
         for fd in (self.driver.wake_fd, self.driver.device_fd):
             if fd >= 0:
-                loop.add_reader(fd, self.turn)
+                loop.add_reader(fd, self.driver.step)
                 self.fds.append(fd)
-        self.turn()
+        self.driver.step()
 
-    def turn(self) -> None:
-        """Let the stack do what is to be done, then tell whom it concerns, and when to come back.
-
-        The driver's fds say when to turn before; so does a call that makes something due earlier.
-        """
-        delay = self.driver.turn()
-        if delay is not None and delay < 0:
-            self.end()
-        elif delay == 0:
-            self.turn_at(-inf)
-        else:
-            seconds = min(inf if delay is None else max(delay / SECONDS, TICK), self.longest)
-            if seconds < inf:
-                self.turn_at(self.loop.time() + seconds)
-        self.deliver()
-
-    def turn_at(self, when: float) -> None:
-        """Turn then at the latest. A timer that is earlier stays: packets do not touch it."""
-        if when >= self.due:
-            return
+    def come_back(self, delay: int) -> None:
+        """Turn the stack in so many ns, not when that was asked for before."""
         self.stop_timer()
-        self.due = when
-        if when == -inf:
-            self.timer = self.loop.call_soon(self.timed)
-        else:
-            self.timer = self.loop.call_at(when, self.timed)
-
-    def timed(self) -> None:
-        self.timer, self.due = None, inf
-        self.turn()
+        self.timer = self.loop.call_at(self.loop.time() + delay / SECONDS, self.driver.timed)
 
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
-            self.timer, self.due = None, inf
+            self.timer = None
 
     def end(self) -> None:
         self.stop_timer()

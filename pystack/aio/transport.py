@@ -73,7 +73,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         self._paused = False
         self._reset = False  # end with a RST
         self._conn_lost = 0  # connection_lost is on its way; then: writes that were in vain
-        self._watch = attachment.watch(handle, self._ready)
+        self._watch = attachment.stream(handle, self._ready)
         self._server = server
         if server is not None:
             server._attach(self)
@@ -106,9 +106,10 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol
-        self._read: Callable[[], None] = self._read_data
-        if isinstance(protocol, asyncio.BufferedProtocol):
-            self._read = self._read_buffer
+        buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._read: Callable[[], None] = self._read_buffer if buffered else self._read_data
+        # What arrives goes straight to data_received; all else that happens comes to _ready.
+        self._watch.hand_over(None if buffered else protocol, self._receiving_failed)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol  # type: ignore[no-any-return]
@@ -165,7 +166,10 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as problem:
-            self._fatal_error(problem, "Fatal error: protocol.data_received() call failed.")
+            self._receiving_failed(problem)
+
+    def _receiving_failed(self, problem: BaseException) -> None:
+        self._fatal_error(problem, "Fatal error: protocol.data_received() call failed.")
 
     def _read_buffer(self) -> None:
         try:
@@ -223,7 +227,8 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
             return
         if not self._buffer:
             sent = self._send(data)
-            if self._conn_lost or sent == memoryview(data).nbytes:
+            size = data.nbytes if isinstance(data, memoryview) else len(data)
+            if sent == size or self._conn_lost:
                 return
             data = memoryview(data).cast("B")[sent:]
         self._keep(data)
@@ -247,9 +252,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
     def _send(self, data: Buffer) -> int:
         """How much the stack has taken."""
         try:
-            return self._handle.send(data, 0, 0.0)  # type: ignore[union-attr]
-        except (BlockingIOError, InterruptedError):
-            return 0
+            return self._watch.write(data)
         except OSError as problem:
             self._fatal_error(problem, "Fatal write error on socket transport")
             return 0

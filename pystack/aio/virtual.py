@@ -102,15 +102,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def deliver(self) -> None:
         """Call back whose sockets have become ready."""
-        for watch in self.watcher.take():
-            try:
-                watch.deliver()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as problem:
-                self.call_exception_handler(
-                    {"message": "pystack: exception in a callback", "exception": problem}
-                )
+        self.watcher.deliver(self.complain)
+
+    def complain(self, problem: BaseException) -> None:
+        """Tell of an exception of a callback."""
+        self.call_exception_handler(
+            {"message": "pystack: exception in a callback", "exception": problem}
+        )
 
     def pystack_attachment(self, stack: Stack, loop: Loop) -> Attachment:
         """How a host is attached: it is turned by the network."""

@@ -61,6 +61,7 @@ cdef class Engine:
     cdef Sleeper nap
 
     cdef bint stopping          # with the lock
+    cdef bint holding           # with the lock: something waits for more, until the next flush
     cdef PacketQueue outbound   # with the lock: without a device, packets to be fetched
     cdef uint64_t outbound_bytes
     cdef uint64_t outbound_lost
@@ -78,6 +79,8 @@ cdef class Engine:
     cdef int enter(self) noexcept nogil
     # Send, wake whom it concerns, unlock; owner: whose doorbell the call may have changed, or NULL.
     cdef void leave(self, Owner* owner) noexcept nogil
+    # Without sending: the caller sees to it that the stack is turned soon.
+    cdef void leave_holding(self, Owner* owner) noexcept nogil
     # After a call has failed, without the lock: may never return, if the interpreter ends.
     cdef void stay(self) noexcept nogil
     cdef void flush(self) noexcept nogil

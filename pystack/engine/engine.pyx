@@ -112,7 +112,7 @@ cdef void wake_driver(void* sleeper) noexcept nogil:
 
 
 cdef void wait_for_lock(PyThread_type_lock mutex) noexcept nogil:
-    """Not with the GIL, which who has the lock may want; only virtual time comes here with it."""
+    """Not with the GIL, which who has the lock may want. What is short comes here with it."""
     cdef PyThreadState* state = NULL
     if gil_is_held():
         state = gil_release()
@@ -223,7 +223,7 @@ cdef class Engine:
             self.dig_in()
         if self.core != NULL and self.crank is not None:
             self.crank.due(core_deadline(self.core))
-        elif self.core != NULL and core_deadline(self.core) < self.wakes_at:
+        elif self.core != NULL and not self.holding and core_deadline(self.core) < self.wakes_at:
             self.wakes_at = AWAKE
             sleeper = &self.nap if self.vacant else &self.sleeper
         self.inside = 0
@@ -256,6 +256,12 @@ cdef class Engine:
             owner_show(owner)
         self.unlock()
 
+    cdef void leave_holding(self, Owner* owner) noexcept nogil:
+        """End a call whose output leaves with the next one's, or when the stack is turned."""
+        self.holding = True
+        owner_show(owner)
+        self.unlock()
+
     cdef void stay(self) noexcept nogil:
         """While the interpreter ends, a daemon thread stays in its call, as in one of the kernel's:
         an exception would be told to a stderr that is being taken down.
@@ -266,6 +272,8 @@ cdef class Engine:
         if self.ending == 0 or self.ending == PyThread_get_thread_ident():
             return
         self.unlock()
+        if gil_is_held():
+            gil_release()
         gate = PyThread_allocate_lock()
         while gate != NULL:
             PyThread_acquire_lock(gate, WAIT_LOCK)
@@ -298,6 +306,7 @@ cdef class Engine:
         cdef int error = 0
         queue.first = queue.last = NULL
         queue.count = 0
+        self.holding = False
         core_take_tx(self.core, &queue)
         if self.capture is not None:
             packet = queue.first

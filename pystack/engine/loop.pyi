@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from pystack.engine.engine import Engine
 from pystack.engine.watch import Watcher
 
@@ -9,3 +11,19 @@ class LoopDriver:
     def __init__(self, engine: Engine, watcher: Watcher, with_fd: bool) -> None: ...
     def turn(self) -> int | None: ...
     def end(self) -> None: ...
+
+class LoopCrank(LoopDriver):
+    def __init__(
+        self,
+        engine: Engine,
+        watcher: Watcher,
+        with_fd: bool,
+        longest: int,
+        call_soon: Callable[[Callable[[], None]], object],
+        come_back: Callable[[int], None],
+        ended: Callable[[], None],
+        complain: Callable[[BaseException], None],
+    ) -> None: ...
+    def step(self) -> None: ...
+    def timed(self) -> None: ...
+    def settle(self) -> None: ...

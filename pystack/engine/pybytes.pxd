@@ -10,13 +10,15 @@ cdef extern from "Python.h":
     PyObject* unfilled_bytes "PyBytes_FromStringAndSize" (
         const char* source, Py_ssize_t size) except NULL
     uint8_t* bytes_start "(uint8_t*)PyBytes_AS_STRING" (PyObject* string) nogil
+    Py_ssize_t Py_SIZE(PyObject* string) nogil
     int resize_bytes "_PyBytes_Resize" (PyObject** string, Py_ssize_t size) except -1
 
 
 cdef inline object filled_bytes(PyObject* string, Py_ssize_t size):
     """Take over the reference of a new string, of which `size` bytes were filled."""
     cdef object whole
-    resize_bytes(&string, size)
+    if Py_SIZE(string) != size:
+        resize_bytes(&string, size)
     whole = <object>string
     Py_XDECREF(string)
     return whole

@@ -32,4 +32,9 @@ cdef class TcpHandle(Handle):
         const Addr* address, uint16_t port
     ) noexcept nogil
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1
+    # The text that there is, up to so much; None: there is none, or something else has happened.
+    cdef bytes take(self, size_t most)
+    cdef int64_t take_into(self, uint8_t* target, size_t length) noexcept nogil
+    # What is taken at once: 1..length, or a negative code; hold: it may leave later, if it is all.
+    cdef int64_t submit(self, const uint8_t* data, size_t length, bint hold) noexcept nogil
     cdef int linger(self, bint may_wait) noexcept nogil

@@ -73,10 +73,12 @@ from pystack.engine.flags cimport (
     MSG_PEEK,
     MSG_WAITALL,
 )
+from pystack.engine.owner cimport endpoint_poll
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 
 cdef enum:
     SHUT_WR = 1
+    SHORT = 16 << 10            # bytes that are copied without giving up the GIL
     ANY_EVENT = ~0
     WORTH_A_LOOK = 4096
 
@@ -529,6 +531,39 @@ cdef class TcpHandle(Handle):
             check(count)
         return filled_bytes(target, count)
 
+    cdef bytes take(self, size_t most):
+        """For event loops: one hold of the lock to look and to read."""
+        cdef PyObject* target
+        cdef size_t length
+        cdef int64_t count
+        if self.enter() < 0:
+            return None         # whoever reads then is told why
+        length = min(<size_t>self.tcb().busy.receive_ring.length, most)
+        if endpoint_poll(self.owner.endpoint) & ~READY_WRITE != READY_READ or length == 0:
+            self.engine.unlock()
+            return None
+        try:
+            target = unfilled_bytes(NULL, length)
+        except MemoryError:
+            self.engine.unlock()
+            raise
+        if length <= SHORT:
+            count = self.take_into(bytes_start(target), length)
+        else:
+            with nogil:
+                count = self.take_into(bytes_start(target), length)
+        if count < 0:
+            Py_XDECREF(target)
+            check(count)
+        return filled_bytes(target, count)
+
+    cdef int64_t take_into(self, uint8_t* target, size_t length) noexcept nogil:
+        cdef int64_t count = tcp_receive(
+            &self.engine.core.tcp, self.tcb(), target, length, False)
+        self.consumed(count)
+        self.leave()
+        return count
+
     def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):
         """How many bytes were put into the buffer; length 0: as many as it holds."""
         cdef int64_t until = self.until_read(timeout)
@@ -593,6 +628,21 @@ cdef class TcpHandle(Handle):
         if count == -ENOTCONN:
             return -EPIPE       # as Linux says it
         return <int64_t>done if count >= 0 else count
+
+    cdef int64_t submit(self, const uint8_t* data, size_t length, bint hold) noexcept nogil:
+        """For event loops."""
+        cdef int64_t count = self.enter()
+        if count < 0:
+            return count
+        if self.tcb().fast_open & FAST_OPEN_DEFERRED:
+            self.engine.unlock()
+            return self.transmit(data, length, 0, AT_ONCE, False, NULL, 0)
+        count = tcp_send(&self.engine.core.tcp, self.tcb(), data, length, False, False)
+        if hold and count == <int64_t>length:
+            self.engine.leave_holding(&self.owner)
+        else:
+            self.leave()
+        return -EPIPE if count == -ENOTCONN else count
 
     def fast_open(self, data, int flags, bytes address, uint16_t port, timeout):
         """Open the connection with data in the SYN (MSG_FASTOPEN); how many bytes were taken.

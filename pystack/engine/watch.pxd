@@ -5,6 +5,7 @@
 # A watch is armed with events and fires once, in whatever thread the core has run; it then waits in
 # the queue of its watcher, whose loop is rung once however many there are. No socket needs an fd.
 
+from libc.stdint cimport int64_t
 from pystack.engine.endpoint cimport Handle
 from pystack.engine.owner cimport Waiter
 from pystack.engine.pythread cimport PyThread_type_lock
@@ -37,9 +38,15 @@ cdef class Watcher:
     cdef Queue queue
     cdef Sleeper bell           # its own; rung unless ring_with has been called
     cdef Task task              # that is called instead, in virtual time; None
+    # Of a loop that turns the stack itself:
+    cdef int64_t turns          # how often it has; else 0
+    cdef object settle          # have it turned after the callbacks that are due now; None
     # Ring in another way; from any thread, with the lock of a stack.
     cdef void ring_with(self, void (*ring)(void*) noexcept nogil, void* context) noexcept
     cdef void attend(self) noexcept nogil
+    # Whether that is so: then what is written may wait until then.
+    cdef bint settle_later(self) except -1
+    cpdef list take(self)
 
 cdef class Watch:
     cdef Link link
@@ -49,3 +56,4 @@ cdef class Watch:
     cdef object callback, context
     cdef int register(self) noexcept nogil
     cdef int look(self) noexcept nogil
+    cpdef deliver(self)

@@ -108,11 +108,12 @@ cdef class Watcher:
         self.task = task
         self.ring_with(turn_call, &task.turn)
 
-    def take(self):
+    cpdef list take(self):
         """The watches that have fired, as they did, perhaps cancelled since; the bell is silent."""
         cdef Link* link
         cdef Link* next
         cdef Watch watch
+        cdef list taken
         if self.bell.rung:
             sleeper_sleep(&self.bell, -1, 0)
         taken = []
@@ -125,6 +126,26 @@ cdef class Watcher:
             Py_DECREF(watch)
             link = next
         return taken
+
+    def deliver(self, complain):
+        """Call back whom it concerns; complain(exception) of a callback that raises."""
+        cdef Watch watch
+        for watch in self.take():
+            try:
+                watch.deliver()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as problem:
+                complain(problem)
+
+    cdef bint settle_later(self) except -1:
+        if self.settle is None:
+            return False
+        try:
+            self.settle()
+        except RuntimeError:        # the loop is closed
+            return False
+        return True
 
 
 cdef class Watch:
@@ -155,8 +176,7 @@ cdef class Watch:
         if self.link.state == LINK_IDLE:
             Py_INCREF(self)
         self.events = events
-        with nogil:
-            code = self.register()
+        code = self.register()
         if code < 0:
             if self.link.state == LINK_IDLE:
                 Py_DECREF(self)
@@ -201,13 +221,12 @@ cdef class Watch:
         self.events = 0
         if idle:
             return
-        with nogil:
-            if self.handle.engine.lock() == 0:
-                if self.link.state == LINK_ARMED:
-                    owner_remove_waiter(&self.handle.owner, &self.link.waiter)
-                    self.link.state = LINK_IDLE
-                    idle = True
-                self.handle.engine.unlock()
+        if self.handle.engine.lock() == 0:
+            if self.link.state == LINK_ARMED:
+                owner_remove_waiter(&self.handle.owner, &self.link.waiter)
+                self.link.state = LINK_IDLE
+                idle = True
+            self.handle.engine.unlock()
         if idle:
             Py_DECREF(self)
 
@@ -216,15 +235,14 @@ cdef class Watch:
         self.cancel()
         self.callback = None
 
-    def deliver(self):
+    cpdef deliver(self):
         """Call back, if it was not cancelled meanwhile, nor somebody else was faster."""
         cdef int ready = 0
         if not self.events or self.link.state != LINK_IDLE:
             return
-        with nogil:
-            if self.handle.engine.lock() == 0:
-                ready = self.look()
-                self.handle.engine.unlock()
+        if self.handle.engine.lock() == 0:
+            ready = self.look()
+            self.handle.engine.unlock()
         if ready:
             self.events = 0
             self.context.run(self.callback, ready)

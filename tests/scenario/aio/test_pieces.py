@@ -1,0 +1,236 @@
+"""What a program writes in pieces within one turn of the loop leaves in one, without waiting for
+time to pass; and what arrives is handed over without a detour."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+import dpkt
+import pytest
+from scenario.aio.conftest import Recorder, World, in_loop
+
+spoken = ContextVar("spoken", default="")
+
+
+class Wire:
+    """The text of each segment that a stack sends for the first time; real time may repeat one."""
+
+    def __init__(self, stack) -> None:
+        self.texts: list[bytes] = []
+        self.fins: set[tuple[int, int]] = set()
+        self.seen: set[tuple[int, int]] = set()
+        stack.capture(self)
+
+    def write(self, packet: bytes, time_ns: int, outbound: bool) -> None:
+        segment = dpkt.ip.IP(packet).data
+        if not outbound:
+            return
+        which = segment.dport, segment.seq
+        if segment.flags & dpkt.tcp.TH_FIN:
+            self.fins.add((segment.dport, segment.seq + len(segment.data)))
+        if segment.data and which not in self.seen:
+            self.seen.add(which)
+            self.texts.append(segment.data)
+
+    def take(self) -> list[bytes]:
+        texts, self.texts = self.texts, []
+        return texts
+
+
+async def answering(world: World, *pieces: bytes):
+    """A server that has answered twice, in these pieces; its transport, its wire, the client."""
+
+    class Server(Recorder):
+        answer = True
+
+        def data_received(self, data):
+            super().data_received(data)
+            if self.answer:
+                for piece in pieces:
+                    self.transport.write(piece)
+
+    near, far = await world.pair(server=Server)
+    wire = Wire(world.near)
+    for round_ in (1, 2):
+        near.transport.write(b"?")
+        await near.received(round_ * len(b"".join(pieces)))
+    return near, far, wire
+
+
+async def asked_in_vain(near, far) -> None:
+    """The server hears of something that it does not answer: the loop has turned."""
+    far.answer = False
+    size = len(far.data)
+    near.transport.write(b"!")
+    await far.received(size + 1)
+
+
+@in_loop
+async def test_two_writes_in_a_turn_leave_as_one_segment_once_that_is_known():
+    async with World("loop") as world:
+        near, far, wire = await answering(world, b"head", b"body")
+        assert wire.take() == [b"head", b"body", b"headbody"]
+        near.transport.abort()
+        await far.lost
+
+
+@in_loop
+async def test_the_last_piece_is_not_waited_for_longer_than_for_itself():
+    """It takes those before it along, within the same callback."""
+    async with World("loop") as world:
+        near, far, wire = await answering(world, b"1", b"2", b"3")
+        await asked_in_vain(near, far)
+        wire.take()
+        far.transport.write(b"a")
+        far.transport.write(b"b")
+        assert wire.take() == []
+        far.transport.write(b"c")
+        assert wire.take() == [b"abc"]
+        far.transport.write(b"d")
+        assert wire.take() == [b"d"]
+        near.transport.abort()
+        await far.lost
+
+
+@in_loop
+async def test_who_writes_once_a_turn_never_waits():
+    async with World("loop") as world:
+        near, far, wire = await answering(world, b"all")
+        for _ in range(3):
+            await asked_in_vain(near, far)
+            wire.take()
+            far.transport.write(b"x")
+            assert wire.take() == [b"x"]
+        near.transport.abort()
+        await far.lost
+
+
+@in_loop
+async def test_a_piece_that_nothing_follows_leaves_after_the_callbacks_that_are_due():
+    async with World("loop") as world:
+        near, far, wire = await answering(world, b"head", b"body")
+        await asked_in_vain(near, far)
+        wire.take()
+        far.transport.write(b"head")
+        assert wire.take() == []
+        await asyncio.sleep(0)
+        assert wire.take() == [b"head"]
+        await asked_in_vain(near, far)
+        far.transport.write(b"alone")  # and it is known now
+        assert wire.take()[-1] == b"alone"
+        near.transport.abort()
+        await far.lost
+
+
+@in_loop
+async def test_what_another_connection_sends_takes_it_along():
+    async with World("loop") as world:
+        near, far, wire = await answering(world, b"head", b"body")
+        other, other_far = await world.pair()
+        await asked_in_vain(near, far)
+        wire.take()
+        far.transport.write(b"head")
+        other_far.transport.write(b"other")
+        assert sorted(wire.take()) == [b"head", b"other"]
+        near.transport.abort()
+        other.transport.abort()
+        await far.lost
+        await other_far.lost
+
+
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+def test_the_fin_takes_it_along(end):
+    @in_loop
+    async def run():
+        async with World("loop") as world:
+            near, far, wire = await answering(world, b"head", b"body")
+            await asked_in_vain(near, far)
+            wire.take()
+            far.transport.write(b"head")
+            getattr(far.transport, end)()
+            await near.ended
+            assert wire.take() == [b"head"]
+            assert len(wire.fins) == 1
+            assert near.data.endswith(b"head")
+            await far.lost
+
+    run()
+
+
+@in_loop
+async def test_long_pieces_do_not_wait():
+    async with World("loop") as world:
+        near, far, wire = await answering(world, b"head", b"body")
+        await asked_in_vain(near, far)
+        wire.take()
+        far.transport.write(bytes(20_000))
+        assert wire.take() != []
+        near.transport.abort()
+        await far.lost
+
+
+@in_loop
+async def test_data_received_runs_in_the_context_in_which_the_connection_was_made(world):
+    class Speaker(Recorder):
+        def data_received(self, data):
+            self.events.append(spoken.get())
+            spoken.set(spoken.get() + "!")
+            super().data_received(data)
+
+    token = spoken.set("hello")
+    near, far = await world.pair(client=Speaker)
+    spoken.reset(token)
+    for count in (1, 2):
+        far.transport.write(b"x")
+        await near.received(count)
+    assert near.events == ["made", "hello", "data", "hello!", "data"]
+    near.transport.abort()
+    await far.lost
+
+
+@in_loop
+async def test_a_protocol_may_be_changed_within_data_received(world):
+    """As start_tls and upgrades to WebSocket do: what follows is the other one's."""
+    second = Recorder()
+
+    class First(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.set_protocol(second)
+
+    near, far = await world.pair(client=First)
+    far.transport.write(b"1")
+    await near.received(1)
+    far.transport.write(b"2")
+    assert await second.received(1) == b"2"
+    assert near.data == b"1"
+    near.transport.abort()
+    await far.lost
+
+
+@in_loop
+async def test_reading_pauses_and_goes_on_within_data_received(world):
+    class Picky(Recorder):
+        pauses = 0
+
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.pause_reading()
+            if self.pauses % 2:
+                self.transport.resume_reading()
+            self.pauses += 1
+
+    near, far = await world.pair(client=Picky)
+    far.transport.write(b"1")
+    await near.received(1)
+    far.transport.write(b"2")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert near.data == b"1"
+    near.transport.resume_reading()
+    await near.received(2)
+    far.transport.write(b"3")
+    await near.received(3)
+    near.transport.abort()
+    await far.lost
