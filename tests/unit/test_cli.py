@@ -55,8 +55,8 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
 
 
 def test_a_subnet_that_answers_has_imported_nothing_heavy():
-    """Before the services that stand on public sockets are started; but for pyroute2, which sets the
-    interface up.
+    """Before the services that stand on public sockets are started. pyroute2 sets the interface up:
+    that is left out.
     """
     heavy = "rich asyncio ssl typing_extensions pystack.cli.sim pystack.cli.drill pystack.tcpconfig"
     code = (
