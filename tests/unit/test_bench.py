@@ -235,3 +235,27 @@ def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
     }  # fmt: skip
     assert all(figure["value"] > 0 for figure in found["figures"])
     assert not Path("/sys/class/net/limit").exists()
+
+
+def test_a_page_has_the_command_the_figures_the_ratios_and_what_was_missed(tmp_path):
+    from bench.measure import Run
+    from bench.page import page
+    from bench.rows import PROGRAM, Row
+
+    targets = {"limit": 0.8, "kernel": 1.0}
+    row = Row("row", "echo", "request", PROGRAM, "pystack", (*targets, "lwip", "pystack"),
+              targets=targets)  # fmt: skip
+    run = Run(figures(pystack=[90, 1080], limit=[100, 1000], kernel=[100, 1100]))
+    run.faults["row", "lwip"] = "lost 3"
+    file = tmp_path / "page.md"
+    page(file, ["--only", "row"], [row], run, {"cpu": "2 x"}, {"pytcp": "not there"}, None)
+    text = file.read_text()
+    assert "\npython tools/bench --only row\n" in text
+    assert "| cpu | 2 x |\n| missing: pytcp | not there |\n" in text
+    assert text.endswith(
+        "| echo, /s | limit | 550 | 100 | 1,000 |  |\n"
+        "|  | kernel | 600 | 100 | 1,100 |  |\n"
+        "|  | lwip | lost 3 | | |  |\n"
+        "|  | pystack | 585 | 90 | 1,080 | 0.99 (0.90-1.08) of limit, target 0.8"
+        "<br>0.94 (0.90-0.98) of kernel, target 1, missed |\n"
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import place, report
 from bench.machine import build_mode, machine
 from bench.measure import NORMAL, QUICK, SMOKE, Run, Times, measure
+from bench.page import page
 from bench.report import Ratios
 from bench.rows import Row, chosen
 from bench.systems import STARTERS, Systems
@@ -38,6 +39,9 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of one measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and ratios")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (matplotlib)")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write a page of documentation, in Markdown"
+    )
     parser.add_argument(
         "--keep", type=Path, metavar="FILE", nargs="?", const=KEPT,
         help="write the ratios of these rows, beside those of other rows that are there already; "
@@ -76,6 +80,7 @@ def with_systems(rows: list[Row], wanted: str | None) -> list[Row]:
 
 def main(given: list[str] | None = None) -> int:
     options = arguments(given)
+    options.command = sys.argv[1:] if given is None else given
     try:
         rows = with_systems(chosen(options.only, options.quick or options.smoke), options.systems)
     except ValueError as problem:
@@ -121,6 +126,8 @@ def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Ratios
         report.write_json(options.json, report.as_json(rows, run, what, missing))
     if options.plot:
         report.plot(options.plot, rows, run)
+    if options.page:
+        page(options.page, options.command, rows, run, what, missing, options.plot)
     if options.keep:
         report.keep(options.keep, report.ratios(rows, run), what)
     losses = dropped(kept, report.ratios(rows, run))
