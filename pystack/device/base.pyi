@@ -1,12 +1,9 @@
-import logging
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from typing_extensions import Self
 
 from pystack.device.addressing import Address, Network
-
-logger: logging.Logger
 
 class Device:
     name: str

@@ -1,4 +1,3 @@
-import logging
 import threading
 import weakref
 
@@ -8,8 +7,6 @@ from pystack.device.base import Device
 from pystack.engine.world import Actor
 
 NAMES: tuple[str, ...]
-logger: logging.Logger
-engines: weakref.WeakSet[Engine]
 
 def close_all() -> None: ...
 def forget_all() -> None: ...
