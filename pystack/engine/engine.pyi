@@ -1,5 +1,4 @@
 import threading
-import weakref
 
 from typing_extensions import Self
 
