@@ -1,4 +1,5 @@
 import threading
+import weakref
 
 from typing_extensions import Self
 
@@ -6,6 +7,7 @@ from pystack.device.base import Device
 from pystack.engine.world import Actor
 
 NAMES: tuple[str, ...]
+engines: weakref.WeakSet[Engine]
 
 def close_all() -> None: ...
 def forget_all() -> None: ...
