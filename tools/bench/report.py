@@ -159,6 +159,7 @@ def plot(file: Path, rows: list[Row], run: Run) -> None:
         axes.plot([target, target], [place - 0.4, place + 0.4], color="black", linestyle=":")
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_xscale("log")
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("how many times the reference, round by round; dotted: the target")
     figure.tight_layout()
