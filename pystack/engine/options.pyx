@@ -25,7 +25,7 @@ from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.ecn cimport ECN_MASK
 from pystack.core.tcp.layer cimport Tcb, TcpConfig
 from pystack.core.tcp.settings cimport (
-    tcp_choose_port_late, tcp_get_option, tcp_set_min_ttl, tcp_set_option,
+    IP_BIND_ADDRESS_NO_PORT, IP_MINTTL, tcp_get_option, tcp_set_option,
 )
 from pystack.core.udp.cork cimport cork_flush
 from pystack.core.udp.layer cimport Datagram
@@ -50,8 +50,6 @@ cdef enum:
     IP_MTU = 14
     IP_FREEBIND = 15
     IP_TRANSPARENT = 19
-    IP_MINTTL = 21
-    IP_BIND_ADDRESS_NO_PORT = 24
     IPV6_UNICAST_HOPS = 16
     IPV6_MTU_DISCOVER = 23
     IPV6_MTU = 24
@@ -213,12 +211,8 @@ cdef int set_ip(Core* core, Endpoint* endpoint, int option, int64_t value) noexc
             return -EINVAL
         set_manner(endpoint, MANNER_REPORT_EXTENSIONS, value)
         return 0
-    if option == IP_MINTTL:
-        if not 0 <= value <= 255:
-            return -EINVAL
-        return tcp_set_min_ttl(&core.tcp, <Tcb*>endpoint, <uint8_t>value)
-    if option == IP_BIND_ADDRESS_NO_PORT:
-        return tcp_choose_port_late(&core.tcp, <Tcb*>endpoint, value != 0)
+    if option in (IP_MINTTL, IP_BIND_ADDRESS_NO_PORT):
+        return tcp_set_option(&core.tcp, <Tcb*>endpoint, LEVEL_IP, option, value)
     if option == IPV6_V6ONLY:
         return set_v6only(endpoint, value)
     if option == IP_FREEBIND:

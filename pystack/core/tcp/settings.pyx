@@ -28,6 +28,7 @@ from pystack.core.tcp.window cimport window_resize, window_set_clamp, window_wid
 
 # The numbers of Linux's <sys/socket.h> and <netinet/tcp.h>, on every operating system.
 cdef enum:
+    IPPROTO_IP = 0
     SOL_SOCKET = 1
     IPPROTO_TCP = 6
     SO_REUSEADDR = 2
@@ -350,6 +351,19 @@ cdef int set_tcp_option(TcpLayer* tcp, Tcb* tcb, int option, int64_t value) noex
     return 0
 
 
+cdef int set_ip_option(Tcb* tcb, int option, int64_t value) noexcept nogil:
+    """Those of IP that are of connections only."""
+    if option == IP_MINTTL:
+        if not within(value, 0, 255):
+            return -EINVAL
+        settings_of(tcb).min_ttl = <uint8_t>value
+    elif option == IP_BIND_ADDRESS_NO_PORT:
+        settings_of(tcb).choose_port_late = value != 0
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
 cdef int tcp_set_option(
         TcpLayer* tcp, Tcb* tcb, int level, int option, int64_t value) noexcept nogil:
     cdef int result = -ENOPROTOOPT
@@ -359,24 +373,10 @@ cdef int tcp_set_option(
         result = set_socket_option(tcp, tcb, option, value)
     elif level == IPPROTO_TCP:
         result = set_tcp_option(tcp, tcb, option, value)
+    elif level == IPPROTO_IP:
+        result = set_ip_option(tcb, option, value)
     settings_settle(tcp, tcb)
     return result
-
-
-cdef int tcp_set_min_ttl(TcpLayer* tcp, Tcb* tcb, uint8_t ttl) noexcept nogil:
-    if settings_edit(tcp, tcb) == NULL:
-        return -ENOMEM
-    settings_of(tcb).min_ttl = ttl
-    settings_settle(tcp, tcb)
-    return 0
-
-
-cdef int tcp_choose_port_late(TcpLayer* tcp, Tcb* tcb, bint late) noexcept nogil:
-    if settings_edit(tcp, tcb) == NULL:
-        return -ENOMEM
-    settings_of(tcb).choose_port_late = late
-    settings_settle(tcp, tcb)
-    return 0
 
 
 cdef int get_socket_option(
