@@ -109,7 +109,7 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         buffered = isinstance(protocol, asyncio.BufferedProtocol)
         self._read: Callable[[], None] = self._read_buffer if buffered else self._read_data
         # What arrives goes straight to data_received; all else that happens comes to _ready.
-        self._watch.hand_over(None if buffered else protocol, self._receiving_failed)
+        self._watch.hand_over(None if buffered else protocol, self._protocol_failed)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol  # type: ignore[no-any-return]
@@ -158,18 +158,10 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         except OSError as problem:
             self._fatal_error(problem, "Fatal read error on socket transport")
             return
-        if not data:
+        if data:
+            self._tell("data_received", data)
+        else:
             self._read_end()
-            return
-        try:
-            self._protocol.data_received(data)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as problem:
-            self._receiving_failed(problem)
-
-    def _receiving_failed(self, problem: BaseException) -> None:
-        self._fatal_error(problem, "Fatal error: protocol.data_received() call failed.")
 
     def _read_buffer(self) -> None:
         try:
@@ -207,7 +199,10 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as problem:
-            self._fatal_error(problem, f"Fatal error: protocol.{method}() call failed.")
+            self._protocol_failed(method, problem)
+
+    def _protocol_failed(self, method: str, problem: BaseException) -> None:
+        self._fatal_error(problem, f"Fatal error: protocol.{method}() call failed.")
 
     # Writing.
 

@@ -38,7 +38,8 @@ cdef class Stream(Watch):
 
     def hand_over(self, protocol, failed):
         """While only READ is armed, text that arrives goes to protocol.data_received at once, until
-        cancel(); failed(exception) is for what that raises. protocol None: no longer.
+        cancel(); failed("data_received", exception) is for what that raises. protocol None: no
+        longer.
         """
         self.protocol = protocol
         self.failed = failed
@@ -64,7 +65,7 @@ cdef class Stream(Watch):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as problem:
-            self.failed(problem)
+            self.failed("data_received", problem)
         finally:
             context_exit(self.context)
         if self.events and self.link.state == LINK_IDLE:
