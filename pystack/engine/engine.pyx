@@ -266,7 +266,7 @@ cdef class Engine:
         """While the interpreter ends, a daemon thread stays in its call, as in one of the kernel's:
         an exception would be told to a stderr that is being taken down.
 
-        With the lock. A thread that stays gives it back.
+        With the lock, perhaps with the GIL. A thread that stays gives back both.
         """
         cdef PyThread_type_lock gate
         if self.ending == 0 or self.ending == PyThread_get_thread_ident():

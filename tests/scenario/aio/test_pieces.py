@@ -4,6 +4,7 @@ time to pass; and what arrives is handed over without a detour."""
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 import dpkt
@@ -38,8 +39,9 @@ class Wire:
         return texts
 
 
-async def answering(world: World, *pieces: bytes):
-    """A server that has answered twice, in these pieces; its transport, its wire, the client."""
+@asynccontextmanager
+async def answering(*pieces: bytes):
+    """The world; a client, a server that has answered it twice, in these pieces, and the wire."""
 
     class Server(Recorder):
         answer = True
@@ -50,38 +52,37 @@ async def answering(world: World, *pieces: bytes):
                 for piece in pieces:
                     self.transport.write(piece)
 
-    near, far = await world.pair(server=Server)
-    wire = Wire(world.near)
-    for round_ in (1, 2):
-        near.transport.write(b"?")
-        await near.received(round_ * len(b"".join(pieces)))
-    return near, far, wire
+    async with World("loop") as world:
+        near, far = await world.pair(server=Server)
+        wire = Wire(world.near)
+        for round_ in (1, 2):
+            near.transport.write(b"?")
+            await near.received(round_ * len(b"".join(pieces)))
+        yield world, near, far, wire
+        near.transport.abort()
+        await far.lost
 
 
-async def asked_in_vain(near, far) -> None:
+async def asked_in_vain(near, far, wire) -> None:
     """The server hears of something that it does not answer: the loop has turned."""
     far.answer = False
     size = len(far.data)
     near.transport.write(b"!")
     await far.received(size + 1)
+    wire.take()
 
 
 @in_loop
 async def test_two_writes_in_a_turn_leave_as_one_segment_once_that_is_known():
-    async with World("loop") as world:
-        near, far, wire = await answering(world, b"head", b"body")
+    async with answering(b"head", b"body") as (_, _, _, wire):
         assert wire.take() == [b"head", b"body", b"headbody"]
-        near.transport.abort()
-        await far.lost
 
 
 @in_loop
 async def test_the_last_piece_is_not_waited_for_longer_than_for_itself():
     """It takes those before it along, within the same callback."""
-    async with World("loop") as world:
-        near, far, wire = await answering(world, b"1", b"2", b"3")
-        await asked_in_vain(near, far)
-        wire.take()
+    async with answering(b"1", b"2", b"3") as (_, near, far, wire):
+        await asked_in_vain(near, far, wire)
         far.transport.write(b"a")
         far.transport.write(b"b")
         assert wire.take() == []
@@ -89,53 +90,39 @@ async def test_the_last_piece_is_not_waited_for_longer_than_for_itself():
         assert wire.take() == [b"abc"]
         far.transport.write(b"d")
         assert wire.take() == [b"d"]
-        near.transport.abort()
-        await far.lost
 
 
 @in_loop
 async def test_who_writes_once_a_turn_never_waits():
-    async with World("loop") as world:
-        near, far, wire = await answering(world, b"all")
+    async with answering(b"all") as (_, near, far, wire):
         for _ in range(3):
-            await asked_in_vain(near, far)
-            wire.take()
+            await asked_in_vain(near, far, wire)
             far.transport.write(b"x")
             assert wire.take() == [b"x"]
-        near.transport.abort()
-        await far.lost
 
 
 @in_loop
 async def test_a_piece_that_nothing_follows_leaves_after_the_callbacks_that_are_due():
-    async with World("loop") as world:
-        near, far, wire = await answering(world, b"head", b"body")
-        await asked_in_vain(near, far)
-        wire.take()
+    async with answering(b"head", b"body") as (_, near, far, wire):
+        await asked_in_vain(near, far, wire)
         far.transport.write(b"head")
         assert wire.take() == []
         await asyncio.sleep(0)
         assert wire.take() == [b"head"]
-        await asked_in_vain(near, far)
+        await asked_in_vain(near, far, wire)
         far.transport.write(b"alone")  # and it is known now
-        assert wire.take()[-1] == b"alone"
-        near.transport.abort()
-        await far.lost
+        assert wire.take() == [b"alone"]
 
 
 @in_loop
 async def test_what_another_connection_sends_takes_it_along():
-    async with World("loop") as world:
-        near, far, wire = await answering(world, b"head", b"body")
+    async with answering(b"head", b"body") as (world, near, far, wire):
         other, other_far = await world.pair()
-        await asked_in_vain(near, far)
-        wire.take()
+        await asked_in_vain(near, far, wire)
         far.transport.write(b"head")
         other_far.transport.write(b"other")
         assert sorted(wire.take()) == [b"head", b"other"]
-        near.transport.abort()
         other.transport.abort()
-        await far.lost
         await other_far.lost
 
 
@@ -143,31 +130,24 @@ async def test_what_another_connection_sends_takes_it_along():
 def test_the_fin_takes_it_along(end):
     @in_loop
     async def run():
-        async with World("loop") as world:
-            near, far, wire = await answering(world, b"head", b"body")
-            await asked_in_vain(near, far)
-            wire.take()
+        async with answering(b"head", b"body") as (_, near, far, wire):
+            await asked_in_vain(near, far, wire)
             far.transport.write(b"head")
             getattr(far.transport, end)()
             await near.ended
             assert wire.take() == [b"head"]
             assert len(wire.fins) == 1
             assert near.data.endswith(b"head")
-            await far.lost
 
     run()
 
 
 @in_loop
 async def test_long_pieces_do_not_wait():
-    async with World("loop") as world:
-        near, far, wire = await answering(world, b"head", b"body")
-        await asked_in_vain(near, far)
-        wire.take()
+    async with answering(b"head", b"body") as (_, near, far, wire):
+        await asked_in_vain(near, far, wire)
         far.transport.write(bytes(20_000))
         assert wire.take() != []
-        near.transport.abort()
-        await far.lost
 
 
 @in_loop

@@ -305,6 +305,35 @@ def test_the_interpreter_ends_with_open_stacks_and_blocked_threads():
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+def test_the_interpreter_ends_while_an_event_loop_of_a_thread_writes():
+    """Its calls keep the GIL, which who ends the interpreter needs."""
+    done = run("""
+        import asyncio
+        from pystack import aio
+        near, far = PipeDevice.pair()
+        begun = threading.Event()
+
+        async def serve(reader, writer):
+            while await reader.read(100):
+                begun.set()
+
+        async def write():
+            async with aio.Stack("10.1.0.0/24", device=near) as a, aio.Stack(
+                "10.2.0.0/24", device=far
+            ) as b:
+                await a.start_server(serve, "10.1.0.5", 7)
+                _, writer = await b.open_connection("10.1.0.5", 7)
+                while True:
+                    writer.write(b"x")
+                    await asyncio.sleep(0)
+
+        threading.Thread(target=asyncio.run, args=(write(),), daemon=True).start()
+        begun.wait()
+        print("end", flush=True)
+        """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_is_refused_and_does_no_harm():
     done = run("""
