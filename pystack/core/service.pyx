@@ -49,8 +49,8 @@ cdef void tcp_echo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef const uint8_t* spans[2]
     cdef uint32_t lengths[2]
     cdef int64_t sent
-    while tcb.busy.receive_ring.length:
-        ring_spans(&tcb.busy.receive_ring, 0, tcb.busy.receive_ring.length, spans, lengths)
+    while tcb.busy.received.length:
+        ring_spans(&tcb.busy.received.ring, 0, tcb.busy.received.length, spans, lengths)
         sent = tcp_send(tcp, tcb, spans[0], lengths[0], False, False)
         if sent <= 0:
             return
@@ -58,7 +58,7 @@ cdef void tcp_echo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void tcp_chargen(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    tcp_consume(tcp, tcb, tcb.busy.receive_ring.length)
+    tcp_consume(tcp, tcb, tcb.busy.received.length)
     tcp_send_pattern(tcp, tcb, pattern, PATTERN_MEMORY, PATTERN)
 
 
@@ -73,8 +73,8 @@ cdef void tcp_service(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     elif tcb.endpoint.service == SERVICE_CHARGEN and not tcb.fin_received:
         tcp_chargen(tcp, tcb)
     else:
-        tcp_consume(tcp, tcb, tcb.busy.receive_ring.length)
-    if tcb.fin_received and tcb.busy.receive_ring.length == 0 and tcb.held:
+        tcp_consume(tcp, tcb, tcb.busy.received.length)
+    if tcb.fin_received and tcb.busy.received.length == 0 and tcb.held:
         tcp_close(tcp, tcb)
 
 

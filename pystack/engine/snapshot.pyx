@@ -36,7 +36,7 @@ cdef Py_ssize_t fill(const TcpLayer* tcp, Item* items, Py_ssize_t room) noexcept
         items[count].key = key[0]
         items[count].state = tcb.state
         items[count].held = tcb.held
-        items[count].receive_queue = tcb.busy.receive_ring.length
+        items[count].receive_queue = tcb.busy.received.length
         items[count].send_queue = tcb.busy.send_ring.length
         items[count].cwnd = tcb.congestion.cwnd
         items[count].srtt = tcb.rtt.srtt

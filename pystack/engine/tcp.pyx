@@ -405,7 +405,7 @@ cdef class TcpHandle(Handle):
             code = self.enter()
             if code == 0:
                 tcb = self.tcb()
-                received = tcb.busy.receive_ring.length
+                received = tcb.busy.received.length
                 sent = tcb.busy.send_ring.length
                 if tcb.fin_queued and tcb.state not in (
                         STATE_CLOSED, STATE_FIN_WAIT_2, STATE_TIME_WAIT):
@@ -471,7 +471,7 @@ cdef class TcpHandle(Handle):
         while True:
             # As Linux: what was taken is told first, the mark or the error with the next call.
             if done and (urgent_at_mark(self.tcb()) or (
-                    self.tcb().endpoint.error and self.tcb().busy.receive_ring.length == 0)):
+                    self.tcb().endpoint.error and self.tcb().busy.received.length == 0)):
                 break
             if peek and self.peek_at > 0:
                 count = tcp_peek(&self.engine.core.tcp, self.tcb(), target, length, self.peek_at)
@@ -502,7 +502,7 @@ cdef class TcpHandle(Handle):
         cdef size_t count = 0
         if self.engine.lock() == 0:
             if self.owner.endpoint != NULL and text_is_ready(self.tcb()):
-                count = self.tcb().busy.receive_ring.length
+                count = self.tcb().busy.received.length
             self.engine.unlock()
         return count
 
@@ -538,7 +538,7 @@ cdef class TcpHandle(Handle):
         cdef int64_t count
         if self.enter() < 0:
             return None         # whoever reads then is told why
-        length = min(<size_t>self.tcb().busy.receive_ring.length, most)
+        length = min(<size_t>self.tcb().busy.received.length, most)
         if endpoint_poll(self.owner.endpoint) & ~READY_WRITE != READY_READ or length == 0:
             self.engine.unlock()
             return None
@@ -711,7 +711,7 @@ cdef class TcpHandle(Handle):
             return 0
         tcb = self.tcb()
         lingers = may_wait and tcb.settings.linger and tcb.settings.linger_s
-        if lingers and not tcb.busy.receive_ring.length:
+        if lingers and not tcb.busy.received.length:
             until = self.engine.wait_clock() + <int64_t>tcb.settings.linger_s * 1_000_000_000
             if tcp_shutdown(&self.engine.core.tcp, tcb, SHUT_WR) == 0:
                 while not tcp_drained(tcb):

@@ -24,7 +24,7 @@ from pystack.core.stack cimport (
 from pystack.core.tcp.busy cimport tcb_is_awake, tcb_wake
 from pystack.core.tcp.calls cimport (
     tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_fast_open, tcp_listen, tcp_open,
-    tcp_poll, tcp_receive, tcp_send, tcp_shutdown,
+    tcp_peek, tcp_poll, tcp_receive, tcp_send, tcp_shutdown,
 )
 from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
 from pystack.core.tcp.congestion.bbr_state cimport BBR_UNIT, BbrState
@@ -331,6 +331,12 @@ cdef class Tcp:
         count = check(tcp_receive(&self.host.core.tcp, self.tcb, target, length, peek))
         return bytes(target[:count])
 
+    def peek(self, int length, int offset):
+        cdef bytearray target = bytearray(length)
+        core_enter(self.host.core, self.host.now)
+        count = check(tcp_peek(&self.host.core.tcp, self.tcb, target, length, offset))
+        return bytes(target[:count])
+
     def shutdown(self, int how):
         core_enter(self.host.core, self.host.now)
         return check(tcp_shutdown(&self.host.core.tcp, self.tcb, how))
@@ -424,7 +430,7 @@ cdef class Tcp:
         if name == "awake":
             return tcb_is_awake(self.tcb)
         if name == "ring_memory":
-            return self.tcb.busy.send_ring.capacity + self.tcb.busy.receive_ring.capacity
+            return self.tcb.busy.send_ring.capacity + self.tcb.busy.received.ring.capacity
         fields = {
             "iss": self.tcb.iss, "snd_una": self.tcb.snd_una, "snd_nxt": self.tcb.snd_nxt,
             "snd_wnd": self.tcb.snd_wnd, "irs": self.tcb.irs, "rcv_nxt": self.tcb.rcv_nxt,

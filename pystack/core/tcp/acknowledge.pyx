@@ -111,7 +111,7 @@ cdef void acknowledge_owe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     # More than one full segment, unless a read is to open the window first and will send the ACK.
     if tcb.busy.unacked_bytes > tcb.ack_segment and (
             window_choose(tcb) >= tcb.rcv_edge - tcb.busy.last_ack_sent
-            or tcb.busy.receive_ring.length < tcb.settings.receive_low):
+            or tcb.busy.received.length < tcb.settings.receive_low):
         tcb.busy.ack_now = True
         return
     if tcb.quick_acks and not is_interactive(tcp, tcb):
@@ -138,7 +138,7 @@ cdef bint read_settles(const TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
     if tcb.busy.unacked_bytes > tcb.ack_segment:
         return True
     # The reader has everything and the sender seems to have paused.
-    return tcb.busy.receive_ring.length == 0 and (
+    return tcb.busy.received.length == 0 and (
         tcb.busy.pushed & PUSHED_AGAIN != 0
         or (tcb.busy.pushed & PUSHED != 0 and not is_interactive(tcp, tcb)))
 

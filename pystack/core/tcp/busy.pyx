@@ -23,6 +23,7 @@ from pystack.core.tcp.layer cimport (
     Tcb, TcpBusy, TcpLayer, TcpRare,
 )
 from pystack.core.tcp.pacing cimport pacing_by_window
+from pystack.core.tcp.receive_queue cimport received_release
 from pystack.core.tcp.scoreboard cimport sent_release
 
 # What TCBs without memory of their own point to. Read-only: a write where somebody has forgotten to
@@ -115,7 +116,7 @@ cdef void tcb_put_to_rest(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if busy.watched:
         awake_remove(tcp, busy)
     ring_release(&busy.send_ring, &tcp.context.rings)
-    ring_release(&busy.receive_ring, &tcp.context.rings)
+    received_release(tcp, &busy.received)
     sent_release(&busy.sent)
     interval_release(&busy.out_of_order)
     tcb.busy = <TcpBusy*>&AT_REST[0]
@@ -129,7 +130,7 @@ cdef bint is_in_motion(const Tcb* tcb) noexcept nogil:
     """Something is outstanding, owed, unread, or timed; or the TCB is on a list."""
     cdef const TcpBusy* busy = tcb.busy
     return (busy.packets_out != 0 or tcb.snd_una != tcb.snd_nxt and tcb.state > STATE_LISTEN
-            or busy.send_ring.length != 0 or busy.receive_ring.length != 0
+            or busy.send_ring.length != 0 or busy.received.length != 0
             or busy.sent.count != 0 or busy.out_of_order.count != 0
             or busy.retransmit_at != DEADLINE_NEVER or busy.ack_at != DEADLINE_NEVER
             or busy.pace_at != DEADLINE_NEVER

@@ -22,9 +22,7 @@ from pystack.core.ip.networks cimport (
 )
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert
-from pystack.core.memory.ring cimport (
-    ring_consume, ring_extend, ring_get, ring_lend, ring_put, ring_release, ring_reserve,
-)
+from pystack.core.memory.ring cimport ring_extend, ring_lend, ring_put, ring_reserve
 from pystack.core.tcp.acknowledge cimport acknowledge_read
 from pystack.core.tcp.busy cimport tcb_rare, tcb_wake
 from pystack.core.tcp.chunks cimport chunks_write
@@ -46,6 +44,7 @@ from pystack.core.tcp.lookup cimport (
 from pystack.core.tcp.output cimport send_reset, send_syn
 from pystack.core.tcp.rate cimport rate_check_app_limited
 from pystack.core.tcp.receive cimport text_is_ready
+from pystack.core.tcp.receive_queue cimport received_consume, received_get, received_release
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.send_buffer cimport send_buffer_has_room, send_buffer_room
 from pystack.core.tcp.shared_settings cimport (
@@ -402,11 +401,11 @@ cdef void tcp_send_pattern(
 
 cdef int64_t tcp_receive(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil:
-    """RECEIVE: copy out of the receive ring; 1..length, 0 at the end of the stream, or a negative
+    """RECEIVE: copy out of the receive queue; 1..length, 0 at the end of the stream, or a negative
     errno.
     """
-    cdef uint32_t taken = <uint32_t>min(<size_t>tcb.busy.receive_ring.length, length)
-    if taken == 0 and tcb.busy.receive_ring.length == 0:
+    cdef uint32_t taken = <uint32_t>min(<size_t>tcb.busy.received.length, length)
+    if taken == 0 and tcb.busy.received.length == 0:
         if tcb.fin_received:
             return 0            # as Linux, also if a reset came later: that is for who writes
         if tcb.endpoint.error:
@@ -419,7 +418,7 @@ cdef int64_t tcp_receive(
             return 0 if tcb.snd_nxt else -ENOTCONN
         return -EAGAIN
     taken = urgent_limit(tcb, 0, taken)
-    ring_get(&tcb.busy.receive_ring, 0, target, taken)
+    received_get(&tcb.busy.received, 0, target, taken)
     if not peek:
         tcp_consume(tcp, tcb, taken)
     return taken
@@ -428,25 +427,25 @@ cdef int64_t tcp_receive(
 cdef int64_t tcp_peek(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, uint32_t offset) noexcept nogil:
     """RECEIVE that takes nothing and begins so many bytes on (SO_PEEK_OFF); as tcp_receive."""
-    cdef uint32_t there = tcb.busy.receive_ring.length
+    cdef uint32_t there = tcb.busy.received.length
     cdef uint32_t taken
     if there == 0:
         return tcp_receive(tcp, tcb, target, length, True)
     if there <= offset:
         return 0 if tcb.fin_received or tcb.shut_read else -EAGAIN
     taken = urgent_limit(tcb, offset, <uint32_t>min(<size_t>(there - offset), length))
-    ring_get(&tcb.busy.receive_ring, offset, target, taken)
+    received_get(&tcb.busy.received, offset, target, taken)
     return taken
 
 
 cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
-    """Free `size` bytes of the receive ring, which may open the window."""
+    """Free `size` bytes of the receive queue, which may open the window."""
     if size == 0:
         return
     tcb_wake(tcp, tcb)          # there was something to read: it is awake, and may rest now
-    ring_consume(&tcb.busy.receive_ring, size)
+    received_consume(tcp, &tcb.busy.received, size)
     urgent_read(tcb)
-    if tcb.busy.receive_ring.length == 0:
+    if tcb.busy.received.length == 0:
         tcb_idle(tcp, tcb)
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         window_read(tcp, tcb)
@@ -468,8 +467,7 @@ cdef void queue_fin(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 cdef void discard_received(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     tcb.shut_read = True
     tcb.urgent_in = False
-    tcb.busy.receive_ring.length = 0
-    ring_release(&tcb.busy.receive_ring, &tcp.context.rings)
+    received_release(tcp, &tcb.busy.received)
 
 
 cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil:
@@ -532,7 +530,7 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb_finish(tcp, tcb, 0)
     elif tcb.settings.linger and tcb.settings.linger_s == 0:
         tcp_abort(tcp, tcb)
-    elif tcb.busy.receive_ring.length and tcb.state != STATE_TIME_WAIT:
+    elif tcb.busy.received.length and tcb.state != STATE_TIME_WAIT:
         send_reset(tcp, tcb)
         count(tcp.context, Counter.TCP_CONNECTIONS_RESET)
         tcb_finish(tcp, tcb, 0)

@@ -25,6 +25,7 @@ from pystack.core.tcp.metrics cimport metrics_find, metrics_get
 from pystack.core.tcp.metrics_cache cimport Metrics
 from pystack.core.tcp.mss cimport announced_mss
 from pystack.core.tcp.output cimport send_first_syn
+from pystack.core.tcp.receive_queue cimport received_append
 from pystack.core.tcp.recovery cimport recovery_fast_open
 from pystack.core.tcp.scoreboard cimport sent_push
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_list_push, tcb_list_remove
@@ -112,11 +113,8 @@ cdef void take_text(TcpLayer* tcp, Tcb* child, const TcpSegment* seg) noexcept n
     """
     cdef uint32_t length = min(seg.length, child.rcv_edge - child.rcv_nxt)
     child.totals.segments_in += 1
-    if length == 0 or (
-            ring_reserve(&child.busy.receive_ring, &tcp.context.rings, length) < 0):
+    if length == 0 or received_append(tcp, &child.busy.received, seg.payload, length) < 0:
         return
-    ring_put(&child.busy.receive_ring, 0, seg.payload, length)
-    ring_extend(&child.busy.receive_ring, length)
     child.rcv_nxt += length
     child.rcv_edge += length
     child.busy.last_ack_sent = child.rcv_nxt

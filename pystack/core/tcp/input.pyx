@@ -95,6 +95,7 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
             packet_free(&tcp.context.slab, view.packet)
             return
         count_in(tcb, &seg)
+    tcp.arriving = view.packet
     if tcb == NULL:
         if not unknown_input(tcp, view, &seg):
             return
@@ -104,7 +105,8 @@ cdef void tcp_input(TcpLayer* tcp, IpView* view) noexcept nogil:
         reopen(tcp, tcb, view, &seg)
     else:
         segment_arrives(tcp, tcb, view, &seg)
-    packet_free(&tcp.context.slab, view.packet)
+    if tcp.arriving != NULL:
+        packet_free(&tcp.context.slab, tcp.arriving)
 
 
 cdef inline bint is_opening(const TcpSegment* seg) noexcept nogil:

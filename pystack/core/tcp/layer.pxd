@@ -10,6 +10,7 @@ from pystack.core.ip.layer cimport IpLayer
 from pystack.core.memory.deadline cimport DeadlineNode
 from pystack.core.memory.flow cimport FlowTable
 from pystack.core.memory.interval cimport IntervalSet
+from pystack.core.memory.packet cimport Packet, PacketQueue
 from pystack.core.memory.ring cimport Ring
 from pystack.core.tcp.congestion.bbr_state cimport BbrState
 from pystack.core.tcp.metrics_cache cimport MetricsCache
@@ -218,6 +219,12 @@ ctypedef struct SentQueue:
     uint32_t count
     uint32_t capacity
     Sent few[FEW_SENT]          # all that a request and its answer need
+
+# Text that has not been read; written by receive_queue.pyx.
+ctypedef struct ReceiveQueue:
+    Ring ring                   # what is read first; beyond it what lies beyond holes
+    PacketQueue trains          # what is read afterwards; none while there are holes
+    uint32_t length             # bytes in order, of both
 
 # RFC 6298, as Linux computes it; written by rtt.pyx only.
 ctypedef struct Rtt:
@@ -437,8 +444,7 @@ cdef struct TcpBusy:
     # parent while not yet accepted or FAST_OPEN_EARLY; NULL afterwards or when it has gone
     Tcb* listener
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
-    # bytes up to rcv_nxt, out-of-order ones beyond; receive.pyx adds, calls remove
-    Ring receive_ring
+    ReceiveQueue received       # up to rcv_nxt; receive.pyx adds, calls remove
     SentQueue sent              # oldest first; written by scoreboard.pyx
     IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx
     # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)
@@ -643,6 +649,7 @@ ctypedef struct TcpLayer:
     TcpConfig config
     FlowTable connections       # by 4-tuple
     Tcb* recent                 # of the last segment that was of a connection; lookup.pyx
+    Packet* arriving            # whose segment is being processed; NULL: its text was kept in it
     FlowTable bound             # bound and listening, remote unspecified
     TcpBusy* output_first       # owe output: drained by the stack once per batch
     TcpBusy* output_last

@@ -1,4 +1,4 @@
-# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not.
+# Segment text, step seven of SEGMENT ARRIVES: into the receive queue, in order or not.
 # Called by: text; input (duplicates); output (SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
@@ -22,5 +22,5 @@ cdef inline bint text_is_ready(const Tcb* tcb) noexcept nogil:
     """As much as SO_RCVLOWAT asks for; or less, once the window has no room for another segment: as
     in Linux, nobody waits for what cannot come.
     """
-    return tcb.busy.receive_ring.length >= tcb.settings.receive_low or (
-        tcb.busy.receive_ring.length != 0 and window_now(tcb) <= tcb.ack_segment)
+    return tcb.busy.received.length >= tcb.settings.receive_low or (
+        tcb.busy.received.length != 0 and window_now(tcb) <= tcb.ack_segment)

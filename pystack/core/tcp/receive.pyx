@@ -1,20 +1,22 @@
-# Segment text, step seven of SEGMENT ARRIVES: into the ring, in order or not.
+# Segment text, step seven of SEGMENT ARRIVES: into the receive queue, in order or not.
 # Called by: text; input (duplicates); output (SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from pystack.core.context cimport count, count_many, endpoint_ready
 from pystack.core.counters cimport Counter
-from pystack.core.endpoint cimport READY_LITTLE, READY_READ, SERVICE_DISCARD
+from pystack.core.endpoint cimport READY_LITTLE, READY_READ, SERVICE_DISCARD, SERVICE_NONE
 from pystack.core.memory.interval cimport (
     Interval, IntervalSet, interval_add, interval_find, interval_remove_below,
 )
-from pystack.core.memory.ring cimport ring_extend, ring_put, ring_reserve
 from pystack.core.tcp.acknowledge cimport (
     acknowledge_measure, acknowledge_quickly, acknowledge_text,
 )
 from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpLayer, TcpRare
+from pystack.core.tcp.receive_queue cimport (
+    received_append, received_extend, received_keep, received_put, received_reserve,
+)
 from pystack.core.tcp.tcb cimport tcb_output_later
 from pystack.core.tcp.window cimport window_round_trip_of_window
 from pystack.core.wire.tcp cimport (
@@ -23,6 +25,7 @@ from pystack.core.wire.tcp cimport (
 
 cdef enum:
     RECENT = 4
+    LONG_TEXT = 8192        # what is shorter costs less to copy than to keep
 
 
 cdef bint holes_exist(const Tcb* tcb) noexcept nogil:
@@ -34,6 +37,14 @@ cdef inline bint text_is_kept(const Tcb* tcb) noexcept nogil:
     nobody will look at.
     """
     return not tcb.shut_read and tcb.endpoint.service != SERVICE_DISCARD
+
+
+cdef inline bint stays_in_packet(
+        const TcpLayer* tcp, const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """A long train, of which at least half of the buffer is text. A service has its text in a ring.
+    """
+    return (seg.length >= LONG_TEXT and seg.length >= tcp.arriving.capacity // 2
+            and not holes_exist(tcb) and tcb.endpoint.service == SERVICE_NONE)
 
 
 cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil:
@@ -79,12 +90,11 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     """Store beyond a hole. Always acknowledged at once: the duplicate ACK that the sender waits
     for.
     """
-    cdef uint32_t offset = tcb.busy.receive_ring.length + (seg.seq - tcb.rcv_nxt)
+    cdef uint32_t offset = tcb.busy.received.length + (seg.seq - tcb.rcv_nxt)
     cdef TcpBusy* busy = tcb.busy
     busy.ack_now = True
     acknowledge_measure(tcp, tcb, seg)
-    if text_is_kept(tcb) and ring_reserve(
-            &busy.receive_ring, &tcp.context.rings, offset + seg.length) < 0:
+    if text_is_kept(tcb) and received_reserve(tcp, &busy.received, offset + seg.length) < 0:
         count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
         return False
     duplicate_beyond_hole(tcp, tcb, seg.seq, seg.seq + seg.length)
@@ -93,7 +103,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
         count(tcp.context, Counter.TCP_DROP_OUT_OF_ORDER_FULL)
         return False
     if text_is_kept(tcb):
-        ring_put(&tcb.busy.receive_ring, offset, seg.payload, seg.length)
+        received_put(&busy.received, offset, seg.payload, seg.length)
     remember_recent(busy, seg.seq)
     cdef TcpRare* rare = tcb_rare(tcb)
     if rare != NULL:
@@ -110,7 +120,7 @@ cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if interval != NULL:
         if not tcb.shut_read:
-            ring_extend(&tcb.busy.receive_ring, interval.end - tcb.rcv_nxt)
+            received_extend(&tcb.busy.received, interval.end - tcb.rcv_nxt)
         count_many(tcp.context, Counter.TCP_BYTES_IN, interval.end - tcb.rcv_nxt)
         tcb.totals.bytes_received += interval.end - tcb.rcv_nxt
         tcb.rcv_nxt = interval.end
@@ -132,14 +142,15 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     tcb_output_later(tcp, tcb)
     if seg.seq != tcb.rcv_nxt:
         return out_of_order_input(tcp, tcb, seg)
-    if text_is_kept(tcb):
-        if ring_reserve(&tcb.busy.receive_ring, &tcp.context.rings,
-                        tcb.busy.receive_ring.length + seg.length) < 0:
-            count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
-            return False
-        ring_put(&tcb.busy.receive_ring, tcb.busy.receive_ring.length, seg.payload, seg.length)
-    if not tcb.shut_read:
-        ring_extend(&tcb.busy.receive_ring, seg.length)
+    if not text_is_kept(tcb):
+        if not tcb.shut_read:
+            received_extend(&tcb.busy.received, seg.length)
+    elif stays_in_packet(tcp, tcb, seg):
+        received_keep(&tcb.busy.received, tcp.arriving, <uint8_t*>seg.payload, seg.length)
+        tcp.arriving = NULL
+    elif received_append(tcp, &tcb.busy.received, seg.payload, seg.length) < 0:
+        count(tcp.context, Counter.TCP_DROP_NO_MEMORY)
+        return False
     tcb.rcv_nxt += seg.length
     tcb.totals.bytes_received += seg.length
     tcb.busy.unacked_bytes += seg.length

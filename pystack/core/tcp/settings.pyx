@@ -142,7 +142,7 @@ cdef void set_receive_low(TcpLayer* tcp, Tcb* tcb, int64_t value) noexcept nogil
     settings_of(tcb).receive_low = <uint32_t>max(low, 1)
     if not tcb.settings.receive_locked and low > tcb.receive_buffer:
         window_widen(tcb, <uint32_t>low)
-    if tcb_is_synchronized(tcb) and tcb.busy.receive_ring.length and text_is_ready(tcb):
+    if tcb_is_synchronized(tcb) and tcb.busy.received.length and text_is_ready(tcb):
         endpoint_ready(tcp.context, &tcb.endpoint, READY_READ)
 
 

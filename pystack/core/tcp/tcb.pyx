@@ -36,6 +36,7 @@ from pystack.core.tcp.layer cimport (
     TcpState,
 )
 from pystack.core.tcp.lookup cimport bound_remove
+from pystack.core.tcp.receive_queue cimport received_release
 from pystack.core.tcp.scoreboard cimport sent_release
 from pystack.core.tcp.shared_settings cimport (
     settings_release, settings_share, settings_start,
@@ -243,8 +244,8 @@ cdef void tcb_idle(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if busy.out_of_order.count == 0:
         if busy.out_of_order.items != NULL:
             interval_release(&busy.out_of_order)
-        if busy.receive_ring.length == 0 and busy.receive_ring.data != NULL:
-            ring_release(&busy.receive_ring, &tcp.context.rings)
+        if busy.received.length == 0 and busy.received.ring.data != NULL:
+            received_release(tcp, &busy.received)
     if busy.sent.count == 0:
         if busy.sent.items != NULL:
             sent_release(&busy.sent)

@@ -11,7 +11,7 @@ from pystack.core.wire.tcp cimport TcpSegment, seq_gt, seq_le
 
 cdef inline uint32_t next_read(const Tcb* tcb) noexcept nogil:
     """The sequence number of what is read next."""
-    return tcb.rcv_nxt - tcb.fin_received - tcb.busy.receive_ring.length
+    return tcb.rcv_nxt - tcb.fin_received - tcb.busy.received.length
 
 
 cdef void urgent_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:

@@ -27,7 +27,7 @@ cdef inline uint32_t align_up(uint32_t size, uint8_t scale) noexcept nogil:
 
 cdef inline uint32_t free_space(const Tcb* tcb) noexcept nogil:
     return tcb.receive_buffer - min(
-        tcb.busy.receive_ring.length, tcb.receive_buffer)
+        tcb.busy.received.length, tcb.receive_buffer)
 
 
 cdef inline uint32_t window_limit(const Tcb* tcb) noexcept nogil:
@@ -131,7 +131,7 @@ cdef void window_round_trip(Tcb* tcb, int64_t sample) noexcept nogil:
         sample = 1_000_000      # below the tick of the timestamp clock
     if tcb.rcv_rtt == 0 or sample < tcb.rcv_rtt:
         tcb.rcv_rtt = sample
-    elif tcb.busy.receive_ring.length == 0:
+    elif tcb.busy.received.length == 0:
         tcb.rcv_rtt += (sample - tcb.rcv_rtt) >> RTT_SHIFT
 
 
@@ -169,10 +169,10 @@ cdef void window_read(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef uint32_t at, copied
     if tcb.rcv_rtt == 0 or tcp.context.now - tcb.busy.read_at < tcb.rcv_rtt:
         return
-    at = tcb.rcv_nxt - tcb.busy.receive_ring.length
+    at = tcb.rcv_nxt - tcb.busy.received.length
     copied = at - tcb.busy.read_seq
     # What waits to be read has not been wanted.
-    copied -= min(copied, tcb.busy.receive_ring.length)
+    copied -= min(copied, tcb.busy.received.length)
     if copied > tcb.read_target and tcb.read_target:
         buffer_grow(tcp, tcb, copied)
     tcb.busy.read_seq = at
