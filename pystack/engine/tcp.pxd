@@ -21,6 +21,9 @@ cdef class TcpHandle(Handle):
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until
     ) noexcept nogil
+    cdef int64_t receive_released(
+        self, uint8_t* target, size_t length, int flags, int64_t until
+    ) noexcept
     cdef int64_t begin_fast_open(
         self, const Addr* address, uint16_t port, const uint8_t* data, size_t length
     ) noexcept nogil
@@ -31,6 +34,9 @@ cdef class TcpHandle(Handle):
         self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything,
         const Addr* address, uint16_t port
     ) noexcept nogil
+    cdef int64_t transmit_released(
+        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything
+    ) noexcept
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1
     # The text that there is, up to so much; None: there is none, or something else has happened.
     cdef bytes take(self, size_t most)

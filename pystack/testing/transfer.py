@@ -61,6 +61,7 @@ class Outcome:
     goodput: float  # bit/s
     error: str | None
     packets: int  # of the sender
+    answers: int  # packets of the receiver
     lost: int
     overflowed: int  # lost because the queue was full
     reordered: int
@@ -127,6 +128,7 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
             goodput=received * 8 / finished if finished else 0.0,
             error=error,
             packets=way["packets"],
+            answers=link.back.counters["packets"],
             lost=way["lost"],
             overflowed=way["overflowed"],
             reordered=way["reordered"],

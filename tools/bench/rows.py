@@ -323,7 +323,9 @@ IPV4_ROWS = (
     trial(
         "goodput", "goodput at 1 % loss and 20 ms, cubic", "pystack-link", "linux-link", unit=MBIT
     ),
-    trial("simulation", "simulated segments, 100 MB", "simulation", number=100, asked=1e6),
+    trial(
+        "simulation", "simulated segments of 100 MB, both ways", "simulation", number=100, asked=1e6
+    ),
     trial(
         "import",
         "import pystack; with Stack",

@@ -56,7 +56,7 @@ def alone(number: int, round: int) -> float:
 
 
 def simulation(number: int, round: int) -> float:
-    """Segments of a transfer of so many MB that are simulated in a second."""
+    """Segments of a transfer of so many MB, both ways, that are simulated in a second."""
     from pystack.testing import Transfer
 
     link = {"rate": "10Gbit/s", "delay": "1ms"}
@@ -64,7 +64,7 @@ def simulation(number: int, round: int) -> float:
     outcome = Transfer(f"{number}MB", seed=round, link=link).run()
     if outcome.error:
         raise RuntimeError(outcome.error)
-    return outcome.packets / (time.perf_counter() - start)
+    return (outcome.packets + outcome.answers) / (time.perf_counter() - start)
 
 
 def seeds(round: int) -> range:
