@@ -5,8 +5,9 @@
 
 from pystack.core.endpoint cimport READY_READ, READY_URGENT, READY_WRITE
 
+import _socket  # whatever a program puts into socket
 import errno
-import socket
+import sys
 
 cdef extern from *:
     """
@@ -68,14 +69,30 @@ cdef enum:
     SMALLEST_BUFFER = 1         # SO_SNDBUF: the system rounds up to the least that it allows
 
 
-cdef int doorbell_open(Doorbell* bell) except -1:
+cdef int doorbell_open(Doorbell* bell, bint stream) except -1:
     """Make the pair, writable and not readable. OSError where there is no AF_UNIX."""
-    if not hasattr(socket, "AF_UNIX") or not hasattr(socket, "MSG_DONTWAIT"):
+    if not hasattr(_socket, "AF_UNIX") or not hasattr(_socket, "MSG_DONTWAIT"):
         raise OSError(errno.EOPNOTSUPP, "pystack: sockets have no fileno() on this system")
-    outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
-    bell.outer = outer.detach()
+    kind = _socket.SOCK_STREAM
+    if not stream and sys.platform == "linux":
+        kind = _socket.SOCK_SEQPACKET
+    outer, inner = _socket.socketpair(_socket.AF_UNIX, kind)
+    bell.outer = bell.number = outer.detach()
     bell.inner = inner.detach()
+    bell.lent = False
+    doorbell_quiet(bell)
+    return 0
+
+
+cdef int doorbell_quiet(Doorbell* bell) except -1:
+    """Take what either end has left in the pair, and show a socket that is writable only."""
+    bell_drain(bell.outer)
+    bell_drain(bell.inner)
+    outer = _socket.socket(fileno=bell.outer)
+    try:
+        outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, SMALLEST_BUFFER)
+    finally:
+        outer.detach()
     bell.shown = READY_WRITE
     return 0
 
@@ -109,9 +126,3 @@ cdef void doorbell_close(Doorbell* bell) noexcept nogil:
         bell_close(bell.inner)
     bell.outer = bell.inner = -1
 
-
-cdef void doorbell_forget(Doorbell* bell) noexcept nogil:
-    """Leave the outer end to who has asked for it."""
-    if bell.outer >= 0:
-        bell_close(bell.inner)
-    bell.outer = bell.inner = -1
