@@ -99,52 +99,59 @@ class Carried:
 
     # From the connection.
 
-    def inward(self) -> None:
-        while not self.said_end:
+    def inward(self) -> bool:
+        """Whether there may be more at once. OSError: the connection has failed."""
+        for _ in range(PIECES):
+            if self.said_end:
+                return False
             if self.lent is not None:
                 if not self.is_read() or self.is_closed():  # in this order
-                    return
+                    return False
                 self.take(self.lent)
-            try:
-                data = self.handle.recv(PIECE, PEEK, 0.0)
-            except BlockingIOError:
-                return
-            except OSError as problem:
-                if problem.errno == errno.ENOTCONN:
-                    return self.tell_listener()
-                if self.stream:
-                    raise
-                continue  # what a datagram met: the next call is free of it
-            if self.stream and not data:
-                self.end_inward()
-                return
-            try:
+            if not self.show():
+                return False
+        return True
+
+    def show(self) -> bool:
+        """Show the descriptor what comes next; False: nothing does now, or ever."""
+        try:
+            data = self.handle.recv(PIECE, PEEK, 0.0)
+        except BlockingIOError:
+            return False
+        except OSError as problem:
+            if problem.errno == errno.ENOTCONN:
+                self.tell_listener()
+                return False
+            if self.stream or problem.errno in (errno.EBADF, errno.ENETDOWN):
+                raise
+            return True  # what an earlier datagram met: the next call is free of it
+        try:
+            if data or not self.stream:
                 self.lent = self.inner.send(data, NOW)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                if not self.is_closed():
-                    self.handle.shutdown(socket.SHUT_RD)
-                self.said_end = True
+                return True
+            self.inner.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            if not self.is_closed():
+                self.handle.shutdown(socket.SHUT_RD)
+        self.said_end = True
+        return False
 
     def take(self, count: int) -> None:
         """Take from the connection what was read of the descriptor."""
         self.lent = None
         if not self.stream:
             self.handle.recv(PIECE, 0, 0.0)
-        while self.stream and count > 0:
-            count -= len(self.handle.recv(count, 0, 0.0))
+            return
+        while count > 0 and (got := self.handle.recv(count, 0, 0.0)):
+            count -= len(got)
 
     def tell_listener(self) -> None:
         """That somebody waits to be accepted, by a byte that nobody can want to read."""
         if self.handle.poll() & 1 and self.is_read():
             with suppress(OSError):
                 self.inner.send(b"\0", NOW)
-
-    def end_inward(self) -> None:
-        self.said_end = True
-        with suppress(OSError):
-            self.inner.shutdown(socket.SHUT_WR)
 
     # To the connection.
 
@@ -213,15 +220,21 @@ class Carried:
         other, which can be had by its number if that is still its.
         """
         with suppress(OSError):
-            outer = os.dup(self.number)
-            found = os.fstat(outer)
-            with_it = _socket.socket(socket.AF_UNIX, self.inner.type, 0, outer)
-            if (found.st_dev, found.st_ino) == self.place:
-                with suppress(OSError):
-                    with_it.send(b"\0", NOW)
-            with_it.close()
+            if self.is_at(self.number):
+                self.spoil(os.dup(self.number))
         self.inner.close()
         self.handle.close(0.0)
+
+    def is_at(self, fd: int) -> bool:
+        found = os.fstat(fd)
+        return (found.st_dev, found.st_ino) == self.place
+
+    def spoil(self, duplicate: int) -> None:
+        outer = _socket.socket(socket.AF_UNIX, self.inner.type, 0, duplicate)
+        if self.is_at(duplicate):
+            with suppress(OSError):
+                outer.send(b"\0", NOW)
+        outer.close()
 
     def give_back(self, number: int) -> None:
         """Let the connection be a socket's again; number: of the descriptor that it has."""
@@ -348,8 +361,7 @@ class Carrier:
     def step(self, one: Carried) -> None:
         """All of a connection that can be done now."""
         try:
-            one.inward()
-            if one.outward():
+            if one.inward() | one.outward():
                 self.again.add(one)
         except OSError:
             self.drop(one)
@@ -409,7 +421,7 @@ carriers: weakref.WeakSet[Carrier] = weakref.WeakSet()
 
 
 def end_all() -> None:
-    """Before the interpreter ends the stacks."""
+    """Before the interpreter ends the stacks: its thread would stay in a call of theirs."""
     for one in list(carriers):
         one.end()
 

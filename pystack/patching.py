@@ -208,7 +208,7 @@ class RoutedSocket(kernels, metaclass=Kind):
     _near: Any = None  # what it was bound to
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        given = options.get("fileno", arguments[3] if len(arguments) > 3 else None)
+        given: Any = options.get("fileno", arguments[3] if len(arguments) > 3 else None)
         family = options.get("family", arguments[0] if arguments else -1)
         handle = handle_at(given)
         if handle is not None and family in (-1, handle.shown.family):

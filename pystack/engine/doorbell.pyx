@@ -125,4 +125,3 @@ cdef void doorbell_close(Doorbell* bell) noexcept nogil:
         bell_close(bell.outer)
         bell_close(bell.inner)
     bell.outer = bell.inner = -1
-

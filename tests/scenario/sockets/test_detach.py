@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
@@ -15,7 +16,7 @@ import pytest
 from scenario.sockets.conftest import PATIENCE
 from scenario.sockets.test_caller import Wire
 
-from pystack import PipeDevice, Stack
+from pystack import PipeDevice, Stack, aio
 from pystack.testing import VirtualNetwork
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
@@ -68,7 +69,7 @@ def again(world):
 
 @pytest.fixture
 def detached(world):
-    """A descriptor of a connection, which is closed with the test if it is still there; its peer."""
+    """A descriptor of a connection, closed with the test if it is still there; its peer."""
     client, server = world.connected()
     fd = client.detach()
     place = os.fstat(fd).st_ino
@@ -431,6 +432,43 @@ def test_a_datagram_that_was_not_read_is_the_socket_s(world, again):
     assert [sock.recv(10), sock.recv(10)] == [b"two", b"three"]
 
 
+def test_a_closed_stack_ends_datagrams_too(stack_world):
+    client = stack_world.fresh(socket.SOCK_DGRAM)
+    client.connect(("10.1.0.5", 9))
+    fd = client.detach()
+    stack_world.pair.far.close()
+    assert not carriers()
+    with pytest.raises(OSError):
+        os.write(fd, b"x")
+    os.close(fd)
+
+
+def test_what_a_datagram_met_does_no_harm(world):
+    """Port unreachable, and then there is somebody."""
+    server = world.bound(socket.SOCK_DGRAM)
+    address = server.getsockname()
+    server.close()
+    client = world.fresh(socket.SOCK_DGRAM)
+    client.connect(address)
+    near = client.getsockname()
+    fd = client.detach()
+    os.write(fd, b"lost")
+    if world.pair is None:
+        assert readable(fd)
+        with pytest.raises(ConnectionRefusedError):
+            os.read(fd, 1)
+    else:
+        wait_until(lambda: world.pair.far.counters()["udp_errors_delivered"])
+    server = world.fresh(socket.SOCK_DGRAM, near=True)
+    server.bind(address)
+    server.sendto(b"hello", near)
+    assert readable(fd)
+    assert os.read(fd, 10) == b"hello"
+    os.write(fd, b"hello")
+    assert server.recv(10) == b"hello"
+    os.close(fd)
+
+
 def test_options_stay(world, again):
     client, _ = world.connected()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -466,6 +504,11 @@ def descriptors():
     return set(os.listdir("/proc/self/fd"))
 
 
+def carriers():
+    """Threads that carry data."""
+    return [one for one in threading.enumerate() if one.name == "pystack detached"]
+
+
 def test_nothing_is_left():
     """No thread, no descriptor, when the last connection has gone or its stack is closed."""
     before = descriptors()
@@ -478,11 +521,11 @@ def test_nothing_is_left():
             accepted.settimeout(PATIENCE)
             with accepted:
                 assert accepted.recv(1) == b""
-            wait_until(lambda: "pystack detached" not in [one.name for one in threading.enumerate()])
+            wait_until(lambda: not carriers())
             with other.create_connection(("10.1.0.5", 80)) as client:
                 fd = client.detach()
         other.close()
-        assert "pystack detached" not in [one.name for one in threading.enumerate()]
+        assert not carriers()
         with pytest.raises(ConnectionResetError):
             os.read(fd, 1)
         os.close(fd)
@@ -509,9 +552,36 @@ def test_a_stack_that_its_caller_turns_turns_this_too():
         while wire.step():
             pass
         assert server.recv(1) == b""
-        assert "pystack detached" not in [one.name for one in threading.enumerate()]
+        assert not carriers()
         server.close()
         listener.close()
+
+
+def test_a_stack_that_an_event_loop_turns():
+    """By a thread: the loop waits for no descriptor that was given away."""
+
+    async def use():
+        near, far = PipeDevice.pair()
+        async with aio.Stack("10.1.0.0/24", device=near) as one:
+            with Stack("10.2.0.0/24", device=far) as other, one.socket() as listener:
+                listener.bind(("10.1.0.5", 80))
+                listener.listen()
+                loop = asyncio.get_running_loop()
+                client = other.socket()
+                connecting = loop.run_in_executor(None, client.connect, ("10.1.0.5", 80))
+                server, _ = await loop.sock_accept(listener)
+                await connecting
+                fd = server.detach()
+                client.settimeout(PATIENCE)
+                client.sendall(b"hello")
+                assert await loop.run_in_executor(None, read, fd, 5) == b"hello"
+                os.write(fd, b"world")
+                assert await loop.run_in_executor(None, take, client, 5) == b"world"
+                os.close(fd)
+                assert await loop.run_in_executor(None, client.recv, 1) == b""
+                client.close()
+
+    asyncio.run(asyncio.wait_for(use(), PATIENCE))
 
 
 def test_there_are_no_descriptors_in_virtual_time():
