@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from copy import copy
 from operator import index
+from stat import S_ISREG
 from weakref import WeakValueDictionary
 
 from pystack import multicast, sockopt
@@ -52,6 +53,11 @@ Handle = TcpHandle | DatagramHandle
 
 def fault(code: int, text: str | None = None) -> OSError:
     return OSError(code, text or os.strerror(code))
+
+
+def unwritable(call: str, buffer: object) -> TypeError:
+    name = type(buffer).__name__
+    return TypeError(f"{call}() argument 1 must be read-write bytes-like object, not {name}")
 
 
 class Shown:
@@ -276,7 +282,7 @@ class Socket(socket.socket):
         Only to wait on, as long as it is the socket's: nothing that is read from it or written to
         it has a meaning. O_NONBLOCK is set as socket.socket does it, wherever there is a timeout.
         """
-        if self._closed:
+        if self._handle.closed:  # not before its files are
             return -1
         if self._number < 0:
             self._number = self._handle.lend_fileno()
@@ -291,9 +297,14 @@ class Socket(socket.socket):
             self._handle.shown = Shown(self, place)
             known[place] = self._handle
 
+    def _check_open(self) -> None:
+        """What the handle is not asked about; a socket whose stack has been closed still is one."""
+        if self._closed and self._handle.closed:
+            raise fault(errno.EBADF)
+
     def _flag(self) -> None:
         """Tell those who look at the descriptor whether the socket blocks."""
-        if self._number >= 0 and not self._closed:
+        if self._number >= 0 and not self._handle.closed:
             os.set_blocking(self._number, self._timeout is None)
 
     def replace(self, number: int) -> None:
@@ -312,12 +323,12 @@ class Socket(socket.socket):
         connection. A socket can be made of it again: Stack.socket(fileno=), and within
         pystack.patch socket.socket(fileno=) and socket.fromfd.
         """
-        if self._closed:
-            return -1
         from pystack.detached import carrier_of
 
         handle = self._handle
         if handle.closed:
+            if self._closed:
+                return -1
             raise fault(errno.EBADF)
         carrier = carrier_of(self._stack)
         number = self.fileno()
@@ -345,9 +356,11 @@ class Socket(socket.socket):
         return made
 
     def get_inheritable(self) -> bool:
+        self._check_open()
         return False
 
     def set_inheritable(self, inheritable: bool) -> None:
+        self._check_open()
         if inheritable:
             raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket cannot be inherited")
 
@@ -365,6 +378,7 @@ class Socket(socket.socket):
             value = value if isinstance(value, float) else float(index(value))
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
+        self._check_open()
         self._timeout = value
         self._flag()
 
@@ -477,7 +491,10 @@ class Socket(socket.socket):
         return self._handle.recv(bufsize, flags, self._timeout)
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        return self._handle.recv_into(buffer, nbytes, flags, self._timeout)
+        try:
+            return self._handle.recv_into(buffer, nbytes, flags, self._timeout)
+        except BufferError:
+            raise unwritable("recv_into", buffer) from None
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """As recv, with the sender; of a stream that is None."""
@@ -489,9 +506,12 @@ class Socket(socket.socket):
 
     def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         handle = self._handle
-        if isinstance(handle, TcpHandle):
-            return handle.recv_into(buffer, nbytes, flags, self._timeout), None
-        count, address, port, *_ = handle.recvmsg_into(buffer, nbytes, flags, self._timeout)
+        try:
+            if isinstance(handle, TcpHandle):
+                return handle.recv_into(buffer, nbytes, flags, self._timeout), None
+            count, address, port, *_ = handle.recvmsg_into(buffer, nbytes, flags, self._timeout)
+        except BufferError:
+            raise unwritable("recvfrom_into", buffer) from None
         return count, to_tuple(self._family, address, port)
 
     def recvmsg(
@@ -634,7 +654,12 @@ class Socket(socket.socket):
         )
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """By send: os.sendfile would write to a descriptor that is only to wait on."""
+        """By send: os.sendfile would write to a descriptor that is only to wait on.
+
+        As that, it begins at `offset` of a regular file, wherever that is read.
+        """
+        if not offset and is_regular(file):
+            file.seek(0)
         sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
         return sent
 
@@ -806,12 +831,19 @@ class Socket(socket.socket):
 
     def _option(self, level: int, option: int) -> tuple[int, int]:
         """The option by Linux's numbers."""
-        if self._closed:
-            raise fault(errno.EBADF)
+        self._check_open()
         linux = sockopt.TO_LINUX.get((level, option))
         if linux is None:
             raise fault(errno.ENOPROTOOPT)
         return linux
+
+
+def is_regular(file: Any) -> bool:
+    """A file of the system's, with contents that have places."""
+    try:
+        return S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):
+        return False
 
 
 def flow_label(address: Any) -> int:
