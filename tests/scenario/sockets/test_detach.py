@@ -605,8 +605,12 @@ fd = client.detach()
 
 
 def run(script):
+    quiet = ["-W", "ignore::DeprecationWarning"]  # of a fork with threads, from Python 3.12
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT + script], timeout=60, capture_output=True, text=True
+        [sys.executable, *quiet, "-c", SCRIPT + script],
+        timeout=60,
+        capture_output=True,
+        text=True,
     )
 
 
