@@ -384,8 +384,7 @@ def test_a_listener_whose_descriptor_is_closed_refuses(world):
     address = listener.getsockname()
     os.close(listener.detach())
     client = world.fresh()
-    if world.pair is not None:
-        wait_until(lambda: not world.pair.near.connections())
+    wait_until(lambda: not carriers())
     with pytest.raises(ConnectionRefusedError):
         client.connect(address)
 
