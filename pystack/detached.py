@@ -356,7 +356,8 @@ class Carrier:
             elif fd in self.watched:
                 concerned[self.watched[fd]] = None
         for one in concerned:
-            self.step(one)
+            if self.carried.get(one.place) is one:  # still
+                self.step(one)
 
     def step(self, one: Carried) -> None:
         """All of a connection that can be done now."""

@@ -13,7 +13,7 @@ ctypedef struct Doorbell:
 
 # Of a stream, or of a socket with datagrams, whose pair keeps their boundaries where it can.
 cdef int doorbell_open(Doorbell* bell, bint stream) except -1
-cdef int doorbell_quiet(Doorbell* bell) except -1
-# Only edges cost a system call. Without the GIL.
+# Without the GIL, as what follows. Only edges cost a system call.
+cdef void doorbell_quiet(Doorbell* bell) noexcept nogil
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil
 cdef void doorbell_close(Doorbell* bell) noexcept nogil

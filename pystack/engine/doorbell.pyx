@@ -48,6 +48,13 @@ cdef extern from *:
         if (recv(fd, &sink, 1, MSG_OOB | MSG_DONTWAIT) < 0)
             return; /* nor was there then */
     }
+    /* The system rounds up to the least that it allows. */
+    static void pystack_bell_shrink(int fd)
+    {
+        int least = 1;
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) < 0)
+            return; /* it takes more to fill then */
+    }
     static void pystack_bell_close(int fd) { close(fd); }
     #else
     static void pystack_bell_send(int fd) { (void)fd; }
@@ -55,6 +62,7 @@ cdef extern from *:
     static void pystack_bell_drain(int fd) { (void)fd; }
     static void pystack_bell_send_urgent(int fd) { (void)fd; }
     static void pystack_bell_drain_urgent(int fd) { (void)fd; }
+    static void pystack_bell_shrink(int fd) { (void)fd; }
     static void pystack_bell_close(int fd) { (void)fd; }
     #endif
     """
@@ -63,10 +71,8 @@ cdef extern from *:
     void bell_drain "pystack_bell_drain" (int fd) noexcept nogil
     void bell_send_urgent "pystack_bell_send_urgent" (int fd) noexcept nogil
     void bell_drain_urgent "pystack_bell_drain_urgent" (int fd) noexcept nogil
+    void bell_shrink "pystack_bell_shrink" (int fd) noexcept nogil
     void bell_close "pystack_bell_close" (int fd) noexcept nogil
-
-cdef enum:
-    SMALLEST_BUFFER = 1         # SO_SNDBUF: the system rounds up to the least that it allows
 
 
 cdef int doorbell_open(Doorbell* bell, bint stream) except -1:
@@ -84,17 +90,12 @@ cdef int doorbell_open(Doorbell* bell, bint stream) except -1:
     return 0
 
 
-cdef int doorbell_quiet(Doorbell* bell) except -1:
+cdef void doorbell_quiet(Doorbell* bell) noexcept nogil:
     """Take what either end has left in the pair, and show a socket that is writable only."""
     bell_drain(bell.outer)
     bell_drain(bell.inner)
-    outer = _socket.socket(fileno=bell.outer)
-    try:
-        outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, SMALLEST_BUFFER)
-    finally:
-        outer.detach()
+    bell_shrink(bell.outer)
     bell.shown = READY_WRITE
-    return 0
 
 
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:

@@ -13,7 +13,7 @@ cdef class Handle:
     cdef Owner owner
     cdef object __weakref__
     cdef public object shown    # what pystack.socket knows of fileno(); None: nobody has asked
-    cdef readonly int holders            # sockets: more than one after dup()
+    cdef readonly int holders   # sockets: more than one after dup()
     # what only a held socket has: SO_RCVTIMEO and SO_SNDTIMEO in ns (0: none, -1: not at all), and
     # SO_PEEK_OFF (-1: a look takes what a read would); with the lock
     cdef int64_t receive_timeout
