@@ -12,17 +12,17 @@ uvloop, which needs no sockets of Python's, is refused in `uvloop`.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pystack.owned import Owned, address_of, refused, text_of
-from pystack.socket import Handle, Socket
+from pystack.socket import Handle, Socket, handle_at
 from pystack.tls import TlsSocket, Wrapper, connect_tls, teach_ssl
 from pystack.tls import kernels as kernels_tls
 from pystack.uvloop import guard_uvloop
@@ -208,9 +208,17 @@ class RoutedSocket(kernels, metaclass=Kind):
     _near: Any = None  # what it was bound to
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        given: Any = options.get("fileno", arguments[3] if len(arguments) > 3 else None)
+        family = options.get("family", arguments[0] if arguments else -1)
+        handle = handle_at(given)
+        if handle is not None and family in (-1, handle.shown.family):
+            shown = handle.shown
+            super().__init__(shown.family, shown.kind, shown.proto)
+            super(kernels, self).close()
+            self._own = Socket.of_number(handle, index(given))
+            return
         super().__init__(*arguments, **options)
         self._said: list[tuple[Any, ...]] = []
-        given = options.get("fileno", arguments[3] if len(arguments) > 3 else None)
         if given is None and active and self.type in KINDS:
             stack = active[-1].owned.everywhere(self.family)
             if stack is not None:
@@ -222,7 +230,7 @@ class RoutedSocket(kernels, metaclass=Kind):
         try:
             own.settimeout(self.gettimeout())
             if self._shown:
-                os.dup2(own.fileno(), kernels.fileno(self), inheritable=False)
+                own.replace(super(kernels, self).detach())
             else:
                 super(kernels, self).close()
         except BaseException:
@@ -301,7 +309,7 @@ class RoutedSocket(kernels, metaclass=Kind):
             super().set_inheritable(inheritable)
 
     def fileno(self) -> int:
-        if self._own is None or self._shown:
+        if self._own is None:
             self._shown = True
             return super().fileno()
         return self._own.fileno()
@@ -315,7 +323,11 @@ class RoutedSocket(kernels, metaclass=Kind):
         return super().dup() if self._own is None else self._own.dup()
 
     def detach(self) -> int:
-        return super().detach() if self._own is None else self._own.detach()
+        if self._own is None:
+            return super().detach()
+        number = self._own.detach()
+        self._closed = True
+        return number
 
     def _real_close(self, *arguments: Any) -> None:
         if self._own is not None:

@@ -11,8 +11,11 @@ import os
 import socket
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from copy import copy
 from operator import index
+from stat import S_ISREG
+from weakref import WeakValueDictionary
 
 from pystack import multicast, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
@@ -52,23 +55,75 @@ def fault(code: int, text: str | None = None) -> OSError:
     return OSError(code, text or os.strerror(code))
 
 
+def unwritable(call: str, buffer: object) -> TypeError:
+    name = type(buffer).__name__
+    return TypeError(f"{call}() argument 1 must be read-write bytes-like object, not {name}")
+
+
+class Shown:
+    """What the sockets and the descriptors of one connection have in common."""
+
+    __slots__ = ("asked", "detached", "family", "kind", "place", "proto", "stack", "stamps")
+
+    def __init__(self, sock: Socket, place: tuple[int, int]) -> None:
+        self.place = place  # of the descriptors
+        self.stack = sock._stack
+        self.family, self.kind, self.proto = sock._family, sock._type, sock._proto
+        if sock._stamps is None:
+            sock._stamps = Timestamps()
+        self.asked, self.stamps = sock._asked, sock._stamps
+        self.detached = False  # there may be descriptors that no socket has
+
+
+known: WeakValueDictionary[tuple[int, int], Handle] = WeakValueDictionary()  # by their places
+
+
+def place_of(fd: int) -> tuple[int, int]:
+    """What a descriptor and its duplicates are known by, whatever their numbers are."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def handle_at(fd: Any) -> Handle | None:
+    """Of the stack's socket that a descriptor is of; None: it is of none."""
+    if not known or not isinstance(fd, int) or fd < 0:
+        return None
+    try:
+        place = place_of(fd)
+        handle = known.get(place)
+        if handle is None or handle.closed:
+            return None
+        # The place may be another's by now, if all that it was known by has been closed.
+        if handle.holders > 0:
+            return handle if place_of(handle.own_fileno) == place else None
+    except OSError:
+        return None
+    from pystack.detached import carrier_of
+
+    return handle if carrier_of(handle.shown.stack).has(handle) else None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=known.clear)
+
+
 class Socket(socket.socket):
     """A socket of a stack, used like a kernel's.
 
     Addresses are numeric. There is no descriptor behind it; fileno() makes one that select, poll,
-    epoll and asyncio can wait on, but through which no data flows.
+    epoll and asyncio can wait on, and through which data flows once detach() has given it away.
     """
 
     __slots__ = (
-        "_asked", "_duplicate", "_family", "_handle", "_lent", "_proto", "_shown", "_stack",
-        "_stamps", "_timeout", "_type",
+        "_asked", "_family", "_handle", "_lent", "_number", "_proto", "_stack", "_stamps",
+        "_timeout", "_type",
     )  # fmt: skip
 
     _handle: Handle
     _timeout: float | None
     _asked: set[tuple[int, int]]  # kinds of control messages
     _stamps: Timestamps | None
-    _duplicate: int | None  # of another socket, with a descriptor of its own; -1: none yet
+    _number: int  # of the descriptor; -1: none yet
 
     def __init__(
         self,
@@ -76,8 +131,21 @@ class Socket(socket.socket):
         family: int = socket.AF_INET,
         type: int = socket.SOCK_STREAM,
         proto: int = 0,
+        fileno: int | None = None,
     ) -> None:
-        """As socket.socket; the stack lives at least as long as the socket."""
+        """As socket.socket; the stack lives at least as long as the socket.
+
+        fileno: a descriptor of a socket of this stack, which this socket closes; its family, type
+        and protocol are that socket's.
+        """
+        if fileno is not None:
+            joined = handle_at(fileno)
+            if joined is None or joined.shown.stack is not stack:
+                raise fault(
+                    errno.ENOTSOCK, f"pystack: descriptor {fileno} is of no socket of {stack!r}"
+                )
+            self._join(joined, fileno)
+            return
         kind = type & ~TYPE_FLAGS
         if family not in (socket.AF_INET, socket.AF_INET6):
             raise fault(errno.EAFNOSUPPORT)
@@ -108,24 +176,50 @@ class Socket(socket.socket):
         self._timeout = stack.initial_timeout
         self._asked = set()
         self._stamps = None
-        self._duplicate = None
+        self._number = -1
         self._lent = False
-        self._shown = False
 
     def lend(self) -> Handle:
         """The handle, for a transport that will close it; the socket may be forgotten."""
         self._lent = True
         return self._handle
 
+    def _leave(self) -> None:
+        """Have nothing any more."""
+        nothing = type(self._handle)
+        self._handle = nothing.__new__(nothing, self._stack.engine)
+        self._number = -1
+
     def _succeed(self, other: Socket) -> None:
         """Become what another socket has been, which is closed from now on."""
         self._adopt(other._stack, other._handle, other._family, other._type, other._proto)
         self._timeout = other._timeout
         self._asked, self._stamps = other._asked, other._stamps
-        self._duplicate, other._duplicate = other._duplicate, None
-        nothing = type(other._handle)
-        other._handle = nothing.__new__(nothing, other._stack.engine)
+        self._number = other._number
+        other._leave()
         other._closed = True
+
+    def _join(self, handle: Handle, number: int) -> None:
+        """Become one more socket of a connection, with a descriptor of it."""
+        shown = handle.shown
+        if handle.holders <= 0:
+            from pystack.detached import carrier_of
+
+            carrier_of(shown.stack).give_back(handle, number)
+        elif number == handle.own_fileno:
+            handle.move_fileno(os.dup(number))
+        handle.hold()
+        self._adopt(shown.stack, handle, shown.family, shown.kind, shown.proto)
+        self._asked, self._stamps = shown.asked, shown.stamps
+        self._number = number
+        self._flag()
+
+    @classmethod
+    def of_number(cls, handle: Handle, number: int) -> Socket:
+        """Another socket of a connection, to which a descriptor of it belongs."""
+        made = cls.__new__(cls)
+        made._join(handle, number)
+        return made
 
     @classmethod
     def of_handle(cls, stack: Stack, handle: Handle, family: int, kind: int) -> Socket:
@@ -142,7 +236,7 @@ class Socket(socket.socket):
     def __repr__(self) -> str:
         """As socket.socket's; fd only if there is one, since to ask would make it."""
         closed = " [closed]" if self._closed else ""
-        shown = f" fd={self.fileno()}," if self._shown or self._closed else ""
+        shown = f" fd={self.fileno()}," if self._number >= 0 or self._closed else ""
         text = f"<{type(self).__module__}.{type(self).__qualname__}{closed}{shown}"
         text += f" family={self._family!s}, type={self._type!s}, proto={self._proto}"
         if not self._closed:
@@ -158,7 +252,10 @@ class Socket(socket.socket):
         if handle is not None and not (handle.closed or self._closed or self._lent):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self._timeout = 0.0
-            self._real_close()
+            last = handle.let_go()
+            self._close_number(last=last)
+            if last:  # at once: perhaps within the stack, where nothing can be carried on
+                handle.close(0.0)
 
     # What it is.
 
@@ -182,28 +279,70 @@ class Socket(socket.socket):
     def fileno(self) -> int:
         """A descriptor that is readable and writable when the socket is; -1 once closed.
 
-        Only to wait on: nothing that is read from it or written to it has a meaning. O_NONBLOCK is
-        set as socket.socket does it, wherever there is a timeout.
+        Only to wait on, as long as it is the socket's: nothing that is read from it or written to
+        it has a meaning. O_NONBLOCK is set as socket.socket does it, wherever there is a timeout.
         """
-        if self._closed:
+        if self._handle.closed:  # not before its files are
             return -1
-        if self._duplicate == -1:
-            self._duplicate = os.dup(self._handle.fileno())
-        fd = self._handle.fileno() if self._duplicate is None else self._duplicate
-        if not self._shown:
-            self._shown = True
+        if self._number < 0:
+            self._number = self._handle.lend_fileno()
+            self._know()
             self._flag()
-        return fd
+        return self._number
+
+    def _know(self) -> None:
+        """Have the descriptor found by others that have only its number, or a duplicate."""
+        if self._handle.shown is None:
+            place = place_of(self._number)
+            self._handle.shown = Shown(self, place)
+            known[place] = self._handle
+
+    def _check_open(self) -> None:
+        """What the handle is not asked about; a socket whose stack has been closed still is one."""
+        if self._closed and self._handle.closed:
+            raise fault(errno.EBADF)
 
     def _flag(self) -> None:
         """Tell those who look at the descriptor whether the socket blocks."""
-        if self._shown and not self._closed:
-            os.set_blocking(self.fileno(), self._timeout is None)
+        if self._number >= 0 and not self._handle.closed:
+            os.set_blocking(self._number, self._timeout is None)
+
+    def replace(self, number: int) -> None:
+        """Have this number for a descriptor, whatever was open there; before fileno is called."""
+        os.dup2(self._handle.fileno(), number, inheritable=False)
+        os.close(self._handle.move_fileno(number))
+        self._number = self._handle.lend_fileno()
+        self._know()
+        self._flag()
 
     def detach(self) -> int:
-        """Refused: data does not flow through a descriptor that could be given away."""
-        self._handle.forget_fileno()
-        raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket has no descriptor to detach")
+        """Close the socket, but not its connection, which belongs to the descriptor from now on.
+
+        The data of a stream, and the datagrams of a socket that is connected, flow through the
+        descriptor, also in other processes that have it. Closing it, and all duplicates, closes the
+        connection. A socket can be made of it again: Stack.socket(fileno=), and within
+        pystack.patch socket.socket(fileno=) and socket.fromfd.
+        """
+        from pystack.detached import carrier_of
+
+        handle = self._handle
+        if handle.closed:
+            if self._closed:
+                return -1
+            raise fault(errno.EBADF)
+        carrier = carrier_of(self._stack)
+        number = self.fileno()
+        if handle.holders > 1:
+            handle.let_go()
+            if number == handle.own_fileno:
+                handle.move_fileno(os.dup(number))
+        else:
+            carrier.carry(handle, number)
+            handle.let_go()
+        handle.shown.detached = True
+        self._closed = True
+        self._leave()
+        return number
 
     def dup(self) -> Socket:
         """Another socket for the same connection, which lasts until both are closed."""
@@ -214,13 +353,14 @@ class Socket(socket.socket):
         if self._stamps is None:
             self._stamps = Timestamps()
         made._asked, made._stamps = self._asked, self._stamps
-        made._duplicate = -1
         return made
 
     def get_inheritable(self) -> bool:
+        self._check_open()
         return False
 
     def set_inheritable(self, inheritable: bool) -> None:
+        self._check_open()
         if inheritable:
             raise fault(errno.EOPNOTSUPP, "pystack: a stack's socket cannot be inherited")
 
@@ -238,6 +378,7 @@ class Socket(socket.socket):
             value = value if isinstance(value, float) else float(index(value))
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
+        self._check_open()
         self._timeout = value
         self._flag()
 
@@ -313,19 +454,36 @@ class Socket(socket.socket):
 
     def _real_close(self, _ss: Any = None) -> None:
         """What socket.socket.close calls when no file from makefile uses the socket any more."""
-        if self._duplicate is not None and self._duplicate >= 0:
-            os.close(self._duplicate)
-        self._duplicate = None
         handle = self._handle
-        if handle.let_go():
-            handle.close(self._timeout)
-        else:
-            self._handle = type(handle).__new__(type(handle), self._stack.engine)
+        last = handle.let_go()
+        self._close_number(last=last)
+        if not last:
+            self._leave()
+            return
+        if handle.shown is not None and handle.shown.detached and not handle.closed:
+            from pystack.detached import carrier_of
+
+            with suppress(OSError):
+                carrier_of(self._stack).carry(handle)
+                return
+        handle.close(self._timeout)
+
+    def _close_number(self, *, last: bool) -> None:
+        """That of the handle is closed with it, or has been."""
+        number, self._number = self._number, -1
+        if number < 0:
+            return
+        if number == self._handle.own_fileno:
+            if last or self._handle.closed:
+                return
+            self._handle.move_fileno(os.dup(number))
+        os.close(number)
 
     def abort(self) -> None:
         """Close with a reset: what is queued is lost, the peer gets ConnectionResetError."""
         self._closed = True
         self._stream().abort()
+        self._close_number(last=True)
 
     # Receiving.
 
@@ -333,7 +491,10 @@ class Socket(socket.socket):
         return self._handle.recv(bufsize, flags, self._timeout)
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        return self._handle.recv_into(buffer, nbytes, flags, self._timeout)
+        try:
+            return self._handle.recv_into(buffer, nbytes, flags, self._timeout)
+        except BufferError:
+            raise unwritable("recv_into", buffer) from None
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """As recv, with the sender; of a stream that is None."""
@@ -345,9 +506,12 @@ class Socket(socket.socket):
 
     def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         handle = self._handle
-        if isinstance(handle, TcpHandle):
-            return handle.recv_into(buffer, nbytes, flags, self._timeout), None
-        count, address, port, *_ = handle.recvmsg_into(buffer, nbytes, flags, self._timeout)
+        try:
+            if isinstance(handle, TcpHandle):
+                return handle.recv_into(buffer, nbytes, flags, self._timeout), None
+            count, address, port, *_ = handle.recvmsg_into(buffer, nbytes, flags, self._timeout)
+        except BufferError:
+            raise unwritable("recvfrom_into", buffer) from None
         return count, to_tuple(self._family, address, port)
 
     def recvmsg(
@@ -490,7 +654,12 @@ class Socket(socket.socket):
         )
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """By send: os.sendfile would write to a descriptor that leads nowhere."""
+        """By send: os.sendfile would write to a descriptor that is only to wait on.
+
+        As that, it begins at `offset` of a regular file, wherever that is read.
+        """
+        if not offset and is_regular(file):
+            file.seek(0)
         sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
         return sent
 
@@ -662,12 +831,19 @@ class Socket(socket.socket):
 
     def _option(self, level: int, option: int) -> tuple[int, int]:
         """The option by Linux's numbers."""
-        if self._closed:
-            raise fault(errno.EBADF)
+        self._check_open()
         linux = sockopt.TO_LINUX.get((level, option))
         if linux is None:
             raise fault(errno.ENOPROTOOPT)
         return linux
+
+
+def is_regular(file: Any) -> bool:
+    """A file of the system's, with contents that have places."""
+    try:
+        return S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):
+        return False
 
 
 def flow_label(address: Any) -> int:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from pystack.connection import Connection
+    from pystack.detached import Carrier
     from pystack.doorman import AnyListener, FlowRequest
     from pystack.tcpconfig import TcpConfig
 
@@ -113,6 +114,7 @@ class Stack:
         self._tcp = tcp
         self._crank = driver if isinstance(driver, VirtualDriver) else None
         self.attachments: dict[Any, Any] = {}  # of event loops and runs of trio
+        self.carrier: Carrier | None = None  # of detached sockets, once there are some
         self.engine = Engine(
             device, check_mtu(mtu), *seed_words(seed), now, tcp.core() if tcp else None, self._crank
         )
@@ -182,6 +184,8 @@ class Stack:
             attachment.close()
         self.attachments.clear()
         self.engine.close()
+        if self.carrier is not None and self.engine.closed:
+            self.carrier.end()
         if self._crank is not None:
             self._crank.end()
 
@@ -214,11 +218,12 @@ class Stack:
         family: int = AF_INET,
         type: int = SOCK_STREAM,
         proto: int = 0,
+        fileno: int | None = None,
         *,
         tcp: TcpConfig | None = None,
     ) -> Socket:
-        """As socket.socket. tcp: see Socket.configure."""
-        sock = Socket(self, family, type, proto)
+        """As socket.socket. fileno: of a socket of this stack. tcp: see Socket.configure."""
+        sock = Socket(self, family, type, proto, fileno)
         if tcp is not None:
             try:
                 sock.configure(tcp)
@@ -392,17 +397,24 @@ class Stack:
         """Do what is due, and take in what the device has, if there is one."""
         self._check_now(now)
         caller.poll(self.engine, now)
+        self._carry()
 
     @property
     def deadline(self) -> int | None:
         """When poll wants to be called at the latest, in ns: of the caller's time, or else of
         time.monotonic_ns(). None: not before something else happens.
         """
+        self._carry()
         return caller.deadline(self.engine)
 
     def transmit(self) -> list[bytes]:
         """Fetch the packets that a stack without a device wants to send."""
+        self._carry()
         return caller.transmit(self.engine)
+
+    def _carry(self) -> None:
+        if self.carrier is not None and self.device is None:
+            self.carrier.turn()
 
     def _check_now(self, now: int | None) -> None:
         if now is not None and self.driver == "thread":

@@ -345,6 +345,12 @@ class TlsSocket(ssl.SSLSocket, Socket):  # type: ignore[misc]
             raise failure
         return False
 
+    def detach(self) -> int:
+        """The descriptor carries what TLS would have read: records."""
+        number = super().detach()
+        self._sslobj = None
+        return number
+
     def _real_connect(self, address: Any, connect_ex: bool) -> int | None:
         call = Socket.connect_ex if connect_ex else Socket.connect
         return connect_tls(self, lambda: call(self, address))

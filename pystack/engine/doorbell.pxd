@@ -6,12 +6,14 @@
 # writable while its own send buffer is full. Nothing else shows both: an eventfd is always either.
 ctypedef struct Doorbell:
     int outer                   # what fileno() returns; -1: nobody has asked
+    int number                  # the same, also when it is closed; -1: there was none
     int inner
     int shown                   # READY_READ, READY_WRITE, READY_URGENT: what outer displays
+    bint lent                   # outer is a socket's own number: others get a duplicate of it
 
-cdef int doorbell_open(Doorbell* bell) except -1
-# Only edges cost a system call. Without the GIL.
+# Of a stream, or of a socket with datagrams, whose pair keeps their boundaries where it can.
+cdef int doorbell_open(Doorbell* bell, bint stream) except -1
+# Without the GIL, as what follows. Only edges cost a system call.
+cdef void doorbell_quiet(Doorbell* bell) noexcept nogil
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil
 cdef void doorbell_close(Doorbell* bell) noexcept nogil
-# Somebody else closes `outer` from now on.
-cdef void doorbell_forget(Doorbell* bell) noexcept nogil

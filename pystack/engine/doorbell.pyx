@@ -5,8 +5,9 @@
 
 from pystack.core.endpoint cimport READY_READ, READY_URGENT, READY_WRITE
 
+import _socket  # whatever a program puts into socket
 import errno
-import socket
+import sys
 
 cdef extern from *:
     """
@@ -47,6 +48,13 @@ cdef extern from *:
         if (recv(fd, &sink, 1, MSG_OOB | MSG_DONTWAIT) < 0)
             return; /* nor was there then */
     }
+    /* The system rounds up to the least that it allows. */
+    static void pystack_bell_shrink(int fd)
+    {
+        int least = 1;
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) < 0)
+            return; /* it takes more to fill then */
+    }
     static void pystack_bell_close(int fd) { close(fd); }
     #else
     static void pystack_bell_send(int fd) { (void)fd; }
@@ -54,6 +62,7 @@ cdef extern from *:
     static void pystack_bell_drain(int fd) { (void)fd; }
     static void pystack_bell_send_urgent(int fd) { (void)fd; }
     static void pystack_bell_drain_urgent(int fd) { (void)fd; }
+    static void pystack_bell_shrink(int fd) { (void)fd; }
     static void pystack_bell_close(int fd) { (void)fd; }
     #endif
     """
@@ -62,22 +71,31 @@ cdef extern from *:
     void bell_drain "pystack_bell_drain" (int fd) noexcept nogil
     void bell_send_urgent "pystack_bell_send_urgent" (int fd) noexcept nogil
     void bell_drain_urgent "pystack_bell_drain_urgent" (int fd) noexcept nogil
+    void bell_shrink "pystack_bell_shrink" (int fd) noexcept nogil
     void bell_close "pystack_bell_close" (int fd) noexcept nogil
 
-cdef enum:
-    SMALLEST_BUFFER = 1         # SO_SNDBUF: the system rounds up to the least that it allows
 
-
-cdef int doorbell_open(Doorbell* bell) except -1:
+cdef int doorbell_open(Doorbell* bell, bint stream) except -1:
     """Make the pair, writable and not readable. OSError where there is no AF_UNIX."""
-    if not hasattr(socket, "AF_UNIX") or not hasattr(socket, "MSG_DONTWAIT"):
+    if not hasattr(_socket, "AF_UNIX") or not hasattr(_socket, "MSG_DONTWAIT"):
         raise OSError(errno.EOPNOTSUPP, "pystack: sockets have no fileno() on this system")
-    outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
-    bell.outer = outer.detach()
+    kind = _socket.SOCK_STREAM
+    if not stream and sys.platform == "linux":
+        kind = _socket.SOCK_SEQPACKET
+    outer, inner = _socket.socketpair(_socket.AF_UNIX, kind)
+    bell.outer = bell.number = outer.detach()
     bell.inner = inner.detach()
-    bell.shown = READY_WRITE
+    bell.lent = False
+    doorbell_quiet(bell)
     return 0
+
+
+cdef void doorbell_quiet(Doorbell* bell) noexcept nogil:
+    """Take what either end has left in the pair, and show a socket that is writable only."""
+    bell_drain(bell.outer)
+    bell_drain(bell.inner)
+    bell_shrink(bell.outer)
+    bell.shown = READY_WRITE
 
 
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:
@@ -106,12 +124,5 @@ cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:
 cdef void doorbell_close(Doorbell* bell) noexcept nogil:
     if bell.outer >= 0:
         bell_close(bell.outer)
-        bell_close(bell.inner)
-    bell.outer = bell.inner = -1
-
-
-cdef void doorbell_forget(Doorbell* bell) noexcept nogil:
-    """Leave the outer end to who has asked for it."""
-    if bell.outer >= 0:
         bell_close(bell.inner)
     bell.outer = bell.inner = -1

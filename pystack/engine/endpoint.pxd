@@ -11,7 +11,9 @@ from pystack.engine.owner cimport Owner
 cdef class Handle:
     cdef Engine engine
     cdef Owner owner
-    cdef int holders            # sockets: more than one after dup()
+    cdef object __weakref__
+    cdef public object shown    # what pystack.socket knows of fileno(); None: nobody has asked
+    cdef readonly int holders   # sockets: more than one after dup()
     # what only a held socket has: SO_RCVTIMEO and SO_SNDTIMEO in ns (0: none, -1: not at all), and
     # SO_PEEK_OFF (-1: a look takes what a read would); with the lock
     cdef int64_t receive_timeout
@@ -33,6 +35,8 @@ cdef class Handle:
     cdef void peeked(self, int64_t count) noexcept nogil
     cdef void consumed(self, int64_t count) noexcept nogil
     cdef void release(self, bint abort) noexcept nogil
+    cdef int lock(self) except -1
+    cdef int unlock(self) except -1
     # Linux's numbers.
     cdef int set_option(self, int level, int option, int64_t value) noexcept nogil
     cdef int get_option(self, int level, int option, int64_t* value) noexcept nogil

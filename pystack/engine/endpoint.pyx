@@ -9,7 +9,7 @@ from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EBADF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
-from pystack.core.endpoint cimport Endpoint
+from pystack.core.endpoint cimport ENDPOINT_TCP, Endpoint
 from pystack.core.error_queue cimport (
     ORIGIN_LOCAL,
     ErrorReport,
@@ -20,7 +20,7 @@ from pystack.core.memory.packet cimport Packet, packet_free
 from pystack.core.stack cimport core_enter
 from pystack.core.wire.address cimport Addr, addr_store16
 from pystack.engine.clock cimport AT_ONCE, NEVER
-from pystack.engine.doorbell cimport doorbell_close, doorbell_forget, doorbell_open
+from pystack.engine.doorbell cimport doorbell_close, doorbell_open, doorbell_quiet
 from pystack.engine.engine cimport Engine
 from pystack.engine.errors cimport EDEADLK, FORKED, TIMED_OUT, check
 from pystack.engine.options cimport endpoint_label, option_get, option_set
@@ -35,6 +35,8 @@ from pystack.engine.owner cimport (
 from pystack.engine.pybytes cimport bytes_start, filled_bytes, unfilled_bytes
 from pystack.engine.seat cimport seat_wait
 from pystack.engine.world cimport turn_call, world_block
+
+import os
 
 cdef enum:
     SOL_SOCKET = 1
@@ -317,19 +319,71 @@ cdef class Handle:
         check(code)
         try:
             if self.owner.bell.outer < 0:
-                doorbell_open(&self.owner.bell)
+                doorbell_open(&self.owner.bell, self.owner.endpoint.kind == ENDPOINT_TCP)
                 owner_show(&self.owner)
         finally:
             with nogil:
                 self.leave()
         return self.owner.bell.outer
 
-    def forget_fileno(self):
-        """Leave what fileno() has returned to its taker; the next fileno() makes another."""
+    @property
+    def own_fileno(self):
+        """What fileno() has returned, which is closed with the handle, or has been; -1: nothing."""
+        return self.owner.bell.number
+
+    def lend_fileno(self):
+        """A number for one more socket: that of fileno(), then duplicates of it."""
+        fd = self.fileno()
+        if fd < 0 or self.owner.bell.lent:
+            return os.dup(fd)
+        self.owner.bell.lent = True
+        return fd
+
+    def move_fileno(self, int fd):
+        """Use a duplicate of fileno() in its place, which is not lent; return what that was."""
+        self.lock()
+        before = self.owner.bell.outer
+        self.owner.bell.outer = self.owner.bell.number = fd
+        self.owner.bell.lent = False
+        self.unlock()
+        return before
+
+    def take_bell(self):
+        """Give away the pair of fileno(), with nothing in it: (what that returned, the other)."""
+        self.lock()
+        try:
+            doorbell_quiet(&self.owner.bell)
+            pair = self.owner.bell.outer, self.owner.bell.inner
+            self.owner.bell.outer = self.owner.bell.inner = self.owner.bell.number = -1
+        finally:
+            self.unlock()
+        return pair
+
+    def give_bell(self, int outer, int inner):
+        """A pair that take_bell gave away: fileno() returns `outer`, which is lent."""
+        self.lock()
+        try:
+            doorbell_close(&self.owner.bell)
+            self.owner.bell.outer = self.owner.bell.number = outer
+            self.owner.bell.inner = inner
+            self.owner.bell.lent = True
+            doorbell_quiet(&self.owner.bell)
+            owner_show(&self.owner)
+        finally:
+            self.unlock()
+
+    cdef int lock(self) except -1:
+        """The stack's, also if that is closed."""
+        cdef int code
         with nogil:
-            if self.engine.lock() == 0:
-                doorbell_forget(&self.owner.bell)
-                self.engine.unlock()
+            code = self.engine.lock()
+        check(code)
+        return 0
+
+    cdef int unlock(self) except -1:
+        with nogil:
+            self.engine.unlock()
+        return 0
 
     @property
     def closed(self):

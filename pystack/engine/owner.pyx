@@ -24,7 +24,7 @@ cdef enum:
 
 cdef void owner_init(Owner* owner) noexcept nogil:
     memset(owner, 0, sizeof(Owner))
-    owner.bell.outer = owner.bell.inner = -1
+    owner.bell.outer = owner.bell.inner = owner.bell.number = -1
 
 
 cdef int datagram_poll(const Datagram* datagram) noexcept nogil:

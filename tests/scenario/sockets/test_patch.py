@@ -6,10 +6,12 @@ import _socket
 import asyncio
 import http.client
 import multiprocessing.connection
+import os
 import pickle
 import select
 import socket
 import ssl
+import threading
 import urllib.request
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -328,25 +330,117 @@ def test_duplicates_and_files_work(pair, served, away):
         assert file.readline() == b"A\n"
 
 
-def test_detaching_is_refused(pair, served, away):
+def test_a_socket_of_a_detached_descriptor(pair, served, away):
     served(pair.near.create_server(("10.1.0.5", 80)))
     client = socket.create_connection(("10.1.0.5", 80), timeout=20)
-    with client:
-        with pytest.raises(OSError, match="no descriptor to detach"):
-            client.detach()
-        client.sendall(b"a\n")
-        assert client.recv(2) == b"A\n"
+    address = client.getsockname()
+    fd = client.detach()
+    assert client.fileno() == -1
+    for family in (-1, socket.AF_INET):
+        with socket.socket(family, fileno=fd) as again:
+            again.settimeout(20)
+            assert isinstance(again, BEFORE)
+            assert again.getsockname() == address
+            again.sendall(b"a\n")
+            assert again.recv(2) == b"A\n"
+            assert again.detach() == fd
+    os.close(fd)
 
 
-def test_nothing_that_needs_a_descriptor_with_data_gets_one(pair, served, away):
-    """multiprocessing reads and writes by the number; a pickle would hand it to another process."""
+def test_a_socket_that_has_become_a_stack_s_keeps_its_number(pair, served, away):
     served(pair.near.create_server(("10.1.0.5", 80)))
-    with pytest.raises(OSError, match="no descriptor to detach"):
-        multiprocessing.connection.Client(("10.1.0.5", 80))
+    client = socket.socket()
+    client.settimeout(20)
+    fd = client.fileno()
+    client.connect(("10.1.0.5", 80))
+    assert client.detach() == fd
+    with socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM) as other:
+        os.close(fd)
+        other.settimeout(20)
+        other.sendall(b"a\n")
+        assert other.recv(2) == b"A\n"
+
+
+def test_a_descriptor_of_the_kernel_s_stays_that(pair, away):
+    with BEFORE() as kernels:
+        kernels.bind(("127.0.0.1", 0))
+        with socket.fromfd(kernels.fileno(), socket.AF_INET, socket.SOCK_STREAM) as other:
+            assert other.getsockname() == kernels.getsockname()
+
+
+def test_a_detached_descriptor_never_becomes_a_connection_of_the_kernel(pair, served, away):
+    """Also if its stack has gone, and whatever family it is said to have."""
+    served(pair.near.create_server(("10.1.0.5", 80)))
+    fd = socket.create_connection(("10.1.0.5", 80), timeout=20).detach()
+    pair.far.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd) as left:
+        for address in (("10.1.0.5", 80), ("127.0.0.1", 9)):
+            with pytest.raises(OSError):
+                left.connect(address)
+        with pytest.raises(OSError):
+            left.sendall(b"x")
+
+
+def test_multiprocessing_reads_and_writes_by_the_number(pair, away):
+    with (
+        pystack.patch(pair.near),
+        multiprocessing.connection.Listener(("10.1.0.5", 80), authkey=b"key") as listener,
+    ):
+        taken = []
+        serving = threading.Thread(target=lambda: taken.append(listener.accept()))
+        serving.start()
+        with multiprocessing.connection.Client(("10.1.0.5", 80), authkey=b"key") as client:
+            serving.join(20)
+            [server] = taken
+            with server:
+                much = {"much": bytes(1 << 20)}
+                sending = threading.Thread(target=client.send, args=(much,))
+                sending.start()
+                assert server.recv() == much
+                sending.join(20)
+                server.send("answer")
+                assert client.poll(20)
+                assert client.recv() == "answer"
+            with pytest.raises(EOFError):
+                client.recv()
+
+
+def test_a_socket_is_not_pickled(pair, served, away):
+    """It would hand the number to another process."""
+    served(pair.near.create_server(("10.1.0.5", 80)))
     with socket.create_connection(("10.1.0.5", 80), timeout=20) as client:
         for sock in (client, client.dup()):
             with sock, pytest.raises(TypeError, match="cannot pickle"):
                 pickle.dumps(sock)
+
+
+def test_tls_of_a_class_of_the_program_s_own(pair, away):
+    """It works on the descriptor, as without stacks."""
+
+    class Own(ssl.SSLSocket):
+        pass
+
+    server, client = contexts()
+    server.sslsocket_class = client.sslsocket_class = Own
+    with pair.near.create_server(("10.1.0.5", 443)) as listener:
+        listener.settimeout(20)
+        plain = socket.create_connection(("10.1.0.5", 443), timeout=20)
+        accepted, _ = listener.accept()
+        accepted.settimeout(20)
+        shown = []
+        serving = threading.Thread(
+            target=lambda: shown.append(server.wrap_socket(accepted, server_side=True))
+        )
+        serving.start()
+        with client.wrap_socket(plain, server_hostname="server.test") as near:
+            serving.join(20)
+            [far] = shown
+            with far:
+                assert isinstance(near, Own)
+                near.sendall(bytes(1 << 16))
+                assert far.recv(1 << 14) == bytes(1 << 14)
+                far.sendall(b"answer")
+                assert near.recv(10) == b"answer"
 
 
 EVERYTHING = ["0.0.0.0/0", "::/0"]

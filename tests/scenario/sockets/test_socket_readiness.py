@@ -125,18 +125,6 @@ def test_the_descriptor_is_the_same_until_the_end(stack_world):
         os.fstat(fd)
 
 
-def test_a_descriptor_given_up_is_replaced(stack_world):
-    """An SSLSocket, for one, closes the number that it has been given, even when detach fails."""
-    client, server = stack_world.connected()
-    given = client.fileno()
-    with pytest.raises(OSError):
-        client.detach()
-    os.close(given)
-    assert not readable(client)
-    server.sendall(b"x")
-    assert readable(client, 5)
-
-
 def test_a_closed_stack_makes_ready(stack_world):
     client, _ = stack_world.connected()
     fd = client.fileno()

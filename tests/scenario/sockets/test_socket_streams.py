@@ -212,6 +212,71 @@ def test_a_file_read_has_the_socket_s_timeout(world):
             file.read(1)
 
 
+def test_a_socket_lives_as_long_as_its_files(world):
+    """http.client closes the socket, and leaves the answer's file to its reader."""
+    client, server = world.connected()
+    with client.makefile("rb") as file:
+        fd = client.fileno()
+        client.close()
+        assert file.fileno() == client.fileno() == fd
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        server.sendall(b"x")
+        assert select.select([file], [], [], 5) == ([file], [], [])
+        assert file.read(1) == b"x"
+        client.settimeout(0.0)
+        assert not os.get_blocking(fd)
+    assert client.fileno() == -1
+    assert server.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sock: sock.settimeout(1),
+        lambda sock: sock.setblocking(True),
+        lambda sock: sock.get_inheritable(),
+        lambda sock: sock.set_inheritable(False),
+    ],
+)
+def test_a_closed_socket_has_no_settings(world, call):
+    client, _ = world.connected()
+    client.close()
+    with pytest.raises(OSError) as caught:
+        call(client)
+    assert caught.value.errno == errno.EBADF
+
+
+@pytest.mark.parametrize("buffer", [b"read-only", "text"])
+def test_what_cannot_be_received_into_is_a_type_error(world, buffer):
+    client, _ = world.connected()
+    for call in (client.recv_into, client.recvfrom_into):
+        with pytest.raises(TypeError):
+            call(buffer)
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_sendfile_begins_where_it_is_told(world, tmp_path, offset):
+    """Wherever the file is."""
+    place = tmp_path / "file"
+    place.write_bytes(b"header and text")
+    client, server = world.connected()
+    with place.open("rb") as file:
+        assert file.read(7) == b"header "
+        assert client.sendfile(file, offset) == 15 - offset
+        assert file.tell() == 15
+    client.close()
+    with server.makefile("rb") as received:
+        assert received.read() == b"header and text"[offset:]
+
+
+def test_sendfile_sends_what_is_no_file_from_where_it_is(world):
+    client, server = world.connected()
+    source = io.BytesIO(b"header and text")
+    source.seek(7)
+    assert client.sendfile(source) == 8
+    assert server.recv(8) == b"and text"
+
+
 def test_sendfile_sends_a_file(world, tmp_path):
     client, server = world.connected()
     path = tmp_path / "file"
@@ -536,10 +601,9 @@ def test_a_socket_of_a_stack_is_a_socket(stack_world):
     assert not client.get_inheritable()
     with pytest.raises(TypeError):
         pickle.dumps(client)
-    for call in (client.detach, lambda: client.set_inheritable(True)):
-        with pytest.raises(OSError) as caught:
-            call()
-        assert caught.value.errno == errno.EOPNOTSUPP
+    with pytest.raises(OSError) as caught:
+        client.set_inheritable(True)
+    assert caught.value.errno == errno.EOPNOTSUPP
     assert client.fileno() >= 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import select
 import socket
 import ssl
@@ -413,3 +414,17 @@ def test_sockets_of_the_kernel_get_what_they_always_got(pair):
         made = client_context().wrap_socket(own, server_hostname="server.test")
         assert type(made) is ssl.SSLSocket
         made.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+def test_a_detached_descriptor_carries_records(tls):
+    near, far = tls()
+    fd = near.detach()
+    far.sendall(b"secret")
+    assert select.select([fd], [], [], PATIENCE)[0]
+    records = os.read(fd, 10000)
+    assert records[:3] == b"\x17\x03\x03"
+    assert b"secret" not in records
+    with pytest.raises(OSError):
+        near.recv(1)
+    os.close(fd)
