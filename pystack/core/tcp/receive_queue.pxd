@@ -3,8 +3,7 @@
 # RFCs: none.
 
 from libc.stdint cimport uint8_t, uint32_t
-from pystack.core.memory.packet cimport Packet, PacketQueue
-from pystack.core.memory.ring cimport Ring
+from pystack.core.memory.packet cimport Packet
 from pystack.core.tcp.layer cimport ReceiveQueue, TcpLayer
 
 # Room in the ring for `size` bytes counted from the first. 0, or -1 when out of memory.

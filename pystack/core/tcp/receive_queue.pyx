@@ -9,8 +9,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 from pystack.core.memory.packet cimport (
-    Packet, PacketQueue, packet_free, packet_new_snug, packet_pop, packet_push,
-    packet_queue_release, packet_tailroom,
+    Packet, packet_free, packet_new_snug, packet_pop, packet_push, packet_queue_release,
+    packet_tailroom,
 )
 from pystack.core.memory.ring cimport (
     ring_consume, ring_extend, ring_get, ring_put, ring_release, ring_reserve,
