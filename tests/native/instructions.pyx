@@ -2,23 +2,41 @@
 # Called by: tools/instructions, tests/unit/test_instructions.py.
 # RFCs: none.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 from native.pair cimport (
-    DISCARD_PORT, ECHO_PORT, MSS, TRAIN, Pair, check, end_part, receive, send,
+    DISCARD_PORT, ECHO_PORT, MSS, TRAIN, Pair, check, counted, end_part, receive, send, settle,
 )
 from pystack.core.endpoint cimport SERVICE_DISCARD, SERVICE_ECHO
 from pystack.core.ip.layer cimport PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
-from pystack.core.memory.packet cimport Packet, packet_free
-from pystack.core.stack cimport core_serve
+from pystack.core.memory.packet cimport Packet, packet_free, packet_pop
+from pystack.core.stack cimport core_enter, core_serve
+from pystack.core.tcp.ack cimport ack_input
 from pystack.core.tcp.calls cimport tcp_accept, tcp_bind, tcp_close, tcp_listen, tcp_open
-from pystack.core.tcp.layer cimport Tcb
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.udp.datagram cimport datagram_send, datagram_take
 from pystack.core.udp.layer cimport DatagramInfo
 from pystack.core.wire.address cimport Addr, addr_any
+from pystack.core.wire.tcp cimport TCP_ACK, TCP_OPT_SACK, TcpOptions, TcpSegment
 
 cdef enum:
     SMALL = 64                  # bytes of an echoed datagram; of a ping with its header
     WARM_UP = 24                # times: slow start is over
+    STEP_NS = 100_000           # from one selective acknowledgment to the next
+    FEW = 16                    # of them in a round trip
+    MANY = 1000
+    WIDE = 1 << 24              # bytes of windows that limit nothing
+
+ctypedef struct Report:
+    TcpLayer* tcp
+    Tcb* tcb
+    TcpSegment seg
+    TcpOptions options
+
+
+cdef void take_report(void* argument) noexcept nogil:
+    cdef Report* report = <Report*>argument
+    ack_input(report.tcp, report.tcb, &report.seg, &report.options)
 
 
 cdef class Path(Pair):
@@ -164,6 +182,110 @@ cdef class IcmpEcho(UdpEcho):
         self.connect_datagrams(PROTOCOL_ICMP, 0)
 
 
+cdef class Losses(Path):
+    """Segments of one MSS go out, one by one; nothing comes back but what a test makes up."""
+
+    cdef Report report
+    cdef uint32_t start
+    cdef uint32_t step
+    window = FEW                # steps in a round trip
+
+    def begin(self):
+        check(core_serve(self.far.core, SERVICE_DISCARD, PROTOCOL_TCP, DISCARD_PORT))
+        self.near.core.context.max_train = 0
+        self.connect(&self.near, DISCARD_PORT)
+        self.settled()
+        self.near.tcb.send_buffer = WIDE
+        memset(&self.report, 0, sizeof(Report))
+        self.report.tcp, self.report.tcb = &self.near.core.tcp, self.near.tcb
+        self.report.seg.seq = self.near.tcb.rcv_nxt
+        self.report.seg.flags = TCP_ACK
+        self.report.seg.window = WIDE >> self.near.tcb.snd_scale
+        self.report.options.present = TCP_OPT_SACK
+        self.start = self.report.seg.ack = self.near.tcb.snd_una
+        self.near.tcb.snd_wnd = WIDE
+
+    def once(self):
+        """A step of the flow: what was sent a round trip ago is reported, as much is sent."""
+        self.now += STEP_NS
+        core_enter(self.near.core, self.now)
+        self.near.tcb.congestion.cwnd = WIDE
+        if self.step >= self.window:
+            self.say(self.step - self.window)
+            counted(take_report, &self.report)
+        self.write()
+        self.step += 1
+
+    cdef write(self, int segments=1):
+        cdef Packet* packet
+        for _ in range(segments):
+            self.near.tcb.congestion.cwnd = WIDE
+            self.call(&self.near, send, MSS)
+            self.call(&self.near, settle)
+            packet = packet_pop(&self.near.out)
+            while packet != NULL:
+                packet_free(&self.near.core.context.slab, packet)
+                packet = packet_pop(&self.near.out)
+
+    cdef say(self, uint32_t step):
+        """What arrived of what was sent in this step and before; those before have been said."""
+
+    cdef block(self, uint32_t first, uint32_t end):
+        """The report's next block: these segments."""
+        cdef uint32_t place = self.report.options.sack_count
+        self.report.options.sack[place].start = self.start + first * MSS
+        self.report.options.sack[place].end = self.start + end * MSS
+        self.report.options.sack_count += 1
+        self.count += 1
+
+    def warm_up(self):
+        for _ in range(3 * self.window):
+            self.once()
+
+
+cdef class Holes(Losses):
+    """Of two segments one is lost: a report of the latest, the retransmission, new text."""
+
+    amount = 3                  # blocks
+
+    cdef say(self, uint32_t step):
+        if step >= <uint32_t>self.window:
+            # The retransmissions of a round trip before have arrived.
+            self.report.seg.ack = self.start + 2 * (step - self.window + 1) * MSS
+        self.report.options.sack_count = 0
+        for i in range(min(step + 1, <uint32_t>3)):
+            self.block(2 * (step - i) + 1, 2 * (step - i) + 2)
+
+    cdef write(self, int segments=1):
+        Losses.write(self, 2 * segments)
+
+
+cdef class ManyHoles(Holes):
+    """The same with 4,000 segments outstanding instead of 64."""
+
+    window = MANY
+
+
+cdef class Block(Losses):
+    """All but one segment arrive, however often that is sent: a report, new text."""
+
+    amount = 1
+
+    cdef say(self, uint32_t step):
+        self.report.options.sack_count = 0
+        self.block(1, step + 2)
+
+    def begin(self):
+        Losses.begin(self)
+        self.write()
+        self.step = 1
+
+cdef class LongBlock(Block):
+    """The same with 3,000 segments outstanding at the beginning instead of 48."""
+
+    window = MANY
+
+
 PATHS = {
     "tcp-train-in": TrainIn,
     "tcp-segment-in": SegmentIn,
@@ -172,6 +294,10 @@ PATHS = {
     "tcp-connect-close": Visit,
     "udp-echo": UdpEcho,
     "icmp-echo": IcmpEcho,
+    "tcp-holes": Holes,
+    "tcp-holes-many": ManyHoles,
+    "tcp-block": Block,
+    "tcp-block-many": LongBlock,
 }
 
 

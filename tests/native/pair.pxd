@@ -42,6 +42,8 @@ cdef void receive(void* argument) noexcept nogil
 cdef Packet* handed_over(Side* source, Side* target, Packet* packet) noexcept
 # OSError for a negative errno.
 cdef int64_t check(int64_t result) except -1
+# A call of the near side that callgrind is to see.
+cdef void counted(Work work, void* argument) noexcept nogil
 # What has been counted up to here is a part of the profile.
 cdef void end_part() noexcept nogil
 

@@ -109,6 +109,10 @@ cdef int64_t check(int64_t result) except -1:
     return result
 
 
+cdef void counted(Work work, void* argument) noexcept nogil:
+    counted_call(work, argument)
+
+
 cdef void end_part() noexcept nogil:
     counted_part()
 

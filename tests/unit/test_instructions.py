@@ -31,6 +31,13 @@ def test_only_a_growth_of_more_than_5_percent_fails_a_check(tool):
     assert tool.grown(before, {"a": 1049, "b": 1051, "new": 1}) == ["b", "new"]
 
 
+@pytest.mark.parametrize("path", ["tcp-holes", "tcp-block"])
+def test_what_an_ack_costs_in_recovery_does_not_grow_with_what_is_outstanding(tool, path):
+    """CI counts again what is kept: 60 times as much outstanding, at most a fifth more."""
+    kept = tool.kept()
+    assert kept[f"{path}-many"] <= 1.2 * kept[path]
+
+
 def test_the_second_of_two_parts_is_counted(tool, tmp_path):
     for part, total in enumerate((70, 1000, 60, 500), 1):
         (tmp_path / f"part.{part}").write_text(f"events: Ir\nfn=x\n1 {total}\ntotals: {total}\n")

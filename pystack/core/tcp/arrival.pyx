@@ -19,6 +19,9 @@ from pystack.core.tcp.reordering cimport reordering_note
 from pystack.core.tcp.scoreboard cimport (
     sent_discount, sent_first, sent_highest_sacked, sent_segments, sent_split,
 )
+from pystack.core.tcp.sent_order cimport (
+    NO_RECORD, order_has, order_remove, sent_find, sent_find_near,
+)
 from pystack.core.tcp.undo cimport echo_is_before, undo_duplicates
 from pystack.core.wire.tcp cimport (
     TCP_MAX_SACK_BLOCKS, SackBlock, TcpOptions, seq_ge, seq_gt, seq_le, seq_lt, seq_max,
@@ -105,9 +108,10 @@ cdef bint block_is_valid(const Tcb* tcb, const SackBlock* block, bint duplicate)
 
 
 cdef void tag(
-        TcpLayer* tcp, Tcb* tcb, Sent* sent, bint duplicate, uint32_t* highest,
-        AckNews* news) noexcept nogil:
+        TcpLayer* tcp, Tcb* tcb, uint32_t at, bint duplicate, AckNews* news) noexcept nogil:
     """The peer says that it has all of this record."""
+    cdef Sent* sent = tcb.busy.sent.items + tcb.busy.sent.first + at
+    cdef uint32_t highest = sent_highest_sacked(tcb)
     cdef uint32_t segments = sent_segments(sent)
     if duplicate and sent.flags & SENT_AGAIN:
         if seq_gt(sent.end, tcb.busy.undo_marker):
@@ -117,7 +121,7 @@ cdef void tag(
     if not sent.flags & SENT_SACKED:
         rack_advance(tcp, tcb, sent.flags, sent.end, sent.sent_at)
         if not sent.flags & SENT_AGAIN:
-            if seq_lt(sent.seq, highest[0]) and seq_lt(sent.seq, news.reordered):
+            if seq_lt(sent.seq, highest) and seq_lt(sent.seq, news.reordered):
                 news.reordered = sent.seq
             if seq_le(sent.end, tcb.busy.recover):
                 news.flags |= NEWS_ORIGINAL_ARRIVED
@@ -127,32 +131,23 @@ cdef void tag(
         if sent.flags & SENT_LOST:
             if sent.flags & SENT_RETRANSMITTED:
                 tcb.busy.retrans_out -= segments
+            else:
+                tcb.busy.to_repeat -= segments
             tcb.busy.lost_out -= segments
             sent.flags &= ~(SENT_LOST | SENT_RETRANSMITTED)
         # Else a retransmission may still be under way, of what was not believed lost.
         note_latest(news, sent)
+        if order_has(sent):
+            order_remove(&tcb.busy.sent, at)
         sent.flags |= SENT_SACKED
+        sent.newer = sent.end
+        tcb.busy.highest_sacked = seq_max(highest, sent.end)
         news.flags |= NEWS_SACKED
         tcb.busy.sacked_out += segments
         tcb.delivered += segments
     if duplicate and sent.flags & SENT_RETRANSMITTED:
         sent.flags &= ~SENT_RETRANSMITTED
         tcb.busy.retrans_out -= segments
-    highest[0] = seq_max(highest[0], sent.end)
-
-
-cdef uint32_t find(const SentQueue* queue, uint32_t seq) noexcept nogil:
-    """Number of the first record that ends beyond `seq`."""
-    cdef uint32_t low = 0
-    cdef uint32_t high = queue.count
-    cdef uint32_t middle
-    while low < high:
-        middle = (low + high) // 2
-        if seq_gt(queue.items[queue.first + middle].end, seq):
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 cdef uint32_t boundary(const Sent* sent, uint32_t seq, bint after) noexcept nogil:
@@ -163,34 +158,73 @@ cdef uint32_t boundary(const Sent* sent, uint32_t seq, bint after) noexcept nogi
     return sent.seq + whole
 
 
-cdef void walk(
-        TcpLayer* tcp, Tcb* tcb, const SackBlock* block, bint duplicate, uint32_t* highest,
-        AckNews* news) noexcept nogil:
-    """Tag the segments that lie in the block as a whole (RFC 2018 section 5); trains are split."""
-    cdef SentQueue* queue = &tcb.busy.sent
-    cdef uint32_t at = find(queue, block.start)
-    cdef Sent* sent
+cdef bint cut_off(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
+    """Cut a record that begins before the block where the first segment in it begins."""
+    cdef const Sent* sent = tcb.busy.sent.items + tcb.busy.sent.first + at
+    cdef uint32_t edge = boundary(sent, block.start, True)
+    if not seq_lt(edge, sent.end) or sent_segments(sent) == 1:
+        return True
+    return sent_split(tcb, at, edge) != NULL
+
+
+cdef bint is_within(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
+    """The record, or what could be cut from it, ends before the block does."""
+    cdef const Sent* sent = tcb.busy.sent.items + tcb.busy.sent.first + at
     cdef uint32_t edge
+    if seq_le(sent.end, block.end):
+        return True
+    edge = boundary(sent, block.end, False)
+    return edge != sent.seq and sent_segments(sent) > 1 and sent_split(tcb, at, edge) != NULL
+
+
+cdef uint32_t beyond_run(const SentQueue* queue, uint32_t at) noexcept nogil:
+    """Number of the first record after this one, which has arrived, that is not known to have.
+
+    Each record on the way is told what the next one knows: the way is shorter the next time.
+    """
+    cdef Sent* sent = queue.items + queue.first + at
+    cdef const Sent* next
+    at = sent_find_near(queue, at, sent.newer)
+    while at < queue.count:
+        next = queue.items + queue.first + at
+        if not next.flags & SENT_SACKED:
+            break
+        sent.newer = next.newer
+        sent = queue.items + queue.first + at
+        at = sent_find_near(queue, at, sent.newer)
+    return at
+
+
+cdef void walk(
+        TcpLayer* tcp, Tcb* tcb, const SackBlock* block, bint duplicate,
+        AckNews* news) noexcept nogil:
+    """Tag the segments that lie in the block as a whole (RFC 2018 section 5); trains are split.
+
+    What has arrived already is jumped over: only a D-SACK says something new of it.
+    """
+    cdef SentQueue* queue = &tcb.busy.sent
+    cdef uint32_t at = sent_find(queue, block.start)
+    cdef uint32_t run = NO_RECORD       # its first record
+    cdef const Sent* sent
     while at < queue.count:
         sent = queue.items + queue.first + at
         if seq_ge(sent.seq, block.end):
             break
-        if seq_lt(sent.seq, block.start):
-            edge = boundary(sent, block.start, True)
-            if seq_lt(edge, sent.end) and sent_segments(sent) > 1 and (
-                    sent_split(tcb, at, edge) == NULL):
-                break
-            at += 1
+        if sent.flags & SENT_SACKED and not duplicate:
+            run = min(run, at)
+            at = beyond_run(queue, at)
             continue
-        if seq_gt(sent.end, block.end):
-            edge = boundary(sent, block.end, False)
-            if edge == sent.seq or sent_segments(sent) == 1:
+        if seq_lt(sent.seq, block.start):
+            if not cut_off(tcb, block, at):
                 break
-            sent = sent_split(tcb, at, edge)
-            if sent == NULL:
-                break
-        tag(tcp, tcb, sent, duplicate, highest, news)
+        elif is_within(tcb, block, at):
+            run = min(run, at)
+            tag(tcp, tcb, at, duplicate, news)
+        else:
+            break
         at += 1
+    if run != NO_RECORD:
+        queue.items[queue.first + run].newer = queue.items[queue.first + at - 1].end
 
 
 cdef void insert_sorted(SackBlock* blocks, int filled, const SackBlock* block) noexcept nogil:
@@ -207,7 +241,6 @@ cdef void arrival_sacked(
     cdef const SackBlock* block
     cdef bint duplicate = is_duplicate(tcp, tcb, ack, options, news)
     cdef uint32_t reported = options.sack[0].start
-    cdef uint32_t highest
     cdef int used = 0
     cdef int i
     if seq_lt(ack, news.prior_una - tcb.max_snd_wnd) or tcb.busy.packets_out == 0:
@@ -219,10 +252,9 @@ cdef void arrival_sacked(
             insert_sorted(blocks, used, block)
             used += 1
     # Blocks in order of their numbers, so that one ACK is no evidence of reordering.
-    highest = sent_highest_sacked(tcb)
     for i in range(used):
         walk(tcp, tcb, &blocks[i], duplicate and blocks[i].start == reported
-             and blocks[i].end == options.sack[0].end, &highest, news)
+             and blocks[i].end == options.sack[0].end, news)
     if seq_lt(news.reordered, tcb.snd_nxt) and (tcb.busy.ca_state != CA_LOSS or tcb.busy.undo):
         reordering_note(tcp, tcb, news.reordered)
 
@@ -283,10 +315,14 @@ cdef void arrival_acked(TcpLayer* tcp, Tcb* tcb, AckNews* news) noexcept nogil:
         if seq_gt(sent.end, tcb.snd_una):
             sent.seq = seq_max(sent.seq, tcb.snd_una)
             break
+        if order_has(sent):
+            order_remove(queue, 0)
         queue.first += 1
         queue.count -= 1
     if queue.count == 0:
         queue.first = 0
+    # It stays within reach of comparison.
+    tcb.busy.repeat_from = seq_max(tcb.busy.repeat_from, tcb.snd_una)
     sent = sent_first(tcb)
     if sent != NULL and sent.flags & SENT_SACKED:
         news.flags |= NEWS_RENEGED

@@ -207,17 +207,35 @@ ctypedef struct Sent:
     int64_t first_sent_at       # busy.first_sent_at and busy.delivered_at at that time
     int64_t delivered_at
     uint32_t delivered          # tcb.delivered at that time
+    # in SentOrder: the last number of what was sent before it, the first of what was sent after it
+    uint32_t older
+    uint32_t newer              # SENT_SACKED: all up to this number has arrived, at least
     uint16_t mss                # payload of each of its segments but the last
     uint8_t flags
 
 cdef enum:
     FEW_SENT = 2
 
+# A record in SentOrder, by its last number.
+ctypedef struct SentMark:
+    uint32_t last
+    uint8_t is_set
+
+# What may still be judged lost, in order of its last transmission; written by sent_order.pyx, the
+# marks also by rack.pyx.
+ctypedef struct SentOrder:
+    uint32_t oldest             # its first number, with `count`
+    uint32_t newest             # its last
+    uint32_t count
+    SentMark overtaken          # up to here something has arrived that was sent later
+    SentMark passed             # up to here nothing is in the network: lost, and not sent again
+
 ctypedef struct SentQueue:
     Sent* items                 # NULL; `few`; or allocated
     uint32_t first
     uint32_t count
     uint32_t capacity
+    SentOrder order
     Sent few[FEW_SENT]          # all that a request and its answer need
 
 # Text that has not been read; written by receive_queue.pyx.
@@ -463,6 +481,9 @@ cdef struct TcpBusy:
     uint32_t sacked_out
     uint32_t lost_out
     uint32_t retrans_out
+    uint32_t highest_sacked     # end of the highest, with SACK and sacked_out
+    uint32_t to_repeat          # of lost_out: not yet sent again
+    uint32_t repeat_from        # with to_repeat: none of them is below
     uint32_t snd_up             # one past the urgent byte, with urgent_out
     uint32_t snd_small          # end of the last segment below smss (Minshall's Nagle)
     uint32_t app_limited        # until `delivered` is beyond it the application limits; 0: no

@@ -5,12 +5,15 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from pystack.core.tcp.layer cimport (
     CA_RECOVERY, SENT_EVER_RETRANSMITTED, SENT_JUDGED, SENT_LOST, SENT_RETRANSMITTED,
-    SENT_SACKED, TIMER_REORDERING, Sent, SentQueue, Tcb, TcpLayer,
+    TIMER_REORDERING, Sent, SentQueue, Tcb, TcpLayer,
 )
 from pystack.core.tcp.news cimport AckNews
 from pystack.core.tcp.retransmission cimport TIMER_LEAST, retransmit_timer_set
 from pystack.core.tcp.rtt cimport rtt_min
 from pystack.core.tcp.scoreboard cimport sent_mark_lost
+from pystack.core.tcp.sent_order cimport (
+    NO_RECORD, order_after, order_mark, order_newer, order_older, order_remove, sent_find,
+)
 from pystack.core.wire.tcp cimport seq_gt, seq_le, seq_lt
 
 # Bits of TcpConfig.recovery, as of Linux's tcp_recovery.
@@ -76,35 +79,57 @@ cdef int64_t rack_overdue(
     return tcb.busy.rack.rtt + window - (tcp.context.now - sent_at)
 
 
-cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """RACK_detect_loss(), section 6.2 step 5."""
-    cdef int64_t window = reordering_window(tcp, tcb)
-    cdef int64_t wait = 0
-    cdef int64_t remaining
-    cdef SentQueue* queue
-    cdef Sent* sent
-    cdef uint32_t at
-    cdef bint again
-    queue = &tcb.busy.sent
-    for at in range(queue.count):
+cdef void overtake(Tcb* tcb) noexcept nogil:
+    """Something has arrived: move the mark beyond all that was sent before it."""
+    cdef SentQueue* queue = &tcb.busy.sent
+    cdef uint32_t at = order_after(queue, &queue.order.overtaken)
+    cdef const Sent* sent
+    while at != NO_RECORD:
         sent = queue.items + queue.first + at
-        # As Linux, what an undo has taken back is not judged a second time.
-        if sent.flags & (SENT_SACKED | SENT_JUDGED) or (
-                sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST):
-            continue
-        again = sent.flags & SENT_EVER_RETRANSMITTED != 0
         if not sent_after(tcb, tcb.busy.rack.sent_at, tcb.busy.rack.end, tcb.busy.rack.again,
-                          sent.sent_at, sent.end, again):
-            if not again:
-                break           # what follows was sent later still
-            continue
-        remaining = rack_overdue(tcp, tcb, sent.sent_at, window)
-        if remaining <= 0:
+                          sent.sent_at, sent.end, sent.flags & SENT_EVER_RETRANSMITTED != 0):
+            break
+        order_mark(&queue.order.overtaken, sent)
+        at = order_newer(queue, at)
+
+
+cdef bint is_in_network(const Sent* sent) noexcept nogil:
+    return sent.flags & (SENT_LOST | SENT_RETRANSMITTED) != SENT_LOST
+
+
+cdef int64_t rack_detect_loss(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """RACK_detect_loss(), section 6.2 step 5: from the oldest that is in the network to the first
+    that is not overdue. The latest that has been overtaken is waited for.
+
+    As Linux, what an undo has taken back is not judged a second time.
+    """
+    cdef int64_t window = reordering_window(tcp, tcb)
+    cdef SentQueue* queue = &tcb.busy.sent
+    cdef Sent* sent
+    cdef uint32_t at, last, beyond, following
+    overtake(tcb)
+    if not queue.order.overtaken.is_set:
+        return 0
+    last = sent_find(queue, queue.order.overtaken.last)
+    beyond = order_newer(queue, last)
+    at = order_after(queue, &queue.order.passed)
+    while at != beyond:
+        sent = queue.items + queue.first + at
+        following = order_newer(queue, at)
+        if not is_in_network(sent):
+            order_mark(&queue.order.passed, sent)
+        elif rack_overdue(tcp, tcb, sent.sent_at, window) <= 0:
             sent_mark_lost(tcb, sent)
+            order_remove(queue, at)
             sent.flags |= SENT_JUDGED
         else:
-            wait = max(wait, remaining)
-    return wait
+            break
+        at = following
+    if at == beyond:
+        return 0
+    while not is_in_network(queue.items + queue.first + last):
+        last = order_older(queue, last)
+    return rack_overdue(tcp, tcb, queue.items[queue.first + last].sent_at, window)
 
 
 cdef bint rack_mark_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

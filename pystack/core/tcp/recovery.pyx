@@ -15,8 +15,8 @@ from pystack.core.tcp.congestion.interface cimport (
 from pystack.core.tcp.frto cimport frto_start, loss_acked
 from pystack.core.tcp.layer cimport (
     CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, RETRANSMIT_AFTER_NEW, RETRANSMIT_LOST,
-    RETRANSMIT_NONE, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, TIMER_REORDERING, TIMER_RTO, Sent,
-    SentQueue, Tcb, TcpLayer,
+    RETRANSMIT_NONE, SENT_JUDGED, SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, TIMER_REORDERING,
+    TIMER_RTO, Sent, SentQueue, Tcb, TcpLayer,
 )
 from pystack.core.tcp.mtu_search cimport mtu_search_lost
 from pystack.core.tcp.news cimport (
@@ -253,7 +253,9 @@ cdef void mark_all_lost(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     for at in range(queue.count):
         sent = queue.items + queue.first + at
         if reneged:
-            sent.flags &= ~SENT_SACKED
+            # As Linux, RACK judges what had arrived only when it has been sent again.
+            if sent.flags & SENT_SACKED:
+                sent.flags = sent.flags & ~SENT_SACKED | SENT_JUDGED
         elif at and rack_is_on(tcp, tcb) and rack_overdue(tcp, tcb, sent.sent_at, 0) > 0:
             continue
         sent_mark_lost(tcb, sent)

@@ -39,13 +39,18 @@ cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil
 cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil
 # The same, and it counts as in the network until something is heard of it.
 cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil
-# End of the highest selective acknowledgment; SND.UNA if there is none.
-cdef uint32_t sent_highest_sacked(const Tcb* tcb) noexcept nogil
 
 
 cdef inline uint32_t sent_segments(const Sent* sent) noexcept nogil:
     cdef uint32_t length = sent.end - sent.seq - (1 if sent.flags & SENT_FIN else 0)
     return 1 if length <= sent.mss else (length + sent.mss - 1) // sent.mss
+
+
+cdef inline uint32_t sent_highest_sacked(const Tcb* tcb) noexcept nogil:
+    """End of the highest selective acknowledgment; SND.UNA if there is none."""
+    if tcb.busy.sacked_out == 0 or not tcb.sack_ok:
+        return tcb.snd_una
+    return tcb.busy.highest_sacked
 
 
 cdef inline uint32_t sent_in_flight(const Tcb* tcb) noexcept nogil:

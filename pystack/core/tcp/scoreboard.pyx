@@ -4,14 +4,17 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memmove, memset
 from pystack.core.tcp.layer cimport (
     FEW_SENT, SENT_EVER_RETRANSMITTED, SENT_FIN, SENT_JUDGED, SENT_LOST, SENT_PUSHED,
-    SENT_RETRANSMITTED, SENT_SACKED, Sent, SentQueue, Tcb, TcpBusy, TcpRare,
+    SENT_RETRANSMITTED, SENT_SACKED, Sent, SentOrder, SentQueue, Tcb, TcpBusy, TcpRare,
 )
 from pystack.core.tcp.rate cimport rate_sent
 from pystack.core.tcp.busy cimport tcb_rare
-from pystack.core.wire.tcp cimport seq_ge
+from pystack.core.tcp.sent_order cimport (
+    order_append, order_extend, order_has, order_remove, order_split, sent_find,
+)
+from pystack.core.wire.tcp cimport seq_ge, seq_lt
 
 cdef enum:
     DUP_THRESH = 3          # RFC 6675 section 2
@@ -48,6 +51,7 @@ cdef void sent_release(SentQueue* queue) noexcept nogil:
         free(queue.items)
     queue.items = NULL
     queue.first = queue.count = queue.capacity = 0
+    memset(&queue.order, 0, sizeof(SentOrder))
 
 
 cdef int sent_push(
@@ -64,6 +68,7 @@ cdef int sent_push(
     sent.mss = <uint16_t>mss
     sent.flags = flags
     rate_sent(tcb, sent, now)
+    order_append(&busy.sent, busy.sent.count - 1)
     tcb.busy.packets_out += sent_segments(sent)
     return 0
 
@@ -83,6 +88,8 @@ cdef void adjust(Tcb* tcb, uint8_t flags, int32_t segments) noexcept nogil:
         tcb.busy.lost_out += segments
     if flags & SENT_RETRANSMITTED:
         tcb.busy.retrans_out += segments
+    elif flags & SENT_LOST:
+        tcb.busy.to_repeat += segments
 
 
 cdef void sent_discount(Tcb* tcb, const Sent* sent, uint32_t segments) noexcept nogil:
@@ -102,8 +109,16 @@ cdef Sent* sent_split(Tcb* tcb, uint32_t at, uint32_t seq) noexcept nogil:
     sent[0].end = seq
     sent[0].flags &= ~(SENT_FIN | SENT_PUSHED)
     sent[1].seq = seq
+    if order_has(sent):
+        order_split(queue, at)
     adjust(tcb, sent[0].flags, sent_segments(sent) + sent_segments(sent + 1) - before)
     return sent
+
+
+cdef void note_to_repeat(Tcb* tcb, const Sent* sent, uint32_t segments) noexcept nogil:
+    if tcb.busy.to_repeat == 0 or seq_lt(sent.seq, tcb.busy.repeat_from):
+        tcb.busy.repeat_from = sent.seq
+    tcb.busy.to_repeat += segments
 
 
 cdef void sent_mark_lost(Tcb* tcb, Sent* sent) noexcept nogil:
@@ -114,9 +129,12 @@ cdef void sent_mark_lost(Tcb* tcb, Sent* sent) noexcept nogil:
         # What was retransmitted without having been lost keeps that mark: it is still under way.
         sent.flags |= SENT_LOST
         tcb.busy.lost_out += segments
+        if not sent.flags & SENT_RETRANSMITTED:
+            note_to_repeat(tcb, sent, segments)
     elif sent.flags & SENT_RETRANSMITTED:
         sent.flags &= ~SENT_RETRANSMITTED
         tcb.busy.retrans_out -= segments
+        note_to_repeat(tcb, sent, segments)
     else:
         return
     cdef TcpRare* rare = tcb_rare(tcb)
@@ -143,6 +161,8 @@ cdef bint sent_mark_lost_by_count(Tcb* tcb) noexcept nogil:
     cdef uint32_t above = 0
     cdef uint32_t at
     cdef bint marked = False
+    if tcb.busy.sacked_out < tcb.reordering:
+        return False
     queue = &tcb.busy.sent
     at = queue.count
     while at:
@@ -159,8 +179,9 @@ cdef bint sent_mark_lost_by_count(Tcb* tcb) noexcept nogil:
 cdef void sent_unmark_lost(Tcb* tcb) noexcept nogil:
     cdef SentQueue* queue
     cdef uint32_t at
-    tcb.busy.lost_out = 0
+    tcb.busy.lost_out = tcb.busy.to_repeat = 0
     queue = &tcb.busy.sent
+    queue.order.passed.is_set = False
     for at in range(queue.count):
         queue.items[queue.first + at].flags &= ~SENT_LOST
 
@@ -181,6 +202,8 @@ cdef bint sent_mark_too_big(Tcb* tcb, uint32_t size) noexcept nogil:
         if sent.flags & SENT_RETRANSMITTED:
             sent.flags &= ~SENT_RETRANSMITTED
             tcb.busy.retrans_out -= sent_segments(sent)
+            if sent.flags & SENT_LOST:
+                note_to_repeat(tcb, sent, sent_segments(sent))
         sent_mark_lost(tcb, sent)
         marked = True
     return marked
@@ -215,6 +238,10 @@ cdef void collapse(Tcb* tcb, uint32_t at, uint32_t size) noexcept nogil:
             return
         adjust(tcb, sent.flags, -<int32_t>sent_segments(sent))
         adjust(tcb, next.flags, -<int32_t>sent_segments(next))
+        if order_has(next):
+            order_remove(queue, at + 1)
+        if order_has(sent):
+            order_extend(queue, at, next.end)
         sent.end = next.end
         sent.mss = <uint16_t>size
         sent.flags |= next.flags & (SENT_EVER_RETRANSMITTED | SENT_FIN)
@@ -228,21 +255,16 @@ cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size, uint32_t mss) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent
     cdef uint32_t at
-    cdef uint32_t left = tcb.busy.lost_out
-    if left == 0:
+    if tcb.busy.to_repeat == 0:
         return NULL
     queue = &tcb.busy.sent
-    for at in range(queue.count):
+    for at in range(sent_find(queue, tcb.busy.repeat_from), queue.count):
         sent = queue.items + queue.first + at
-        if not sent.flags & SENT_LOST:
-            continue
-        if not sent.flags & SENT_RETRANSMITTED:
+        if sent.flags & (SENT_LOST | SENT_RETRANSMITTED) == SENT_LOST:
+            tcb.busy.repeat_from = sent.seq
             if sent.end - sent.seq < mss:
                 collapse(tcb, at, mss)
             return cut(tcb, at, size, mss)
-        left -= min(left, sent_segments(sent))
-        if left == 0:
-            break
     return NULL
 
 
@@ -279,8 +301,13 @@ cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
 
 
 cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
+    cdef uint32_t at = <uint32_t>(sent - sent_first(tcb))
+    if order_has(sent):
+        order_remove(&tcb.busy.sent, at)
     sent.flags = (sent.flags | SENT_EVER_RETRANSMITTED) & ~SENT_JUDGED
     rate_sent(tcb, sent, now)
+    if order_has(sent):
+        order_append(&tcb.busy.sent, at)
     cdef TcpRare* rare = tcb_rare(tcb)
     if rare != NULL:
         rare.total_retransmitted += sent_segments(sent)
@@ -291,17 +318,5 @@ cdef void sent_retransmitted(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil:
     if not sent.flags & SENT_RETRANSMITTED:
         sent.flags |= SENT_RETRANSMITTED
         tcb.busy.retrans_out += sent_segments(sent)
-
-
-cdef uint32_t sent_highest_sacked(const Tcb* tcb) noexcept nogil:
-    cdef const SentQueue* queue
-    cdef uint32_t at
-    if tcb.busy.sacked_out == 0:
-        return tcb.snd_una
-    queue = &tcb.busy.sent
-    at = queue.count
-    while at:
-        at -= 1
-        if queue.items[queue.first + at].flags & SENT_SACKED:
-            return queue.items[queue.first + at].end
-    return tcb.snd_una
+        if sent.flags & SENT_LOST:
+            tcb.busy.to_repeat -= sent_segments(sent)

@@ -165,6 +165,7 @@ cdef void forget_motion(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     busy.retransmit_at = busy.ack_at = busy.pace_at = DEADLINE_NEVER
     busy.ack_now = busy.probing = False
     busy.packets_out = busy.sacked_out = busy.lost_out = busy.retrans_out = 0
+    busy.to_repeat = 0
     busy.sent.count = busy.out_of_order.count = 0
     ring_release(&busy.send_ring, &tcp.context.rings)
     tcb_idle(tcp, tcb)
