@@ -371,7 +371,10 @@ def test_a_descriptor_of_the_kernel_s_stays_that(pair, away):
 def test_a_detached_descriptor_never_becomes_a_connection_of_the_kernel(pair, served, away):
     """Also if its stack has gone, and whatever family it is said to have."""
     served(pair.near.create_server(("10.1.0.5", 80)))
-    fd = socket.create_connection(("10.1.0.5", 80), timeout=20).detach()
+    client = socket.create_connection(("10.1.0.5", 80), timeout=20)
+    client.sendall(b"a\n")
+    assert client.recv(2) == b"A\n"  # so it was accepted: one that is reset before never is
+    fd = client.detach()
     pair.far.close()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd) as left:
         for address in (("10.1.0.5", 80), ("127.0.0.1", 9)):
