@@ -158,8 +158,10 @@ cdef uint32_t boundary(const Sent* sent, uint32_t seq, bint after) noexcept nogi
     return sent.seq + whole
 
 
-cdef bint cut_off(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
-    """Cut a record that begins before the block where the first segment in it begins."""
+cdef bint cut_start(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
+    """Cut a record that begins before the block where the first segment in the block begins, if one
+    does. False: out of memory.
+    """
     cdef const Sent* sent = tcb.busy.sent.items + tcb.busy.sent.first + at
     cdef uint32_t edge = boundary(sent, block.start, True)
     if not seq_lt(edge, sent.end) or sent_segments(sent) == 1:
@@ -167,8 +169,10 @@ cdef bint cut_off(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
     return sent_split(tcb, at, edge) != NULL
 
 
-cdef bint is_within(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
-    """The record, or what could be cut from it, ends before the block does."""
+cdef bint cut_end(Tcb* tcb, const SackBlock* block, uint32_t at) noexcept nogil:
+    """Cut a record that ends beyond the block where the last segment in the block ends. False: none
+    does, or out of memory.
+    """
     cdef const Sent* sent = tcb.busy.sent.items + tcb.busy.sent.first + at
     cdef uint32_t edge
     if seq_le(sent.end, block.end):
@@ -215,9 +219,9 @@ cdef void walk(
             at = beyond_run(queue, at)
             continue
         if seq_lt(sent.seq, block.start):
-            if not cut_off(tcb, block, at):
+            if not cut_start(tcb, block, at):
                 break
-        elif is_within(tcb, block, at):
+        elif cut_end(tcb, block, at):
             run = min(run, at)
             tag(tcp, tcb, at, duplicate, news)
         else:

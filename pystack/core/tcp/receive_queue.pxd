@@ -6,7 +6,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.memory.packet cimport Packet
 from pystack.core.tcp.layer cimport ReceiveQueue, TcpLayer
 
-# Room in the ring for `size` bytes counted from the first. 0, or -1 when out of memory.
+# Room in the ring for `size` bytes counted from the first, more than there are in order. 0, or -1
+# when out of memory.
 cdef int received_reserve(TcpLayer* tcp, ReceiveQueue* queue, uint32_t size) noexcept nogil
 # Copy in what lies beyond a hole, at an offset from the first byte; room must have been reserved.
 cdef void received_put(

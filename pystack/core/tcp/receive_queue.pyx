@@ -21,8 +21,8 @@ cdef enum:
     SHORT_TEXT = 2048       # what follows a train shares packets of this size
 
 
-cdef int to_ring(TcpLayer* tcp, ReceiveQueue* queue, uint32_t size) noexcept nogil:
-    """Copy the trains into the ring, which has `size` bytes of room afterwards."""
+cdef int received_reserve(TcpLayer* tcp, ReceiveQueue* queue, uint32_t size) noexcept nogil:
+    """Room behind the trains is in the ring: there they go, too."""
     cdef Packet* packet
     if ring_reserve(&queue.ring, &tcp.context.rings, size) < 0:
         return -1
@@ -32,10 +32,6 @@ cdef int to_ring(TcpLayer* tcp, ReceiveQueue* queue, uint32_t size) noexcept nog
         ring_extend(&queue.ring, packet.length)
         packet_free(&tcp.context.slab, packet)
     return 0
-
-
-cdef int received_reserve(TcpLayer* tcp, ReceiveQueue* queue, uint32_t size) noexcept nogil:
-    return to_ring(tcp, queue, max(size, queue.length))
 
 
 cdef void received_put(
