@@ -24,9 +24,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pystack.engine.tcp import TcpHandle
+from pystack.shown import place_of
 
 if TYPE_CHECKING:
-    from pystack.socket import Handle
+    from pystack.shown import Handle
     from pystack.stack import Stack
 
 PIECE = 1 << 16  # bytes; no datagram is longer
@@ -220,18 +221,14 @@ class Carried:
         other, which can be had by its number if that is still its.
         """
         with suppress(OSError):
-            if self.is_at(self.number):
+            if place_of(self.number) == self.place:
                 self.spoil(os.dup(self.number))
         self.inner.close()
         self.handle.close(0.0)
 
-    def is_at(self, fd: int) -> bool:
-        found = os.fstat(fd)
-        return (found.st_dev, found.st_ino) == self.place
-
     def spoil(self, duplicate: int) -> None:
         outer = _socket.socket(socket.AF_UNIX, self.inner.type, 0, duplicate)
-        if self.is_at(duplicate):
+        if place_of(duplicate) == self.place:
             with suppress(OSError):
                 outer.send(b"\0", NOW)
         outer.close()

@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pystack.owned import Owned, address_of, refused, text_of
-from pystack.socket import Handle, Socket, handle_at
+from pystack.shown import Handle, handle_at
+from pystack.socket import Socket
 from pystack.tls import TlsSocket, Wrapper, connect_tls, teach_ssl
 from pystack.tls import kernels as kernels_tls
 from pystack.uvloop import guard_uvloop

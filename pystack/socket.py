@@ -15,12 +15,12 @@ from contextlib import suppress
 from copy import copy
 from operator import index
 from stat import S_ISREG
-from weakref import WeakValueDictionary
 
 from pystack import multicast, sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
+from pystack.shown import Handle, Shown, handle_at, known, place_of
 from pystack.timestamps import OPTIONS as STAMPS
 from pystack.timestamps import Timestamps
 
@@ -48,8 +48,6 @@ CLOSED, LISTEN = 7, 10  # of TCP_INFO
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
 
-Handle = TcpHandle | DatagramHandle
-
 
 def fault(code: int, text: str | None = None) -> OSError:
     return OSError(code, text or os.strerror(code))
@@ -58,53 +56,6 @@ def fault(code: int, text: str | None = None) -> OSError:
 def unwritable(call: str, buffer: object) -> TypeError:
     name = type(buffer).__name__
     return TypeError(f"{call}() argument 1 must be read-write bytes-like object, not {name}")
-
-
-class Shown:
-    """What the sockets and the descriptors of one connection have in common."""
-
-    __slots__ = ("asked", "detached", "family", "kind", "place", "proto", "stack", "stamps")
-
-    def __init__(self, sock: Socket, place: tuple[int, int]) -> None:
-        self.place = place  # of the descriptors
-        self.stack = sock._stack
-        self.family, self.kind, self.proto = sock._family, sock._type, sock._proto
-        if sock._stamps is None:
-            sock._stamps = Timestamps()
-        self.asked, self.stamps = sock._asked, sock._stamps
-        self.detached = False  # there may be descriptors that no socket has
-
-
-known: WeakValueDictionary[tuple[int, int], Handle] = WeakValueDictionary()  # by their places
-
-
-def place_of(fd: int) -> tuple[int, int]:
-    """What a descriptor and its duplicates are known by, whatever their numbers are."""
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
-
-
-def handle_at(fd: Any) -> Handle | None:
-    """Of the stack's socket that a descriptor is of; None: it is of none."""
-    if not known or not isinstance(fd, int) or fd < 0:
-        return None
-    try:
-        place = place_of(fd)
-        handle = known.get(place)
-        if handle is None or handle.closed:
-            return None
-        # The place may be another's by now, if all that it was known by has been closed.
-        if handle.holders > 0:
-            return handle if place_of(handle.own_fileno) == place else None
-    except OSError:
-        return None
-    from pystack.detached import carrier_of
-
-    return handle if carrier_of(handle.shown.stack).has(handle) else None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=known.clear)
 
 
 class Socket(socket.socket):
