@@ -197,6 +197,8 @@ class Namespace:
 
     def _answer(self) -> tuple[Any, list[int]]:
         message, fds, _, _ = socket.recv_fds(self._control, 65536, 1)
+        if fds:
+            message = self._control.recv(65536)
         if not message:
             raise NamespaceError(errno.EIO, "the namespace died")
         kind, value = pickle.loads(message)

@@ -51,17 +51,21 @@ def serve(control: socket.socket) -> NoReturn:
 
 
 def answer(control: socket.socket, function: Any, **arguments: Any) -> None:
-    """Send what a function returns, and pass the file on if it has one; or what it raises."""
+    """Send what a function returns, or what it raises; a file that it returns goes first.
+
+    The last word comes when the file is closed here: closing it out there then removes its TUN
+    interface.
+    """
     try:
         result = function(**arguments)
     except Exception as problem:
         control.send(pickle.dumps(("raise", problem)))
         return
-    if not hasattr(result, "fileno"):
-        control.send(pickle.dumps(("return", result)))
-        return
-    with result:
-        socket.send_fds(control, [pickle.dumps(("return", None))], [result.fileno()])
+    if hasattr(result, "fileno"):
+        with result:
+            socket.send_fds(control, [b"file"], [result.fileno()])
+        result = None
+    control.send(pickle.dumps(("return", result)))
 
 
 def enter() -> int:
