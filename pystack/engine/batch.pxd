@@ -25,9 +25,10 @@ cdef void batch_refill(Batch* batch, Engine engine) noexcept nogil
 cdef void batch_give_back(Batch* batch, Engine engine, PacketSlab* slab) noexcept nogil
 # Free them all, also if the stack was closed meanwhile.
 cdef void batch_end(Batch* batch, Engine engine) noexcept nogil
-# How many the next batch_read fills at most.
+# How many it is good to read at once.
 cdef int batch_room(const Batch* batch) noexcept nogil
-# How many packets are now filled, or a negative errno: the device is gone.
-cdef int batch_read(Batch* batch, Engine engine) noexcept nogil
+# Read up to `room` <= batch_room packets. How many are now filled, or a negative errno: the device
+# is gone.
+cdef int batch_read(Batch* batch, Engine engine, int room) noexcept nogil
 # Give the filled ones to the core.
 cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noexcept nogil

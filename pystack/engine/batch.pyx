@@ -60,11 +60,11 @@ cdef int batch_room(const Batch* batch) noexcept nogil:
     return min(batch.ready, batch.share) if batch.share else batch.ready
 
 
-cdef int batch_read(Batch* batch, Engine engine) noexcept nogil:
-    """Read as much as there is room; how many were filled, or a negative errno."""
-    if engine.device is None or batch.ready == 0:
+cdef int batch_read(Batch* batch, Engine engine, int room) noexcept nogil:
+    """Read up to `room` packets; how many were filled, or a negative errno."""
+    if engine.device is None or room == 0:
         return 0
-    return engine.device.read(batch.packets, batch_room(batch))
+    return engine.device.read(batch.packets, room)
 
 
 cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noexcept nogil:

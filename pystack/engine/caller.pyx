@@ -130,7 +130,7 @@ def poll(Engine engine, now):
         code = turn(engine, &told, &batch, 0)
         wanted = batch_room(&batch)
         while code == 0 and wanted > 0:
-            filled = batch_read(&batch, engine)
+            filled = batch_read(&batch, engine, wanted)
             code = turn(engine, &told, &batch, filled)
             wanted = batch_room(&batch) if filled == wanted else 0
         batch_end(&batch, engine)

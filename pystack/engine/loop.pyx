@@ -5,6 +5,7 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 from pystack.engine.batch cimport batch_end, batch_read, batch_room
+from pystack.engine.busy_poll cimport learn_patience
 from pystack.engine.clock cimport NEVER, clock_ns
 from pystack.engine.engine cimport Engine
 from pystack.engine.sleeper cimport Sleeper, sleeper_sleep, sleeper_use_fds, sleeper_wake
@@ -29,6 +30,7 @@ cdef class LoopDriver:
     cdef object closing             # of the engine: the device must not go while it is read
     cdef Watcher watcher
     cdef Turning turning
+    cdef int filled                 # how many packets the last turn has read
     cdef readonly int wake_fd       # readable: turn; -1 where there is no such thing
     cdef readonly int device_fd     # the same; -1: the device has none
 
@@ -61,8 +63,8 @@ cdef class LoopDriver:
 
     cdef int64_t crank(self) except? -1:
         cdef int64_t delay = -1
-        cdef int room, filled
-        cdef bint more
+        cdef int room
+        self.filled = 0
         self.watcher.turns += 1
         self.closing.acquire()
         try:
@@ -74,10 +76,10 @@ cdef class LoopDriver:
             with nogil:
                 self.watcher.attend()
                 room = batch_room(&self.turning.batch)
-                filled = batch_read(&self.turning.batch, self.engine)
-                # A device with an fd that has more is readable again at once.
-                more = filled == room and room > 0 and self.device_fd < 0
-                delay = turn(self.engine, &self.turning, filled, more)
+                self.filled = batch_read(&self.turning.batch, self.engine, room)
+                delay = turn(self.engine, &self.turning, self.filled)
+            if self.filled == room and room > 0 and self.device_fd < 0:
+                delay = min(delay, 0)       # a device with an fd is readable again at once
         finally:
             self.closing.release()
         return delay
@@ -99,6 +101,9 @@ cdef class LoopCrank(LoopDriver):
     cdef bint again             # it is to turn in any case
     cdef int64_t due            # when the loop's timer calls, of clock_ns()
     cdef int64_t longest
+    cdef object looking         # handle of the call of `look` that is due; None
+    cdef bint waits             # for packets: all callbacks have run since the last ones
+    cdef int64_t waiting_since
 
     def __init__(
         self, Engine engine, Watcher watcher, bint with_fd, int64_t longest, call_soon, come_back,
@@ -124,12 +129,36 @@ cdef class LoopCrank(LoopDriver):
 
         The driver's fds say when to turn before; so does a call that makes something due earlier.
         """
+        cdef bint came
         cdef int64_t delay = self.crank()
         if delay < 0:
             self.ended()
         else:
             self.plan(min(delay, self.longest))
+        came = self.filled > 0 and self.device_fd >= 0
+        if came:
+            learn_patience(&self.turning, clock_ns() - self.waiting_since)
         self.watcher.deliver(self.complain)
+        if came:
+            self.waits = False
+            self.waiting_since = clock_ns()
+            self.look_soon()
+
+    cdef int look_soon(self) except -1:
+        """While packets come every few microseconds, the loop need not sleep between them."""
+        if self.turning.patience and self.looking is None:
+            self.looking = self.call_soon(self.look)
+        return 0
+
+    def look(self):
+        """The callbacks that were due have run: from now on it waits."""
+        self.looking = None
+        if not self.waits:
+            self.waits = True
+            self.waiting_since = clock_ns()
+        self.step()
+        if self.filled == 0 and clock_ns() < self.waiting_since + self.turning.patience:
+            self.look_soon()
 
     cdef int plan(self, int64_t delay) except -1:
         """Come back then at the latest. A timer that is earlier stays: packets do not touch it."""
@@ -163,8 +192,9 @@ cdef class LoopCrank(LoopDriver):
 
     def end(self):
         """Turn no more; give back what is held of the stack."""
-        if self.soon is not None:
-            self.soon.cancel()
-            self.soon = None
+        for handle in (self.soon, self.looking):
+            if handle is not None:
+                handle.cancel()
+        self.soon = self.looking = None
         self.watcher.settle = None
         LoopDriver.end(self)

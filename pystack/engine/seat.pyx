@@ -2,10 +2,11 @@
 # Called by: thread, endpoint (calls that wait).
 # RFCs: none.
 
-from libc.errno cimport EBADF, ENOMEM
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 from pystack.core.stack cimport core_deadline
-from pystack.engine.batch cimport batch_read, batch_room
+from pystack.engine.batch cimport batch_room
+from pystack.engine.busy_poll cimport wait_for_packets
 from pystack.engine.clock cimport NEVER, clock_ns
 from pystack.engine.engine cimport AWAKE, Engine
 from pystack.engine.errors cimport FORKED, RAISED, TIMED_OUT
@@ -80,21 +81,19 @@ cdef bint seat_offer(Engine engine, Turning* turning) noexcept nogil:
 
 cdef bint seat_drive(Engine engine, Turning* turning, int fd) noexcept nogil:
     cdef int64_t duration = 0
-    cdef int filled = batch_read(&turning.batch, engine)
+    cdef bint interrupted
     cdef int room = batch_room(&turning.batch)
+    cdef int filled = wait_for_packets(engine, turning, fd, 0, &interrupted)
     if filled > 0:
         turning.alone_until = clock_ns() + ALONE_NS
     while True:
-        duration = turn(engine, turning, filled, filled == room and room > 0)
+        duration = turn(engine, turning, filled)
         if duration < 0:
             return False
-        if turning.roused and duration > 0 and seat_offer(engine, turning):
+        if turning.roused and duration > 0 and filled < room and seat_offer(engine, turning):
             return True
-        if duration > 0 and sleeper_sleep(&engine.sleeper, fd, duration) == -1:
-            filled = -EBADF
-            continue
         room = batch_room(&turning.batch)
-        filled = batch_read(&turning.batch, engine)
+        filled = wait_for_packets(engine, turning, fd, duration, &interrupted)
 
 
 cdef void seat_await(Engine engine, Turning* turning) noexcept nogil:
@@ -190,13 +189,14 @@ cdef int sit(Engine engine, const Waiter* waiter, int64_t until) noexcept nogil:
     cdef int fd = engine.device.poll_fd
     cdef int64_t now = clock_ns()
     cdef int64_t enough = now + SITTING_NS
-    cdef int64_t duration
-    cdef int room, filled
-    cdef int slept = 0
+    cdef int64_t duration = 0
+    cdef int filled
+    cdef bint interrupted
     while True:
-        room = batch_room(&turning.batch)
-        filled = batch_read(&turning.batch, engine) if slept == 0 else -EBADF
-        duration = turn(engine, turning, filled, filled == room and room > 0)
+        filled = wait_for_packets(engine, turning, fd, duration, &interrupted)
+        if interrupted:
+            return SLEEP_INTERRUPTED
+        duration = turn(engine, turning, filled)
         if waiter.woken or duration < 0:
             return 0
         if turning.roused:
@@ -206,10 +206,7 @@ cdef int sit(Engine engine, const Waiter* waiter, int64_t until) noexcept nogil:
             return TIMED_OUT
         if now >= enough:
             return SLEEP_INTERRUPTED
-        if duration > 0:
-            slept = sleeper_sleep(&engine.sleeper, fd, min(duration, until - now))
-        if slept == SLEEP_INTERRUPTED:
-            return SLEEP_INTERRUPTED
+        duration = min(duration, until - now)
 
 
 cdef void stand_up(Engine engine) noexcept nogil:

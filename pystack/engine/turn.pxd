@@ -12,7 +12,11 @@ ctypedef struct Turning:        # all zero: nothing has happened yet
     int64_t busy_until
     bint roused                 # the last turn has woken a call
     int64_t alone_until         # calls do not take part before (seat.pyx)
+    int expected                # as many packets as came last time (busy_poll.pyx)
+    int64_t patience            # ns to look for packets before sleeping; 0: not at all
+    int pauses                  # waits until the next try
+    int failures                # in a row
 
 # Do all that is to be done now; ns to sleep unless woken before, negative: the end.
-# filled: packets that batch_read has read, or why the device is gone; more: ask it again at once.
-cdef int64_t turn(Engine engine, Turning* turning, int filled, bint more) noexcept nogil
+# filled: packets that batch_read has read, or why the device is gone.
+cdef int64_t turn(Engine engine, Turning* turning, int filled) noexcept nogil

@@ -27,10 +27,10 @@ cdef int64_t sleep_until(Engine engine, Turning* turning, int64_t now) noexcept 
     return deadline
 
 
-cdef int64_t turn(Engine engine, Turning* turning, int filled, bint more) noexcept nogil:
+cdef int64_t turn(Engine engine, Turning* turning, int filled) noexcept nogil:
     """Do all that is to be done now, under the lock; return how long to sleep, negative: the end.
 
-    filled: packets that were read, or why the device is gone; more: ask it again at once.
+    filled: packets that were read, or why the device is gone.
     """
     cdef int64_t now, until
     cdef uint64_t roused
@@ -49,7 +49,7 @@ cdef int64_t turn(Engine engine, Turning* turning, int filled, bint more) noexce
     core_advance(engine.core, now)
     engine.flush()
     batch_refill(&turning.batch, engine)
-    until = now if more else sleep_until(engine, turning, now)
+    until = sleep_until(engine, turning, now)
     engine.wakes_at = AWAKE if until <= now else until
     turning.roused = engine.roused != roused
     engine.unlock()

@@ -3,6 +3,7 @@
 # RFCs: none.
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
 from pystack.core.memory.ring cimport (
     Ring, RingPool, ring_consume, ring_extend, ring_get, ring_lend, ring_pool_release, ring_put,
     ring_release, ring_reserve, ring_spans,
@@ -24,8 +25,13 @@ cdef class ByteRing:
 
     @property
     def kept(self):
-        """Capacities of what the pool keeps, the oldest first."""
+        """Capacities of the large ones that the pool keeps, the oldest first."""
         return [self.pool.capacity[i] for i in range(self.pool.count)]
+
+    @property
+    def kept_small(self):
+        """How many of the least capacity it keeps."""
+        return self.pool.small_count
 
     @property
     def length(self):
@@ -38,7 +44,7 @@ cdef class ByteRing:
         """A ring of that size has been, and is released."""
         cdef Ring other = [NULL, 0, 0, 0, 0]
         cdef RingPool none
-        none.count = none.bytes = 0
+        memset(&none, 0, sizeof(none))
         ring_reserve(&other, &none, size)
         ring_release(&other, &self.pool)
 

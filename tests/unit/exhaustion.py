@@ -34,8 +34,11 @@ def ring(heap):
     assert ring.get(0, 4) == b"kept"
     assert ring.capacity == 2048
     assert ring.reserve(4096) == 0
-    assert heap.live() == 1
+    assert heap.live() == 2  # what it has outgrown is kept for the next ring
     ring.release()
+    assert heap.live() == 1
+    heap.fails_at(1)
+    assert ring.reserve(2048) == 0
 
 
 def interval(heap):

@@ -172,7 +172,7 @@ def test_a_large_ring_leaves_its_memory_to_the_next_one_that_fits():
     assert ring.capacity == 0
     assert ring.kept == [131072]
     ring.reserve(2048)
-    assert ring.capacity == 2048  # malloc has such at hand
+    assert ring.capacity == 2048  # rather than all that
     ring.put(0, b"stays")
     ring.reserve(40_000)
     assert ring.capacity == 131072
@@ -198,6 +198,26 @@ def test_growing_leaves_the_smaller_memory():
     ring.reserve(65536)
     assert ring.kept == [32768]
     assert ring.get(0, 5) == b"stays"
+
+
+def test_the_smallest_are_kept_too():
+    ring = ByteRing()
+    for _ in range(3):
+        ring.reserve(2048)
+        ring.put(0, b"new")
+        ring.release()
+        assert ring.kept_small == 1
+    ring.reserve(2048)
+    assert ring.kept_small == 0
+    ring.put(0, b"stays")
+    ring.reserve(4096)
+    assert ring.get(0, 5) == b"stays"
+    ring.release()
+    assert ring.kept_small == 1
+    for _ in range(100):
+        ring.give(2048)
+    assert ring.kept_small == 64
+    assert ring.kept == []
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes():

@@ -1,5 +1,5 @@
 # Byte ring: one direction of one connection's stream; allocated on first use, grows by doubling.
-# And the memory of large rings that have become empty, kept for the next ones.
+# And the memory of rings that have become empty, kept for the next ones.
 # Called by: tcp. Knows no sequence numbers: offsets count from the first stored byte.
 # RFCs: none.
 
@@ -15,13 +15,18 @@ ctypedef struct Ring:
 cdef enum:
     RING_POOL = 8
 
+ctypedef struct SmallRing:
+    SmallRing* next
+
 # All zero: empty. A busy connection's rings are empty many times a second: to have the memory from
 # malloc each time would mean fresh pages each time, which cost more than the bytes put into them.
 ctypedef struct RingPool:
-    uint8_t* data[RING_POOL]    # the one given last is last
+    uint8_t* data[RING_POOL]    # large ones; the one given last is last
     uint32_t capacity[RING_POOL]
     uint32_t count
     uint32_t bytes
+    SmallRing* small            # of the least capacity
+    uint32_t small_count
 
 cdef void ring_pool_release(RingPool* pool) noexcept nogil
 

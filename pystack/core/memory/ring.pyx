@@ -11,8 +11,9 @@ from pystack.core.memory.poison cimport poison, unpoison
 cdef enum:
     RING_MIN = 2048             # smallest capacity: a full segment at the usual MTU
     RING_MAX = 0x40000000       # largest: index arithmetic stays far from 2^32
-    POOLED_MIN = 32 << 10       # smaller ones malloc has at hand
-    POOLED_BYTES = 8 << 20      # that a stack keeps at most
+    POOLED_MIN = 32 << 10       # smaller ones, but the smallest, malloc has at hand
+    POOLED_BYTES = 8 << 20      # of large ones that a stack keeps at most
+    SMALL_MOST = 64             # of the smallest ones
 
 
 cdef void ring_pool_drop(RingPool* pool, uint32_t index) noexcept nogil:
@@ -32,11 +33,33 @@ cdef void ring_pool_release(RingPool* pool) noexcept nogil:
         data = pool.data[0]
         ring_pool_drop(pool, 0)
         free(data)
+    while pool.small != NULL:
+        free(small_take(pool))
+
+
+cdef inline void small_give(RingPool* pool, uint8_t* data) noexcept nogil:
+    (<SmallRing*>data).next = pool.small
+    pool.small = <SmallRing*>data
+    pool.small_count += 1
+    poison(data, RING_MIN)
+
+
+cdef inline uint8_t* small_take(RingPool* pool) noexcept nogil:
+    cdef SmallRing* first = pool.small
+    if first == NULL:
+        return NULL
+    unpoison(first, RING_MIN)
+    pool.small = first.next
+    pool.small_count -= 1
+    return <uint8_t*>first
 
 
 cdef void ring_pool_give(RingPool* pool, uint8_t* data, uint32_t capacity) noexcept nogil:
     """Keep memory, in the place of the oldest if need be; or free it."""
     cdef uint8_t* oldest
+    if capacity == RING_MIN and pool.small_count < SMALL_MOST:
+        small_give(pool, data)
+        return
     if not POOLED_MIN <= capacity <= POOLED_BYTES:
         free(data)
         return
@@ -59,6 +82,8 @@ cdef uint8_t* ring_pool_take(RingPool* pool, uint32_t* capacity) noexcept nogil:
     """
     cdef uint32_t index = pool.count
     cdef uint8_t* data
+    if capacity[0] == RING_MIN:
+        return small_take(pool)
     if capacity[0] < POOLED_MIN:
         return NULL
     while index:
