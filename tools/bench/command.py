@@ -23,6 +23,13 @@ DROP = 0.15  # of a ratio, that --check lets pass
 KEPT = Path(__file__).resolve().parent / "ratios.json"  # those of the last release
 
 
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text}: 0 to 3600 seconds")
+    return value
+
+
 def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tools/bench", description="pystack and others, side by side in one run"
@@ -36,7 +43,11 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
         "--systems", metavar="A,B", help=f"some of {', '.join(STARTERS)}; all by default"
     )
     parser.add_argument("--rounds", type=int, help="how often; five unless given")
-    parser.add_argument("--seconds", type=float, help="of one measurement")
+    parser.add_argument("--seconds", type=seconds, help="of one measurement")
+    parser.add_argument(
+        "--rest", type=seconds, default=0, metavar="SECONDS",
+        help="before each measurement; for a virtual machine that gets less CPU time after a while",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and ratios")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (matplotlib)")
     parser.add_argument(
@@ -59,7 +70,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
 def times(given: argparse.Namespace) -> Times:
     usual = SMOKE if given.smoke else QUICK if given.quick else NORMAL
     duration = given.seconds or usual.duration
-    return Times(given.rounds or usual.rounds, min(usual.warmup, duration), duration)
+    return Times(given.rounds or usual.rounds, min(usual.warmup, duration), duration, given.rest)
 
 
 def with_systems(rows: list[Row], wanted: str | None) -> list[Row]:

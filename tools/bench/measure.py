@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,9 +33,10 @@ class Times:
     rounds: int
     warmup: float  # seconds
     duration: float
+    rest: float = 0
 
     def stretched(self, factor: int) -> Times:
-        return Times(self.rounds, self.warmup, self.duration * factor)
+        return replace(self, duration=self.duration * factor)
 
 
 NORMAL = Times(5, 0.3, 1.0)
@@ -73,6 +75,7 @@ def measure(
                     continue
                 if row.once and number:
                     continue
+                time.sleep(times.rest)
                 try:
                     if row.mode == TRIAL:
                         figure = trial(row, name, number)
