@@ -89,6 +89,7 @@ class Stack:
         seed: int | bytes | None = None,
         now: int | None = None,
         tcp: TcpConfig | None = None,
+        start: bool = True,
     ) -> None:
         """networks: all their addresses are the stack's but those of the device's other side. Those
         of a loopback network, such as 127.0.0.0/8 and ::1/128, are reached within the stack only.
@@ -101,6 +102,7 @@ class Stack:
         seed: repeats a run, if the caller also tells the time; otherwise random.
         now: the time, in ns, if it is the caller's from the beginning.
         tcp: what Linux keeps in its TCP sysctls; by default as Linux.
+        start: False: packets wait until start(), such as for listeners that are still to be made.
         """
         self.networks = parse_networks(networks)  # whose addresses it answers for
         sources = parse_addresses(address)
@@ -120,6 +122,8 @@ class Stack:
         )
         try:
             self._set_up(device, sources)
+            if start:
+                self.start()
         except BaseException:
             self.engine.close()
             raise
@@ -135,9 +139,7 @@ class Stack:
         for source in sources:
             if not network.set_source(self.engine, packed(source)):
                 raise ValueError(f"address {source} is not one of the stack's own")
-        if self.driver == "thread":
-            thread.start(self.engine)
-        elif self._crank is not None:
+        if self._crank is not None:
             self._crank.drive(self.engine)
 
     def __repr__(self) -> str:
@@ -145,6 +147,11 @@ class Stack:
         return f"<{type(self).__name__} {networks}{' closed' if self.closed else ''}>"
 
     # Its life.
+
+    def start(self) -> None:
+        """Let its thread read the device, if that was put off; starting again does nothing."""
+        if self.driver == "thread" and self.engine.thread is None and not self.closed:
+            thread.start(self.engine)
 
     @property
     def device(self) -> Device | None:

@@ -77,8 +77,7 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
         signals.check()
         recorder = Recorder()
         ending.callback(recorder.close)  # after the stack, which says goodbye
-        stack = ending.enter_context(Stack(*options.networks, device=device))
-        be_silent()  # it answers by now
+        stack = ending.enter_context(Stack(*options.networks, device=device, start=False))
         if options.mirror:
             for network in options.networks:
                 stack.set_policy(network, "mirror")
@@ -92,6 +91,8 @@ def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Su
         if options.pcap is not None:
             recorder.open(options.pcap, name=device.name)
             stack.capture(recorder)
+        stack.start()
+        be_silent()  # it answers by now
         signals.check()
         yield Subnet(options, stack, device, recorder)
 

@@ -464,3 +464,16 @@ def test_a_capture_whose_reader_goes_away_ends_and_the_stack_goes_on(namespace, 
         namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
         ended = server.stop()
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_whoever_comes_first_finds_the_services_there(namespace):
+    """What is sent before the subnet answers waits; nothing is refused before it is all there."""
+    require_tool("curl")
+    first = f"until ping -c 1 -W {SECONDS} 10.3.0.77; do :; done; exec curl -sSf http://10.3.0.77/"
+    with (
+        namespace.popen(["sh", "-c", first], stdout=subprocess.PIPE, text=True) as client,
+        serving(namespace, "--net", "10.3.0.0/24", ready=False),
+    ):
+        out, _ = client.communicate(timeout=SECONDS)
+        assert client.returncode == 0
+        assert "<h1>10.3.0.77</h1>" in out

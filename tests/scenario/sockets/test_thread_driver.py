@@ -161,6 +161,34 @@ def test_a_device_whose_file_is_closed_under_it_does_not_spin(caplog):
     assert "is gone (Bad file descriptor)" in caplog.text
 
 
+def test_packets_wait_for_a_stack_that_starts_later(in_thread):
+    near, far = PipeDevice.pair()
+    with (
+        Stack("10.1.0.0/24", device=near, start=False) as late,
+        Stack("10.2.0.0/24", device=far) as peer,
+    ):
+        connecting = in_thread(peer.create_connection, ("10.1.0.5", 80))
+        while not peer.counters()["packets_out"]:
+            pass
+        with late.create_server(("10.1.0.5", 80)) as server:
+            assert late.counters()["packets_in"] == 0
+            late.start()
+            late.start()
+            connection, _ = server.accept()
+        with connection, connecting.result() as client:
+            client.sendall(b"x")
+            assert connection.recv(1) == b"x"
+
+
+def test_a_stack_that_was_never_started_closes():
+    near, _far = PipeDevice.pair()
+    stack = Stack("10.1.0.0/24", device=near, start=False)
+    stack.close()
+    stack.start()
+    assert stack.closed
+    assert near.closed
+
+
 def test_threads_are_named_after_their_devices():
     near, far = PipeDevice.pair()
     with Stack("10.1.0.0/24", device=near), Stack("10.2.0.0/24", device=far):
