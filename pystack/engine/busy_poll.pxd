@@ -12,7 +12,7 @@ from pystack.engine.engine cimport Engine
 from pystack.engine.turn cimport Turning
 
 # Read packets; if there are none wait for them, at most `duration` ns or until woken. How many were
-# read, or a negative errno; INTERRUPTED: a signal has arrived.
+# read, or a negative errno. interrupted: a signal has arrived, and nothing was read.
 cdef int wait_for_packets(
     Engine engine, Turning* turning, int fd, int64_t duration, bint* interrupted) noexcept nogil
 # Packets have let us wait so many ns.

@@ -11,22 +11,26 @@ from pystack.engine.sleeper cimport SLEEP_INTERRUPTED, sleeper_sleep
 from pystack.engine.turn cimport Turning
 
 cdef enum:
-    # Of how long it is worth to look. A wake-up takes 5 to 50 microseconds.
+    # Of how long it is worth to look. A wake-up takes tens of microseconds on a virtual machine.
     PATIENCE_LEAST_NS = 10_000
     PATIENCE_MOST_NS = 100_000
     RAREST = 12                 # after this many failures, one wait of 2^12 begins with a look
 
 
-cdef int look(Engine engine, Turning* turning) noexcept nogil:
-    """Read as many packets as came last time, or twice as many if there were more.
+cdef int look(Engine engine, Turning* turning, bint eager) noexcept nogil:
+    """Read packets; eager: as many as came last time, or twice as many if there were more.
 
     To ask for one more costs a call of the system, and while requests and responses alternate it is
     in vain each time.
     """
-    cdef int room = min(batch_room(&turning.batch), max(turning.expected, 1))
-    cdef int filled = batch_read(&turning.batch, engine, room)
+    cdef int room = batch_room(&turning.batch)
+    cdef int filled
+    if eager:
+        room = min(room, max(turning.expected, 1))
+    filled = batch_read(&turning.batch, engine, room)
+    turning.more = filled == room and room > 0
     if filled > 0:
-        turning.expected = filled if filled < room else 2 * filled
+        turning.expected = 2 * filled if turning.more else filled
     return filled
 
 
@@ -48,15 +52,22 @@ cdef void learn_patience(Turning* turning, int64_t waited) noexcept nogil:
 cdef int wait_for_packets(
     Engine engine, Turning* turning, int fd, int64_t duration, bint* interrupted
 ) noexcept nogil:
+    # Python code is asked when its file is readable, or had more than there was room for.
+    cdef bint eager = engine.device is not None and engine.device.without_gil
     cdef int64_t began, now, waited
     cdef int outcome, filled
     interrupted[0] = False
-    filled = look(engine, turning)
-    if filled or duration <= 0:
-        return filled
+    if eager or turning.more or duration <= 0:
+        filled = look(engine, turning, eager)
+        if filled or duration <= 0:
+            return filled
     began = now = clock_ns()
-    while now < began + min(turning.patience, duration) and not engine.sleeper.rung:
-        filled = look(engine, turning)
+    while (
+        eager
+        and now < began + min(turning.patience, duration)
+        and not engine.sleeper.rung
+    ):
+        filled = look(engine, turning, eager)
         now = clock_ns()
         if filled:
             learn_patience(turning, now - began)
@@ -67,7 +78,7 @@ cdef int wait_for_packets(
     if outcome == SLEEP_INTERRUPTED:
         interrupted[0] = True
         return 0
-    filled = look(engine, turning)
+    filled = look(engine, turning, eager)
     waited = clock_ns() - began
     if filled or waited > turning.patience:     # not if a call of somebody else has woken us
         learn_patience(turning, waited)

@@ -101,6 +101,7 @@ cdef class LoopCrank(LoopDriver):
     cdef bint again             # it is to turn in any case
     cdef int64_t due            # when the loop's timer calls, of clock_ns()
     cdef int64_t longest
+    cdef bint eager             # the device may be asked though its fd is not readable
     cdef object looking         # handle of the call of `look` that is due; None
     cdef bint waits             # for packets: all callbacks have run since the last ones
     cdef int64_t waiting_since
@@ -117,6 +118,7 @@ cdef class LoopCrank(LoopDriver):
         """
         LoopDriver.__init__(self, engine, watcher, with_fd)
         self.longest = NEVER if longest < 0 else longest
+        self.eager = self.device_fd >= 0 and engine.device.without_gil
         self.due = NEVER
         self.call_soon = call_soon
         self.come_back = come_back
@@ -135,7 +137,7 @@ cdef class LoopCrank(LoopDriver):
             self.ended()
         else:
             self.plan(min(delay, self.longest))
-        came = self.filled > 0 and self.device_fd >= 0
+        came = self.filled > 0 and self.eager
         if came:
             learn_patience(&self.turning, clock_ns() - self.waiting_since)
         self.watcher.deliver(self.complain)

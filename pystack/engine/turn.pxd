@@ -13,6 +13,7 @@ ctypedef struct Turning:        # all zero: nothing has happened yet
     bint roused                 # the last turn has woken a call
     int64_t alone_until         # calls do not take part before (seat.pyx)
     int expected                # as many packets as came last time (busy_poll.pyx)
+    bint more                   # as many were read as were asked for
     int64_t patience            # ns to look for packets before sleeping; 0: not at all
     int pauses                  # waits until the next try
     int failures                # in a row

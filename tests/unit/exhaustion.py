@@ -38,7 +38,8 @@ def ring(heap):
     ring.release()
     assert heap.live() == 1
     heap.fails_at(1)
-    assert ring.reserve(2048) == 0
+    assert ring.reserve(2048) == 0  # without malloc
+    heap.fails_at(0)
 
 
 def interval(heap):

@@ -30,6 +30,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def rounds(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return value
+
+
 def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tools/bench", description="pystack and others, side by side in one run"
@@ -42,7 +49,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--systems", metavar="A,B", help=f"some of {', '.join(STARTERS)}; all by default"
     )
-    parser.add_argument("--rounds", type=int, help="how often; five unless given")
+    parser.add_argument("--rounds", type=rounds, help="how often; five unless given")
     parser.add_argument("--seconds", type=seconds, help="of one measurement")
     parser.add_argument(
         "--rest", type=seconds, default=0, metavar="SECONDS",

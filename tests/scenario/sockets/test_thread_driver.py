@@ -13,6 +13,9 @@ import pytest
 from pystack import Device, PipeDevice, Stack
 
 
+REQUESTS = 300
+
+
 class Delivering(Device):
     """A device that is handed what arrives, and may lose what it should carry."""
 
@@ -161,6 +164,28 @@ def test_a_device_whose_file_is_closed_under_it_does_not_spin(caplog):
     assert "is gone (Bad file descriptor)" in caplog.text
 
 
+def test_a_device_in_python_is_asked_when_its_file_is_readable():
+    """Not again and again while packets come fast, as a TUN device is."""
+    near, far = asked_pair()
+    vain = []
+    ask = near.receive
+
+    def receive():
+        packets = ask()
+        if not packets:
+            vain.append(1)
+        return packets
+
+    near.receive = receive
+    with Stack("10.1.0.0/24", device=near) as one, Stack("10.2.0.0/24", device=far) as other:
+        one.serve("echo", "tcp", 7)
+        with other.create_connection(("10.1.0.5", 7), timeout=30) as client:
+            for _ in range(REQUESTS):
+                client.sendall(b"x")
+                assert client.recv(1) == b"x"
+    assert len(vain) < 1.5 * REQUESTS  # after each, since something else was due at once
+
+
 def test_packets_wait_for_a_stack_that_starts_later(in_thread):
     near, far = PipeDevice.pair()
     with (
@@ -169,7 +194,7 @@ def test_packets_wait_for_a_stack_that_starts_later(in_thread):
     ):
         connecting = in_thread(peer.create_connection, ("10.1.0.5", 80))
         while not peer.counters()["packets_out"]:
-            pass
+            assert connecting.thread.is_alive()
         with late.create_server(("10.1.0.5", 80)) as server:
             assert late.counters()["packets_in"] == 0
             late.start()
