@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import socket
 import sys
+import time
 
 from interop.virtual import HOST, NETS, SECONDS
 
+import pystack
 from pystack import aio
+from pystack.engine.loop import LoopCrank
+from pystack.engine.watch import Watcher
 
 REQUESTS = 2_000
 # In a process of its own, or the loop would wait for the interpreter instead of for packets.
@@ -52,6 +57,36 @@ async def looks_of(selector, namespace):
     ):
         await asyncio.to_thread(namespace.run, [sys.executable, "-c", CLIENT])
     return looks[-2] - looks[0], looks[-1] - looks[-2]
+
+
+class Soon(list):
+    """What a loop is to call next; a handle is of no use here."""
+
+    def call_soon(self, callback):
+        self.append(callback)
+        return self
+
+    def cancel(self):
+        """Too late."""
+
+
+def test_after_packets_that_came_fast_it_looks_for_more(namespace):
+    until = time.monotonic() + SECONDS
+    soon = Soon()
+    with (
+        pystack.Stack(*NETS, device=namespace.tun(*NETS), driver="caller") as stack,
+        namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        nothing = [lambda _=None: None] * 3
+        crank = LoopCrank(stack.engine, Watcher(), True, -1, soon.call_soon, *nothing)
+        while crank.look not in soon:
+            assert time.monotonic() < until
+            client.sendto(b"x", (HOST[4], 9))
+            crank.step()
+        while soon:
+            assert time.monotonic() < until
+            soon.pop()()
+        crank.end()
 
 
 def test_a_loop_that_looked_for_packets_sleeps_when_none_come(namespace):

@@ -12,7 +12,6 @@ import pytest
 
 from pystack import Device, PipeDevice, Stack
 
-
 REQUESTS = 300
 
 
