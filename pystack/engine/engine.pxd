@@ -13,8 +13,8 @@ from pystack.core.tcp.layer cimport TcpConfig
 from pystack.core.wire.address cimport Addr
 from pystack.device.base cimport Device
 from pystack.engine.capture cimport Capture
+from pystack.engine.mutex cimport Mutex
 from pystack.engine.owner cimport Owner
-from pystack.engine.pythread cimport PyThread_type_lock
 from pystack.engine.sleeper cimport Sleeper
 from pystack.engine.world cimport Actor
 
@@ -23,7 +23,7 @@ cdef enum:
 
 cdef class Engine:
     cdef object __weakref__
-    cdef PyThread_type_lock mutex
+    cdef Mutex mutex
     cdef unsigned long inside   # thread that has the lock; 0: nobody
     cdef bint foreign           # we are in a child of the process that made this
 

@@ -44,15 +44,20 @@ from pystack.device.segmentation cimport packet_segment
 from pystack.engine.capture cimport Capture
 from pystack.engine.clock cimport clock_ns
 from pystack.engine.errors cimport EDEADLK, FORKED, check
+from pystack.engine.mutex cimport (
+    Mutex,
+    mutex_close,
+    mutex_lock,
+    mutex_open,
+    mutex_try,
+    mutex_unlock,
+)
 from pystack.engine.owner cimport Owner, owner_ready, owner_show, owner_wake_all
 from pystack.engine.pythread cimport (
-    NOWAIT_LOCK,
     WAIT_LOCK,
     PyThread_acquire_lock,
     PyThread_allocate_lock,
-    PyThread_free_lock,
     PyThread_get_thread_ident,
-    PyThread_release_lock,
     PyThread_type_lock,
 )
 from pystack.engine.sleeper cimport (
@@ -111,12 +116,12 @@ cdef void wake_driver(void* sleeper) noexcept nogil:
     sleeper_wake(<Sleeper*>sleeper)
 
 
-cdef void wait_for_lock(PyThread_type_lock mutex) noexcept nogil:
+cdef void wait_for_lock(Mutex* mutex) noexcept nogil:
     """Not with the GIL, which who has the lock may want. What is short comes here with it."""
     cdef PyThreadState* state = NULL
     if gil_is_held():
         state = gil_release()
-    PyThread_acquire_lock(mutex, WAIT_LOCK)
+    mutex_lock(mutex)
     if state != NULL:
         gil_take(state)
 
@@ -171,8 +176,7 @@ cdef class Engine:
         self.source[0] = addr_any(False)
         self.source[1] = addr_any(True)
         self.closing = threading.RLock()
-        self.mutex = PyThread_allocate_lock()
-        if self.mutex == NULL or sleeper_open(&self.sleeper) < 0 or (
+        if mutex_open(&self.mutex) < 0 or sleeper_open(&self.sleeper) < 0 or (
             sleeper_open(&self.nap) < 0
         ):
             raise MemoryError
@@ -200,8 +204,7 @@ cdef class Engine:
         free(self.buried)
         sleeper_release(&self.sleeper)
         sleeper_release(&self.nap)
-        if self.mutex != NULL:
-            PyThread_free_lock(self.mutex)
+        mutex_close(&self.mutex)
 
     # The lock.
 
@@ -211,8 +214,8 @@ cdef class Engine:
             return FORKED
         if self.inside == me:
             return -EDEADLK
-        if not PyThread_acquire_lock(self.mutex, NOWAIT_LOCK):
-            wait_for_lock(self.mutex)
+        if not mutex_try(&self.mutex):
+            wait_for_lock(&self.mutex)
         self.inside = me
         return 0
 
@@ -227,7 +230,7 @@ cdef class Engine:
             self.wakes_at = AWAKE
             sleeper = &self.nap if self.vacant else &self.sleeper
         self.inside = 0
-        PyThread_release_lock(self.mutex)
+        mutex_unlock(&self.mutex)
         if sleeper != NULL:
             sleeper_wake(sleeper)
 
@@ -475,11 +478,11 @@ cdef class Engine:
         self.last_counters = self.read_counters()
         self.capture = None
         with nogil:
-            PyThread_acquire_lock(self.mutex, WAIT_LOCK)
+            mutex_lock(&self.mutex)
             packet_queue_release(&core.context.slab, &self.outbound)
             self.core = NULL
             core_free(core)
-            PyThread_release_lock(self.mutex)
+            mutex_unlock(&self.mutex)
         try:
             if self.attached:
                 self.attached = False

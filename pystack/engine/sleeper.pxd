@@ -3,10 +3,11 @@
 # RFCs: none.
 
 from libc.stdint cimport int64_t
+from pystack.engine.mutex cimport Mutex
 from pystack.engine.pythread cimport PyThread_type_lock
 
 ctypedef struct Sleeper:
-    PyThread_type_lock guard    # of `rung`
+    Mutex guard                 # of `rung`
     PyThread_type_lock gate     # without wake fds: released by the ringer, taken by the sleeper
     int wake_read               # -1: sleep at the gate
     int wake_write

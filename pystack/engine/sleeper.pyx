@@ -4,10 +4,10 @@
 
 from libc.stdint cimport int64_t
 from libc.string cimport memset
+from pystack.engine.mutex cimport mutex_close, mutex_lock, mutex_open, mutex_unlock
 from pystack.engine.pythread cimport (
     NOWAIT_LOCK,
     PY_LOCK_ACQUIRED,
-    WAIT_LOCK,
     PyThread_acquire_lock,
     PyThread_allocate_lock,
     PyThread_free_lock,
@@ -72,9 +72,8 @@ cdef int sleeper_open(Sleeper* sleeper) noexcept nogil:
     """Make a sleeper without fds; 0, or -1 when out of memory."""
     memset(sleeper, 0, sizeof(Sleeper))
     sleeper.wake_read = sleeper.wake_write = -1
-    sleeper.guard = PyThread_allocate_lock()
     sleeper.gate = PyThread_allocate_lock()
-    if sleeper.guard == NULL or sleeper.gate == NULL:
+    if sleeper.gate == NULL or mutex_open(&sleeper.guard) < 0:
         return -1
     PyThread_acquire_lock(sleeper.gate, NOWAIT_LOCK)
     return 0
@@ -82,45 +81,44 @@ cdef int sleeper_open(Sleeper* sleeper) noexcept nogil:
 
 cdef void sleeper_use_fds(Sleeper* sleeper, int wake_read, int wake_write) noexcept nogil:
     """Sleep on fds from now on; who has been woken already stays so."""
-    PyThread_acquire_lock(sleeper.guard, WAIT_LOCK)
+    mutex_lock(&sleeper.guard)
     sleeper.wake_read = wake_read
     sleeper.wake_write = wake_write
     if sleeper.rung:
         ring_fd(wake_write)
-    PyThread_release_lock(sleeper.guard)
+    mutex_unlock(&sleeper.guard)
 
 
 cdef void sleeper_close_fds(Sleeper* sleeper) noexcept nogil:
     """Close the fds; nobody sleeps any more, but somebody may still ring."""
-    PyThread_acquire_lock(sleeper.guard, WAIT_LOCK)
+    mutex_lock(&sleeper.guard)
     if sleeper.wake_write >= 0 and sleeper.wake_write != sleeper.wake_read:
         close_fd(sleeper.wake_write)
     if sleeper.wake_read >= 0:
         close_fd(sleeper.wake_read)
     sleeper.wake_read = sleeper.wake_write = -1
     sleeper.rung = True
-    PyThread_release_lock(sleeper.guard)
+    mutex_unlock(&sleeper.guard)
 
 
 cdef void sleeper_release(Sleeper* sleeper) noexcept nogil:
     """Free the locks."""
-    if sleeper.guard != NULL:
-        PyThread_free_lock(sleeper.guard)
+    mutex_close(&sleeper.guard)
     if sleeper.gate != NULL:
         PyThread_free_lock(sleeper.gate)
-    sleeper.guard = sleeper.gate = NULL
+    sleeper.gate = NULL
 
 
 cdef void sleeper_wake(Sleeper* sleeper) noexcept nogil:
     """End the sleep that goes on, or the next one."""
-    PyThread_acquire_lock(sleeper.guard, WAIT_LOCK)
+    mutex_lock(&sleeper.guard)
     if not sleeper.rung:
         sleeper.rung = True
         if sleeper.wake_write >= 0:
             ring_fd(sleeper.wake_write)
         else:
             PyThread_release_lock(sleeper.gate)
-    PyThread_release_lock(sleeper.guard)
+    mutex_unlock(&sleeper.guard)
 
 
 cdef inline int milliseconds(int64_t duration) noexcept nogil:
@@ -141,11 +139,11 @@ cdef int sleeper_sleep(Sleeper* sleeper, int fd, int64_t duration) noexcept nogi
     else:
         woken = lock_wait(sleeper.gate, duration, False) == PY_LOCK_ACQUIRED
     if woken > 0:
-        PyThread_acquire_lock(sleeper.guard, WAIT_LOCK)
+        mutex_lock(&sleeper.guard)
         if sleeper.wake_read >= 0:
             unring_fd(sleeper.wake_read)
         sleeper.rung = False
-        PyThread_release_lock(sleeper.guard)
+        mutex_unlock(&sleeper.guard)
     if woken == INTERRUPTED:
         return SLEEP_INTERRUPTED
     return -1 if woken < 0 else 0

@@ -7,8 +7,8 @@
 
 from libc.stdint cimport int64_t
 from pystack.engine.endpoint cimport Handle
+from pystack.engine.mutex cimport Mutex
 from pystack.engine.owner cimport Waiter
-from pystack.engine.pythread cimport PyThread_type_lock
 from pystack.engine.sleeper cimport Sleeper
 from pystack.engine.world cimport Task
 
@@ -27,7 +27,7 @@ ctypedef struct Link:
     LinkState state
 
 ctypedef struct Queue:
-    PyThread_type_lock guard    # of everything here
+    Mutex guard                 # of everything here
     Link* first
     Link* last
     bint attended               # the loop will take what comes, without being rung

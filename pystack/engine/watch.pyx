@@ -14,14 +14,8 @@ from pystack.core.endpoint cimport (
 from pystack.core.tcp.layer cimport Tcb
 from pystack.engine.endpoint cimport Handle
 from pystack.engine.errors cimport check
+from pystack.engine.mutex cimport mutex_close, mutex_lock, mutex_open, mutex_unlock
 from pystack.engine.owner cimport endpoint_poll, owner_add_waiter, owner_remove_waiter
-from pystack.engine.pythread cimport (
-    WAIT_LOCK,
-    PyThread_acquire_lock,
-    PyThread_allocate_lock,
-    PyThread_free_lock,
-    PyThread_release_lock,
-)
 from pystack.engine.sleeper cimport (
     sleeper_close_fds,
     sleeper_open,
@@ -48,7 +42,7 @@ cdef void link_fire(void* context) noexcept nogil:
     cdef Link* link = <Link*>context
     cdef Queue* queue = link.queue
     cdef bint ring
-    PyThread_acquire_lock(queue.guard, WAIT_LOCK)
+    mutex_lock(&queue.guard)
     ring = queue.first == NULL and not queue.attended
     link.state = LINK_FIRED
     link.next = NULL
@@ -57,7 +51,7 @@ cdef void link_fire(void* context) noexcept nogil:
     else:
         queue.last.next = link
     queue.last = link
-    PyThread_release_lock(queue.guard)
+    mutex_unlock(&queue.guard)
     if ring:
         queue.ring(queue.context)
 
@@ -65,11 +59,11 @@ cdef void link_fire(void* context) noexcept nogil:
 cdef Link* queue_take(Queue* queue) noexcept nogil:
     """All that have fired, in their order; whatever fires from now on rings."""
     cdef Link* first
-    PyThread_acquire_lock(queue.guard, WAIT_LOCK)
+    mutex_lock(&queue.guard)
     first = queue.first
     queue.first = queue.last = NULL
     queue.attended = False
-    PyThread_release_lock(queue.guard)
+    mutex_unlock(&queue.guard)
     return first
 
 
@@ -78,16 +72,14 @@ cdef class Watcher:
 
     def __cinit__(self):
         memset(&self.queue, 0, sizeof(self.queue))
-        self.queue.guard = PyThread_allocate_lock()
-        if self.queue.guard == NULL or sleeper_open(&self.bell) < 0:
+        if mutex_open(&self.queue.guard) < 0 or sleeper_open(&self.bell) < 0:
             raise MemoryError
         self.ring_with(ring_bell, &self.bell)
 
     def __dealloc__(self):
         sleeper_close_fds(&self.bell)
         sleeper_release(&self.bell)
-        if self.queue.guard != NULL:
-            PyThread_free_lock(self.queue.guard)
+        mutex_close(&self.queue.guard)
 
     cdef void ring_with(self, void (*ring)(void*) noexcept nogil, void* context) noexcept:
         self.queue.ring = ring
@@ -95,9 +87,9 @@ cdef class Watcher:
 
     cdef void attend(self) noexcept nogil:
         """The loop is about to take: do not ring."""
-        PyThread_acquire_lock(self.queue.guard, WAIT_LOCK)
+        mutex_lock(&self.queue.guard)
         self.queue.attended = True
-        PyThread_release_lock(self.queue.guard)
+        mutex_unlock(&self.queue.guard)
 
     def use_fds(self, int wake_read, int wake_write):
         """Ring by writing to an fd; they are an eventfd twice, or the ends of a pipe; now ours."""
