@@ -51,7 +51,7 @@ cdef void tcp_echo(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     cdef int64_t sent
     while tcb.busy.received.length:
         ring_spans(&tcb.busy.received.ring, 0, tcb.busy.received.length, spans, lengths)
-        sent = tcp_send(tcp, tcb, spans[0], lengths[0], False, False)
+        sent = tcp_send(tcp, tcb, spans[0], lengths[0], False, False, NULL)
         if sent <= 0:
             return
         tcp_consume(tcp, tcb, <uint32_t>sent)

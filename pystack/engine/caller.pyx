@@ -94,6 +94,7 @@ def receive(Engine engine, packet, now):
             raise ValueError(f"a packet has 1 to {PACKET_MAX} bytes, not {view.len}")
         with nogil:
             code = receive_packet(engine, &told, view.buf, <uint32_t>view.len)
+        engine.give_back()
         check(code)
     finally:
         PyBuffer_Release(&view)
@@ -135,6 +136,7 @@ def poll(Engine engine, now):
             wanted = batch_room(&batch) if filled == wanted else 0
         batch_end(&batch, engine)
     engine.log_gone()
+    engine.give_back()
     check(code)
 
 

@@ -7,12 +7,14 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from pystack.core.endpoint cimport Endpoint
+from pystack.core.memory.loan cimport Lender
 from pystack.core.memory.packet cimport Packet, PacketQueue
 from pystack.core.stack cimport Core
 from pystack.core.tcp.layer cimport TcpConfig
 from pystack.core.wire.address cimport Addr
 from pystack.device.base cimport Device
 from pystack.engine.capture cimport Capture
+from pystack.engine.lending cimport Lending
 from pystack.engine.mutex cimport Mutex
 from pystack.engine.owner cimport Owner
 from pystack.engine.sleeper cimport Sleeper
@@ -37,6 +39,7 @@ cdef class Engine:
     cdef Endpoint** buried      # to be closed before the lock is given back
     cdef size_t buried_count
     cdef size_t buried_room
+    cdef Lending* repaid        # bytes that were sent from where they are, and may go
     cdef Addr source[2]         # of sockets that are not bound: IPv4, IPv6; unspecified: any
 
     # time, with the lock
@@ -83,6 +86,13 @@ cdef class Engine:
     cdef void leave_holding(self, Owner* owner) noexcept nogil
     # After a call has failed, without the lock: may never return, if the interpreter ends.
     cdef void stay(self) noexcept nogil
+    # Lend what is to be sent for one call, which then says that it is over; NULL: it is copied. Both
+    # without the lock.
+    cdef Lender* lend(self, object data, Py_ssize_t size)
+    cdef int lent_all(self, Lender* lender) except -1
+    # Give up the bytes that were sent and acknowledged: whoever has the GIL, but not the lock, now
+    # and then.
+    cdef int give_back(self) except -1
     cdef void flush(self) noexcept nogil
     cdef void input(self, Packet* packet, int64_t now) noexcept nogil
     cdef int64_t now(self) noexcept nogil

@@ -11,6 +11,7 @@ from libc.string cimport memcpy
 from pystack.core.counters cimport COUNTER_COUNT
 from pystack.core.endpoint cimport ENDPOINT_DOORMAN, ENDPOINT_TCP, Endpoint
 from pystack.core.ip.doorman cimport doorman_close
+from pystack.core.memory.loan cimport Lender, lender_repay
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
@@ -44,6 +45,7 @@ from pystack.device.segmentation cimport packet_segment
 from pystack.engine.capture cimport Capture
 from pystack.engine.clock cimport clock_ns
 from pystack.engine.errors cimport EDEADLK, FORKED, check
+from pystack.engine.lending cimport Lending, lending_drop, lending_new
 from pystack.engine.mutex cimport (
     Mutex,
     mutex_close,
@@ -201,6 +203,7 @@ cdef class Engine:
         if self.core != NULL:
             packet_queue_release(&self.core.context.slab, &self.outbound)
             core_free(self.core)
+        lending_drop(self.repaid)
         free(self.buried)
         sleeper_release(&self.sleeper)
         sleeper_release(&self.nap)
@@ -264,6 +267,31 @@ cdef class Engine:
         self.holding = True
         owner_show(owner)
         self.unlock()
+
+    cdef Lender* lend(self, object data, Py_ssize_t size):
+        return <Lender*>lending_new(&self.repaid, data, size)
+
+    cdef int lent_all(self, Lender* lender) except -1:
+        cdef int code
+        if lender == NULL:
+            return 0
+        code = self.lock()
+        if code == FORKED:
+            return 0            # who would repay is in the other process
+        lender_repay(lender)
+        if code == 0:
+            self.unlock()
+        return self.give_back()
+
+    cdef int give_back(self) except -1:
+        cdef Lending* repaid
+        if self.repaid == NULL or self.lock() < 0:
+            return 0
+        repaid = self.repaid
+        self.repaid = NULL
+        self.unlock()
+        lending_drop(repaid)
+        return 0
 
     cdef void stay(self) noexcept nogil:
         """While the interpreter ends, a daemon thread stays in its call, as in one of the kernel's:
@@ -483,6 +511,7 @@ cdef class Engine:
             self.core = NULL
             core_free(core)
             mutex_unlock(&self.mutex)
+        self.give_back()
         try:
             if self.attached:
                 self.attached = False

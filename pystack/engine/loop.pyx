@@ -82,6 +82,7 @@ cdef class LoopDriver:
                 delay = min(delay, 0)       # a device with an fd is readable again at once
         finally:
             self.closing.release()
+        self.engine.give_back()
         return delay
 
     def end(self):

@@ -94,6 +94,9 @@ cdef bint seat_drive(Engine engine, Turning* turning, int fd) noexcept nogil:
             return True
         room = batch_room(&turning.batch)
         filled = wait_for_packets(engine, turning, fd, duration, &interrupted)
+        if filled == 0 and engine.repaid != NULL:
+            with gil:
+                engine.give_back()
 
 
 cdef void seat_await(Engine engine, Turning* turning) noexcept nogil:
@@ -246,6 +249,7 @@ cdef int wait_sitting(Engine engine, Owner* owner, Waiter* waiter, int64_t until
     # The handler of a signal may do anything, also close the stack: neither lock nor seat.
     engine.unlock()
     with gil:
+        engine.give_back()
         raised = check_signals()
     if engine.lock() < 0:
         return FORKED

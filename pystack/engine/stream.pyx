@@ -14,6 +14,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EAGAIN
 from libc.stdint cimport int64_t, uint8_t
 from pystack.core.endpoint cimport READY_READ
+from pystack.core.memory.loan cimport Lender
 from pystack.engine.errors cimport check
 from pystack.engine.tcp cimport TcpHandle
 from pystack.engine.watch cimport LINK_IDLE, Watch, Watcher
@@ -86,16 +87,19 @@ cdef class Stream(Watch):
         """How many bytes were taken, perhaps none; OSError."""
         cdef TcpHandle handle = self.handle
         cdef bint hold = self.more_comes()
+        cdef Lender* lender
         cdef int64_t count
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if view.len > PIECE:
+                lender = handle.engine.lend(data, view.len)
                 with nogil:
-                    count = handle.submit(<const uint8_t*>view.buf, view.len, False)
+                    count = handle.submit(<const uint8_t*>view.buf, view.len, False, lender)
+                handle.engine.lent_all(lender)
             else:
                 hold = hold and self.watcher.settle_later()
-                count = handle.submit(<const uint8_t*>view.buf, view.len, hold)
+                count = handle.submit(<const uint8_t*>view.buf, view.len, hold, NULL)
         finally:
             PyBuffer_Release(&view)
         if count == -EAGAIN:

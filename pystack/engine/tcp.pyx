@@ -27,6 +27,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from pystack.core.endpoint cimport READY_LITTLE, READY_READ, READY_WRITE
 from pystack.core.memory.flow cimport FlowKey
+from pystack.core.memory.loan cimport Lender
 from pystack.core.tcp.calls cimport (
     tcp_accept,
     tcp_bind,
@@ -600,7 +601,7 @@ cdef class TcpHandle(Handle):
 
     cdef int64_t transmit(
         self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything,
-        const Addr* address, uint16_t port
+        const Addr* address, uint16_t port, Lender* lender
     ) noexcept nogil:
         """How many bytes were taken: at least one, or everything; or a negative code.
 
@@ -624,7 +625,7 @@ cdef class TcpHandle(Handle):
                 return count
         while True:
             count = tcp_send(&self.engine.core.tcp, self.tcb(), data + done, length - done,
-                             flags & MSG_MORE != 0, flags & MSG_OOB != 0)
+                             flags & MSG_MORE != 0, flags & MSG_OOB != 0, lender)
             if count >= 0:
                 done += count
                 if done == length or not everything:
@@ -641,25 +642,28 @@ cdef class TcpHandle(Handle):
         return <int64_t>done if count >= 0 else count
 
     cdef int64_t transmit_released(
-        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything
+        self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything,
+        Lender* lender
     ) noexcept:
         """The same without the GIL, as receive_released."""
         cdef int64_t count
         if self.engine.crank is not None:
-            return self.transmit(data, length, flags, until, everything, NULL, 0)
+            return self.transmit(data, length, flags, until, everything, NULL, 0, lender)
         with nogil:
-            count = self.transmit(data, length, flags, until, everything, NULL, 0)
+            count = self.transmit(data, length, flags, until, everything, NULL, 0, lender)
         return count
 
-    cdef int64_t submit(self, const uint8_t* data, size_t length, bint hold) noexcept nogil:
+    cdef int64_t submit(
+        self, const uint8_t* data, size_t length, bint hold, Lender* lender
+    ) noexcept nogil:
         """For event loops."""
         cdef int64_t count = self.enter()
         if count < 0:
             return count
         if self.tcb().fast_open & FAST_OPEN_DEFERRED:
             self.engine.unlock()
-            return self.transmit(data, length, 0, AT_ONCE, False, NULL, 0)
-        count = tcp_send(&self.engine.core.tcp, self.tcb(), data, length, False, False)
+            return self.transmit(data, length, 0, AT_ONCE, False, NULL, 0, lender)
+        count = tcp_send(&self.engine.core.tcp, self.tcb(), data, length, False, False, lender)
         if hold and count == <int64_t>length:
             self.engine.leave_holding(&self.owner)
         else:
@@ -680,7 +684,7 @@ cdef class TcpHandle(Handle):
         try:
             with nogil:
                 count = self.transmit(
-                    <const uint8_t*>view.buf, view.len, flags, until, False, &addr, port)
+                    <const uint8_t*>view.buf, view.len, flags, until, False, &addr, port, NULL)
             check(count)
         finally:
             PyBuffer_Release(&view)
@@ -689,11 +693,14 @@ cdef class TcpHandle(Handle):
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1:
         cdef int64_t until = self.until_written(timeout)
         cdef int64_t count
+        cdef Lender* lender
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
+            lender = self.engine.lend(data, view.len)
             count = self.transmit_released(
-                <const uint8_t*>view.buf, view.len, flags, until, everything)
+                <const uint8_t*>view.buf, view.len, flags, until, everything, lender)
+            self.engine.lent_all(lender)
             check(count)
         finally:
             PyBuffer_Release(&view)
@@ -749,6 +756,7 @@ cdef class TcpHandle(Handle):
         with nogil:
             code = self.linger(may_wait)
             self.release(False)
+        self.engine.give_back()
         if code == RAISED:
             check(code)
 
@@ -756,3 +764,4 @@ cdef class TcpHandle(Handle):
         """Let go with a reset; what is queued is lost."""
         with nogil:
             self.release(True)
+        self.engine.give_back()

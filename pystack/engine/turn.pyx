@@ -11,7 +11,8 @@ from pystack.engine.engine cimport AWAKE, Engine
 cdef enum:
     # While sockets are in use the driver never sleeps longer than a nap, so that a call whose timer
     # is further away than that (every RTO, most delayed ACKs) need not wake it: waking costs more
-    # than the call itself. A stack that is idle sleeps until something happens.
+    # than the call itself. A stack that is idle sleeps until something happens. Nor does it with
+    # bytes to give back, for which who drives needs the GIL: better when there are no packets.
     NAP_NS = 10_000_000
     BUSY_NS = 100_000_000       # after the last call sockets still count as in use
 
@@ -22,7 +23,7 @@ cdef int64_t sleep_until(Engine engine, Turning* turning, int64_t now) noexcept 
     if turning.calls != engine.calls:
         turning.calls = engine.calls
         turning.busy_until = now + BUSY_NS
-    if now < turning.busy_until or turning.batch.ready == 0:
+    if now < turning.busy_until or turning.batch.ready == 0 or engine.repaid != NULL:
         return min(deadline, now + NAP_NS)
     return deadline
 

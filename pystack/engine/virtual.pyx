@@ -39,6 +39,7 @@ cdef class VirtualDriver(Actor):
             self.rung = False
             core_advance(self.engine.core, self.world.now)
             self.engine.leave(NULL)
+            self.engine.give_back()
         return 0
 
     cdef void input(self, Packet* packet, PacketSlab* slab) noexcept nogil:

@@ -323,7 +323,7 @@ cdef class Tcp:
 
     def send(self, bytes data, bint more=False, bint urgent=False):
         core_enter(self.host.core, self.host.now)
-        return check(tcp_send(&self.host.core.tcp, self.tcb, data, len(data), more, urgent))
+        return check(tcp_send(&self.host.core.tcp, self.tcb, data, len(data), more, urgent, NULL))
 
     def receive(self, int length=65536, bint peek=False):
         cdef bytearray target = bytearray(length)

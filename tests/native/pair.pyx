@@ -69,7 +69,7 @@ cdef void send(void* argument) noexcept nogil:
     cdef Side* side = <Side*>argument
     core_enter(side.core, side.now)
     side.result = tcp_send(
-        &side.core.tcp, side.tcb, side.buffer, side.length, False, False)
+        &side.core.tcp, side.tcb, side.buffer, side.length, False, False, NULL)
 
 
 cdef void receive(void* argument) noexcept nogil:

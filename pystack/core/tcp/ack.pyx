@@ -8,6 +8,7 @@ from libc.string cimport memset
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.loan cimport loan_repay_below
 from pystack.core.memory.ring cimport ring_consume
 from pystack.core.tcp.arrival cimport arrival_acked, arrival_sacked
 from pystack.core.tcp.busy cimport tcb_rare
@@ -110,6 +111,7 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept
     cdef uint32_t acked = ack - tcb.snd_una
     news.flags |= NEWS_ADVANCED
     ring_consume(&tcb.busy.send_ring, acked - (1 if tcb.fin_sent and ack == tcb.snd_nxt else 0))
+    loan_repay_below(&tcb.busy.loans, ack)
     tcb.snd_una = ack
     tcb.totals.bytes_acked += acked
     if ack - tcb.iss > MAX_WINDOW:

@@ -17,6 +17,7 @@ from pystack.core.counters cimport Counter
 from pystack.core.memory.check cimport check
 from pystack.core.memory.deadline cimport DEADLINE_NEVER, deadline_set
 from pystack.core.memory.interval cimport interval_release
+from pystack.core.memory.loan cimport loan_release
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.layer cimport (
     CA_OPEN, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_ESTABLISHED, STATE_FIN_WAIT_2, STATE_LISTEN,
@@ -116,6 +117,7 @@ cdef void tcb_put_to_rest(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     if busy.watched:
         awake_remove(tcp, busy)
     ring_release(&busy.send_ring, &tcp.context.rings)
+    loan_release(&busy.loans)
     received_release(tcp, &busy.received)
     sent_release(&busy.sent)
     interval_release(&busy.out_of_order)

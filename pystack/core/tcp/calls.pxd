@@ -5,6 +5,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from pystack.core.memory.loan cimport Lender
 from pystack.core.tcp.layer cimport Backlog, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 
@@ -26,9 +27,10 @@ cdef Backlog* tcp_backlog(Tcb* tcb) noexcept nogil
 # 0: SYN sent; READY_WRITE or READY_ERROR follows. Chooses address and port if need be.
 cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
 # 1..length; -EAGAIN: no room now (READY_WRITE follows); -EPIPE; -ENOTCONN; the pending error.
+# lender: whose bytes need not be copied; NULL: the caller's, who may change them.
 cdef int64_t tcp_send(
         TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
-        bint urgent) noexcept nogil
+        bint urgent, Lender* lender) noexcept nogil
 # Fill the send buffer with a pattern that outlives the connection and is not copied (ring_lend).
 cdef void tcp_send_pattern(
         TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity,

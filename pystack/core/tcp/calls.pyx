@@ -22,7 +22,8 @@ from pystack.core.ip.networks cimport (
 )
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey, flow_insert
-from pystack.core.memory.ring cimport ring_extend, ring_lend, ring_put, ring_reserve
+from pystack.core.memory.loan cimport LOAN_LEAST, Lender, loan_add
+from pystack.core.memory.ring cimport Ring, ring_extend, ring_lend, ring_put, ring_reserve
 from pystack.core.tcp.acknowledge cimport acknowledge_read
 from pystack.core.tcp.busy cimport tcb_rare, tcb_wake
 from pystack.core.tcp.chunks cimport chunks_write
@@ -341,16 +342,32 @@ cdef int64_t room_to_send(Tcb* tcb, size_t length) noexcept nogil:
 
 
 cdef void queued_to_send(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
-    """`size` bytes more are in the send ring."""
+    """`size` bytes more are to be sent."""
     ring_extend(&tcb.busy.send_ring, size)
     chrono_start(tcp, tcb, CHRONO_BUSY)
     tcb_output_later(tcp, tcb)
 
 
+cdef int append(
+        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, uint32_t size, Lender* lender) noexcept nogil:
+    """Lend or copy; 0, or -1 when out of memory. Before there is a connection, the first byte of
+    the ring has no sequence number yet.
+    """
+    cdef Ring* ring = &tcb.busy.send_ring
+    if lender != NULL and size >= LOAN_LEAST and (
+            tcb.state in (STATE_ESTABLISHED, STATE_CLOSE_WAIT)
+            and loan_add(&tcb.busy.loans, lender, data, tcb.snd_una + ring.length, size) == 0):
+        return 0
+    if ring_reserve(ring, &tcp.context.rings, ring.length + size) < 0:
+        return -1
+    ring_put(ring, ring.length, data, size)
+    return 0
+
+
 cdef int64_t tcp_send(
         TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
-        bint urgent) noexcept nogil:
-    """SEND: copy into the send ring what fits; 1..length or a negative errno."""
+        bint urgent, Lender* lender) noexcept nogil:
+    """SEND: take what there is room for; 1..length or a negative errno."""
     cdef int64_t taken
     cdef uint32_t room
     taken = room_to_send(tcb, length)
@@ -361,14 +378,12 @@ cdef int64_t tcp_send(
     room = <uint32_t>taken
     if room:
         room = chunks_write(tcp, tcb, room, more)
-    if room == 0 or ring_reserve(
-            &tcb.busy.send_ring, &tcp.context.rings, tcb.busy.send_ring.length + room) < 0:
+    if room == 0 or append(tcp, tcb, data, room, lender) < 0:
         # Without memory the ACK of what is queued brings the next chance; with nothing queued there
         # is none.
         tcb.write_blocked = True
         return -EAGAIN if tcb.busy.send_ring.length else -ENOMEM
     rate_check_app_limited(tcb)
-    ring_put(&tcb.busy.send_ring, tcb.busy.send_ring.length, data, room)
     tcb.write_blocked = room < length
     tcb.busy.more = more
     queued_to_send(tcp, tcb, room)

@@ -126,7 +126,7 @@ cdef void cookie_send(
     answer.window = <uint16_t>min(window_at_first(tcp, listener, own_mss), <uint32_t>0xFFFF)
     listener.rare.backlog.cookies_until = tcp.context.now + VALID_PERIODS * PERIOD
     count(tcp.context, Counter.TCP_SYN_COOKIES_SENT)
-    segment_send(tcp, &endpoint, &answer, &offer, NULL, NULL)
+    segment_send(tcp, &endpoint, &answer, &offer, NULL)
 
 
 cdef bint cookie_accept(

@@ -10,6 +10,7 @@ from pystack.core.ip.layer cimport IpLayer
 from pystack.core.memory.deadline cimport DeadlineNode
 from pystack.core.memory.flow cimport FlowTable
 from pystack.core.memory.interval cimport IntervalSet
+from pystack.core.memory.loan cimport Loans
 from pystack.core.memory.packet cimport Packet, PacketQueue
 from pystack.core.memory.ring cimport Ring
 from pystack.core.tcp.congestion.bbr_state cimport BbrState
@@ -462,6 +463,7 @@ cdef struct TcpBusy:
     # parent while not yet accepted or FAST_OPEN_EARLY; NULL afterwards or when it has gone
     Tcb* listener
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
+    Loans loans                 # of its bytes, those that are elsewhere; by sequence numbers
     ReceiveQueue received       # up to rcv_nxt; receive.pyx adds, calls remove
     SentQueue sent              # oldest first; written by scoreboard.pyx
     IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx

@@ -10,10 +10,10 @@ from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport PROTOCOL_TCP, IpSend, IpView
 from pystack.core.ip.output cimport ip_output, ip_packet_new
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
+from pystack.core.memory.loan cimport SPANS, Spans, loan_spans
 from pystack.core.memory.packet cimport (
     CSUM_PARTIAL, GSO_TCP4, GSO_TCP6, Packet,
 )
-from pystack.core.memory.ring cimport ring_spans
 from pystack.core.tcp.acknowledge cimport acknowledge_by_text, acknowledge_sent
 from pystack.core.tcp.busy cimport tcb_rare
 from pystack.core.tcp.chunks cimport (
@@ -64,12 +64,27 @@ cdef enum:
 cdef int64_t MILLISECOND = 1_000_000
 
 
+cdef inline bint is_copied(const TcpSegment* seg, const Spans* text) noexcept nogil:
+    """That of a SYN: the ring that it lies in may be gone before the packet is. And what is in
+    more pieces than a packet borrows.
+    """
+    return seg.flags & TCP_SYN or seg.length <= LITTLE or (
+        text.length[1] != 0 and text.length[2] != 0)
+
+
+cdef inline void copy_text(uint8_t* target, const Spans* text) noexcept nogil:
+    cdef int i = 0
+    while i < SPANS and text.length[i]:
+        memcpy(target, text.at[i], text.length[i])
+        target += text.length[i]
+        i += 1
+
+
 cdef int segment_send(
         TcpLayer* tcp, const Endpoint* endpoint, TcpSegment* seg, const TcpOptions* options,
-        const uint8_t** spans, const uint32_t* lengths) noexcept nogil:
+        const Spans* text) noexcept nogil:
     """Wrap a segment (or a train, with seg.gso_size) and hand it to IP; 0 or a negative errno."""
-    # The text of a SYN is copied: the ring that it lies in may be gone before the packet is.
-    cdef uint32_t copied = seg.length if seg.flags & TCP_SYN or seg.length <= LITTLE else 0
+    cdef uint32_t copied = seg.length if is_copied(seg, text) else 0
     cdef Packet* packet = ip_packet_new(tcp.ip, TCP_MAX_HEADER_LENGTH + copied)
     cdef const Addr* local = &endpoint.key.local
     cdef const Addr* remote = &endpoint.key.remote
@@ -83,14 +98,12 @@ cdef int segment_send(
     tcp_build_header(packet.data, seg, options_length)
     packet.length = TCP_HEADER_LENGTH + options_length
     if copied:
-        memcpy(packet.data + packet.length, spans[0], lengths[0])
-        if lengths[1]:
-            memcpy(packet.data + packet.length + lengths[0], spans[1], lengths[1])
+        copy_text(packet.data + packet.length, text)
     elif seg.length:
-        packet.borrowed[0] = spans[0]
-        packet.borrowed[1] = spans[1]
-        packet.borrowed_length[0] = lengths[0]
-        packet.borrowed_length[1] = lengths[1]
+        packet.borrowed[0] = text.at[0]
+        packet.borrowed[1] = text.at[1]
+        packet.borrowed_length[0] = text.length[0]
+        packet.borrowed_length[1] = text.length[1]
     store16(packet.data + CHECKSUM_OFFSET,
             csum_fold(csum_pseudo(local, remote, PROTOCOL_TCP, packet.length + seg.length)))
     packet.length += copied
@@ -149,7 +162,7 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
     if tcb.ecn:
         ecn_output(tcb, &seg, False)
     tcb.totals.segments_out += 1
-    segment_send(tcp, &tcb.endpoint, &seg, &options, NULL, NULL)
+    segment_send(tcp, &tcb.endpoint, &seg, &options, NULL)
 
 
 cdef uint32_t acceptable_seq(const Tcb* tcb) noexcept nogil:
@@ -200,8 +213,7 @@ cdef void send_first_syn(
     """
     cdef TcpSegment seg
     cdef TcpOptions options
-    cdef const uint8_t* spans[2]
-    cdef uint32_t lengths[2]
+    cdef Spans text
     cdef bint answer = tcb.state == STATE_SYN_RECEIVED or tcb.fast_open & FAST_OPEN_EARLY
     memset(&seg, 0, sizeof(seg))
     memset(&options, 0, sizeof(options))
@@ -228,13 +240,13 @@ cdef void send_first_syn(
         options.fast_open_length = cookie.length
         options.fast_open_experimental = cookie.experimental
     if size:
-        ring_spans(&tcb.busy.send_ring, 0, size, spans, lengths)
+        loan_spans(&tcb.busy.loans, &tcb.busy.send_ring, 0, 0, size, &text)
         seg.length = size
         count_out(tcb, size, size)
         count_many(tcp.context, Counter.TCP_BYTES_OUT, size)
     elif not tcb.passive:       # as Linux counts
         tcb.totals.segments_out += 1
-    segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
+    segment_send(tcp, &tcb.endpoint, &seg, &options, &text)
     if answer:
         tcb.busy.last_ack_sent = tcb.rcv_nxt
 
@@ -260,7 +272,7 @@ cdef void send_reset_for(TcpLayer* tcp, const IpView* view, const TcpSegment* se
         reset.ack = seg.seq + seg.length + (seg.flags & TCP_SYN != 0) + (seg.flags & TCP_FIN != 0)
         reset.flags = TCP_RST | TCP_ACK
     count(tcp.context, Counter.TCP_RESETS_OUT)
-    segment_send(tcp, &endpoint, &reset, &options, NULL, NULL)
+    segment_send(tcp, &endpoint, &reset, &options, NULL)
 
 
 cdef bint ends_a_write(const Tcb* tcb, uint32_t seq, uint32_t length) noexcept nogil:
@@ -280,15 +292,13 @@ cdef bint ends_a_write(const Tcb* tcb, uint32_t seq, uint32_t length) noexcept n
 cdef int send_data(
         TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint32_t length, uint8_t sent, bint fresh,
         uint32_t mss) noexcept nogil:
-    """[seq, seq + length) of the send ring as one segment or train, lent to the packet.
+    """[seq, seq + length) of what is to be sent as one segment or train, lent to the packet.
 
     sent: SENT_FIN and SENT_PUSHED of its record.
     """
     cdef TcpSegment seg
     cdef TcpOptions options
-    cdef const uint8_t* spans[2]
-    cdef uint32_t lengths[2]
-    cdef uint32_t offset = seq - tcb.snd_una
+    cdef Spans text
     memset(&seg, 0, sizeof(seg))
     data_options(tcp, tcb, &options)
     tcb.busy.user_timeout_owed = False
@@ -299,7 +309,7 @@ cdef int send_data(
     seg.length = length
     seg.gso_size = <uint16_t>mss
     if length:
-        ring_spans(&tcb.busy.send_ring, offset, length, spans, lengths)
+        loan_spans(&tcb.busy.loans, &tcb.busy.send_ring, tcb.snd_una, seq, length, &text)
     # As Linux, the end of each train is pushed too, but not if it is sent again alone.
     if sent & SENT_PUSHED or length > mss:
         seg.flags |= TCP_PSH
@@ -316,7 +326,7 @@ cdef int send_data(
     tcb.last_sent_at = tcp.context.now
     if pacing_is_on(tcb):
         pacing_sent(tcp, tcb, seq, length)
-    return segment_send(tcp, &tcb.endpoint, &seg, &options, spans, lengths)
+    return segment_send(tcp, &tcb.endpoint, &seg, &options, &text)
 
 
 cdef void retransmit(TcpLayer* tcp, Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:

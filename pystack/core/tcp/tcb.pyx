@@ -20,6 +20,7 @@ from pystack.core.memory.deadline cimport (
 )
 from pystack.core.memory.flow cimport flow_remove
 from pystack.core.memory.interval cimport interval_release
+from pystack.core.memory.loan cimport loan_release
 from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.busy cimport (
     busy_init, rare_release, tcb_is_awake, tcb_put_to_rest, tcb_wake,
@@ -168,6 +169,7 @@ cdef void forget_motion(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     busy.to_repeat = 0
     busy.sent.count = busy.out_of_order.count = 0
     ring_release(&busy.send_ring, &tcp.context.rings)
+    loan_release(&busy.loans)
     tcb_idle(tcp, tcb)
 
 

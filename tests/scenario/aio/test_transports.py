@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import os
+import sys
 
 import pytest
 from scenario.aio.conftest import Recorder, in_loop
@@ -54,6 +55,19 @@ async def test_close_flushes_what_is_buffered(world):
     assert len(far.data) == BIG
     assert await near.lost is None
     assert far.events[-2:] == ["eof", "lost"]
+
+
+@in_loop
+async def test_what_was_written_is_let_go(world):
+    """Also bytes that are sent from where they lie, while nothing more is written."""
+    near, far = await world.pair()
+    data = b"pystack " * (BIG // 8)
+    before = sys.getrefcount(data)
+    near.transport.write(data)
+    assert await far.received(BIG) == data
+    while sys.getrefcount(data) > before:
+        await asyncio.sleep(0.01)
+    near.transport.abort()
 
 
 @in_loop
