@@ -347,7 +347,7 @@ class TcpConfig:
         return min(max(max(most, self.receive_buffer_limit).bit_length() - 16, 0), 14)
 
     def core(self) -> dict[str, int]:
-        """The fields of the core's TcpConfig (core/tcp/layer.pxd), in its units."""
+        """The fields of the core's TcpConfig (core/tcp/config.pxd), in its units."""
         values: dict[str, int] = {}
         for one in fields(self):
             kind, value = one.metadata["kind"], getattr(self, one.name)

@@ -9,7 +9,8 @@ from pystack.core.context cimport Context
 from pystack.core.endpoint cimport Endpoint
 from pystack.core.ip.layer cimport IpLayer
 from pystack.core.memory.packet cimport Packet, PacketQueue
-from pystack.core.tcp.layer cimport TcpConfig, TcpLayer
+from pystack.core.tcp.config cimport TcpConfig
+from pystack.core.tcp.layer cimport TcpLayer
 from pystack.core.udp.layer cimport UdpLayer
 
 ctypedef struct CoreConfig:

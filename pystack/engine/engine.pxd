@@ -10,7 +10,7 @@ from pystack.core.endpoint cimport Endpoint
 from pystack.core.memory.loan cimport Lender
 from pystack.core.memory.packet cimport Packet, PacketQueue
 from pystack.core.stack cimport Core
-from pystack.core.tcp.layer cimport TcpConfig
+from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.wire.address cimport Addr
 from pystack.device.base cimport Device
 from pystack.engine.capture cimport Capture
@@ -86,8 +86,8 @@ cdef class Engine:
     cdef void leave_holding(self, Owner* owner) noexcept nogil
     # After a call has failed, without the lock: may never return, if the interpreter ends.
     cdef void stay(self) noexcept nogil
-    # Lend what is to be sent for one call, which then says that it is over; NULL: it is copied. Both
-    # without the lock.
+    # Lend what is to be sent for one call, which then says that it is over; NULL: it is copied.
+    # Both without the lock.
     cdef Lender* lend(self, object data, Py_ssize_t size)
     cdef int lent_all(self, Lender* lender) except -1
     # Give up the bytes that were sent and acknowledged: whoever has the GIL, but not the lock, now
@@ -117,7 +117,7 @@ cdef class Engine:
     cdef int log_gone(self) except -1
     cdef dict read_counters(self)
 
-# The configuration with some fields changed, by the names of tcp/layer.pxd.
+# The configuration with some fields changed, by the names of tcp/config.pxd.
 cdef TcpConfig configured(TcpConfig config, dict changes) except *
 # 16 bytes, IPv4 mapped.
 cdef Addr addr_from(bytes address) except *

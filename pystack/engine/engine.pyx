@@ -149,7 +149,7 @@ cdef Addr addr_from(bytes address) except *:
 
 
 cdef TcpConfig configured(TcpConfig config, dict changes) except *:
-    """A configuration with some fields changed, by the names of tcp/layer.pxd."""
+    """A configuration with some fields changed, by the names of tcp/config.pxd."""
     cdef dict values = config
     unknown = changes.keys() - values.keys()
     if unknown:

@@ -21,9 +21,10 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.stack cimport Core
+from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.ecn cimport ECN_MASK
-from pystack.core.tcp.layer cimport Tcb, TcpConfig
+from pystack.core.tcp.layer cimport Tcb
 from pystack.core.tcp.settings cimport (
     IP_BIND_ADDRESS_NO_PORT, IP_MINTTL, tcp_get_option, tcp_set_option,
 )

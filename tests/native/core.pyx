@@ -26,10 +26,11 @@ from pystack.core.tcp.calls cimport (
     tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_fast_open, tcp_listen, tcp_open,
     tcp_peek, tcp_poll, tcp_receive, tcp_send, tcp_shutdown,
 )
+from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
 from pystack.core.tcp.congestion.bbr_state cimport BBR_UNIT, BbrState
 from pystack.core.tcp.congestion.interface cimport congestion_reduce, congestion_undo
-from pystack.core.tcp.layer cimport Tcb, TcpBusy, TcpConfig
+from pystack.core.tcp.layer cimport Tcb, TcpBusy
 from pystack.core.tcp.lookup cimport connection_find
 from pystack.core.tcp.metrics cimport metrics_find
 from pystack.core.tcp.metrics_cache cimport Metrics
@@ -73,7 +74,7 @@ cdef check(int64_t result):
 
 
 cdef TcpConfig configured(TcpConfig config, dict changes) except *:
-    """A configuration with some fields changed, by the names of tcp/layer.pxd."""
+    """A configuration with some fields changed, by the names of tcp/config.pxd."""
     cdef dict fields = config
     unknown = set(changes) - set(fields)
     if unknown:

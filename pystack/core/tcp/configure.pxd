@@ -2,7 +2,8 @@
 # Called by: tcb, listen, settings; stack's callers (engine).
 # RFCs: none; each field of TcpConfig names its own.
 
-from pystack.core.tcp.layer cimport Tcb, TcpConfig, TcpLayer
+from pystack.core.tcp.config cimport TcpConfig
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
 # The child is configured as its parent.
 cdef void config_share(TcpLayer* tcp, Tcb* child, const Tcb* parent) noexcept nogil

@@ -4,9 +4,8 @@
 
 from libc.errno cimport EISCONN, ENOMEM
 from libc.stdlib cimport free, malloc
-from pystack.core.tcp.layer cimport (
-    STATE_CLOSED, OwnConfig, Tcb, TcpConfig, TcpLayer, TcpSettings,
-)
+from pystack.core.tcp.config cimport OwnConfig, TcpConfig, TcpSettings
+from pystack.core.tcp.layer cimport STATE_CLOSED, Tcb, TcpLayer
 from pystack.core.tcp.shared_settings cimport settings_edit, settings_of, settings_settle
 from pystack.core.tcp.tcb cimport settings_default, tcb_take_config
 

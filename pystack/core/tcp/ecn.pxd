@@ -4,7 +4,8 @@
 # RFCs: 3168 section 6.1, 5562 (not done), 8511 by way of congestion/.
 
 from libc.stdint cimport uint8_t, uint32_t
-from pystack.core.tcp.layer cimport Tcb, TcpConfig, TcpLayer
+from pystack.core.tcp.config cimport TcpConfig
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.tcp cimport TcpSegment
 
 cdef enum EcnCodepoint:

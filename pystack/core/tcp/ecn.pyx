@@ -6,8 +6,9 @@
 from libc.stdint cimport uint8_t
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
+from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.layer cimport (
-    ECN_OK, ECN_OWE_CWR, ECN_OWE_ECE, ECN_SEEN, STATE_SYN_SENT, Tcb, TcpConfig, TcpLayer,
+    ECN_OK, ECN_OWE_CWR, ECN_OWE_ECE, ECN_SEEN, STATE_SYN_SENT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.tcb cimport tcb_output_later
 from pystack.core.wire.tcp cimport (

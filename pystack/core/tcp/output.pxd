@@ -13,7 +13,8 @@ from pystack.core.wire.tcp cimport TcpOptions, TcpSegment
 
 # Everything that is owed: retransmissions, new data, FIN, ACK; with output_forced also a segment
 # that Nagle, cork or a small window hold back (override of RFC 9293 section 3.8.6.2.1). Its packets
-# borrow from the send ring and from lenders: only the stack calls it, when nothing can enter before they are taken.
+# borrow from the send ring and from lenders: only the stack calls it, when nothing can enter before
+# they are taken.
 cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # SYN, or SYN-ACK in SYN-RECEIVED.

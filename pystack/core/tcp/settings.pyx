@@ -12,11 +12,12 @@ from pystack.core.tcp.acknowledge cimport (
 from pystack.core.tcp.calls cimport tcp_backlog
 from pystack.core.tcp.busy cimport tcb_wake
 from pystack.core.tcp.clock cimport timestamp_now
+from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.congestion.interface cimport ALGORITHMS, congestion_choose
 from pystack.core.tcp.fast_open_cookie cimport cookie_keys
 from pystack.core.tcp.layer cimport (
-    STATE_CLOSED, STATE_LISTEN, Backlog, FastOpenKeys, Tcb, TcpConfig, TcpLayer,
+    STATE_CLOSED, STATE_LISTEN, Backlog, FastOpenKeys, Tcb, TcpLayer,
 )
 from pystack.core.tcp.receive cimport text_is_ready
 from pystack.core.tcp.send_buffer cimport send_buffer_moved

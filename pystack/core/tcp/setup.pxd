@@ -3,7 +3,8 @@
 # RFCs: the defaults name theirs.
 
 from pystack.core.ip.layer cimport IpLayer
-from pystack.core.tcp.layer cimport TcpConfig, TcpLayer
+from pystack.core.tcp.config cimport TcpConfig
+from pystack.core.tcp.layer cimport TcpLayer
 
 cdef void tcp_default_config(TcpConfig* config) noexcept nogil
 cdef void tcp_init(TcpLayer* tcp, IpLayer* ip, const TcpConfig* config) noexcept nogil

@@ -13,8 +13,9 @@ from pystack.core.memory.flow cimport (
 )
 from pystack.core.memory.random cimport random_next
 from pystack.core.tcp.busy cimport tcb_is_awake, tcb_wake
+from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.layer cimport (
-    CONGESTION_CUBIC, STATE_LISTEN, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpConfig, TcpLayer,
+    CONGESTION_CUBIC, STATE_LISTEN, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_close
 from pystack.core.tcp.metrics cimport metrics_forget, metrics_init

@@ -3,7 +3,8 @@
 #   congestion/interface); stack and engine.
 # RFCs: none.
 
-from pystack.core.tcp.layer cimport Tcb, TcpLayer, TcpSettings
+from pystack.core.tcp.config cimport TcpSettings
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
 # A copy that may be written, until settings_settle; NULL when out of memory.
 cdef TcpSettings* settings_edit(TcpLayer* tcp, Tcb* tcb) noexcept nogil

@@ -7,7 +7,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
-from pystack.core.tcp.layer cimport SharedSettings, Tcb, TcpLayer, TcpSettings
+from pystack.core.tcp.config cimport SharedSettings, TcpSettings
+from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
 cdef enum:
     # How many are compared: those that were made last. Applications have few kinds of sockets.

@@ -3,9 +3,8 @@
 # RFCs: 9293 sections 3.3.1, 3.3.2 and 3.10.7.
 
 from libc.stdint cimport int64_t, uint32_t
-from pystack.core.tcp.layer cimport (
-    Tcb, TcbList, TcpConfig, TcpLayer, TcpSettings, TcpState,
-)
+from pystack.core.tcp.config cimport TcpConfig, TcpSettings
+from pystack.core.tcp.layer cimport Tcb, TcbList, TcpLayer, TcpState
 
 # A TCB in CLOSED, awake, with the settings of its parent (NULL: the stack's). NULL: out of memory.
 cdef Tcb* tcb_new(TcpLayer* tcp, const Tcb* parent) noexcept nogil

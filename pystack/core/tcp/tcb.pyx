@@ -25,6 +25,7 @@ from pystack.core.memory.ring cimport ring_release
 from pystack.core.tcp.busy cimport (
     busy_init, rare_release, tcb_is_awake, tcb_put_to_rest, tcb_wake,
 )
+from pystack.core.tcp.config cimport TcpConfig, TcpSettings
 from pystack.core.tcp.configure cimport config_release, config_share
 from pystack.core.tcp.congestion.window cimport INFINITE_SSTHRESH
 from pystack.core.tcp.fast_open cimport (
@@ -33,8 +34,7 @@ from pystack.core.tcp.fast_open cimport (
 from pystack.core.tcp.layer cimport (
     FAST_OPEN_CHILD, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED,
     STATE_FIN_WAIT_1, STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED,
-    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpConfig, TcpLayer, TcpSettings,
-    TcpState,
+    STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcbList, TcpBusy, TcpLayer, TcpState,
 )
 from pystack.core.tcp.lookup cimport bound_remove
 from pystack.core.tcp.receive_queue cimport received_release
