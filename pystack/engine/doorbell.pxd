@@ -8,11 +8,13 @@ ctypedef struct Doorbell:
     int outer                   # what fileno() returns; -1: nobody has asked
     int number                  # the same, also when it is closed; -1: there was none
     int inner
-    int shown                   # READY_READ, READY_WRITE, READY_URGENT: what outer displays
+    int shown                   # READ, WRITE, URGENT and END of Ready: what outer displays
     bint lent                   # outer is a socket's own number: others get a duplicate of it
 
 # Of a stream, or of a socket with datagrams, whose pair keeps their boundaries where it can.
 cdef int doorbell_open(Doorbell* bell, bint stream) except -1
+# Have a pair in which nothing has ended behind the same number: the socket is to be used again.
+cdef int doorbell_renew(Doorbell* bell) except -1
 # Without the GIL, as what follows. Only edges cost a system call.
 cdef void doorbell_quiet(Doorbell* bell) noexcept nogil
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil

@@ -3,10 +3,11 @@
 # Called by: owner (shows), endpoint (opens, closes).
 # RFCs: none.
 
-from pystack.core.endpoint cimport READY_READ, READY_URGENT, READY_WRITE
+from pystack.core.endpoint cimport READY_END, READY_READ, READY_URGENT, READY_WRITE
 
 import _socket  # whatever a program puts into socket
 import errno
+import os
 import sys
 
 cdef extern from *:
@@ -55,6 +56,11 @@ cdef extern from *:
         if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) < 0)
             return; /* it takes more to fill then */
     }
+    static void pystack_bell_end(int fd)
+    {
+        if (shutdown(fd, SHUT_WR) < 0)
+            return; /* the other end is closed: who would look? */
+    }
     static void pystack_bell_close(int fd) { close(fd); }
     #else
     static void pystack_bell_send(int fd) { (void)fd; }
@@ -63,6 +69,7 @@ cdef extern from *:
     static void pystack_bell_send_urgent(int fd) { (void)fd; }
     static void pystack_bell_drain_urgent(int fd) { (void)fd; }
     static void pystack_bell_shrink(int fd) { (void)fd; }
+    static void pystack_bell_end(int fd) { (void)fd; }
     static void pystack_bell_close(int fd) { (void)fd; }
     #endif
     """
@@ -72,6 +79,7 @@ cdef extern from *:
     void bell_send_urgent "pystack_bell_send_urgent" (int fd) noexcept nogil
     void bell_drain_urgent "pystack_bell_drain_urgent" (int fd) noexcept nogil
     void bell_shrink "pystack_bell_shrink" (int fd) noexcept nogil
+    void bell_end "pystack_bell_end" (int fd) noexcept nogil
     void bell_close "pystack_bell_close" (int fd) noexcept nogil
 
 
@@ -90,6 +98,18 @@ cdef int doorbell_open(Doorbell* bell, bint stream) except -1:
     return 0
 
 
+cdef int doorbell_renew(Doorbell* bell) except -1:
+    if not bell.shown & READY_END:
+        return 0
+    outer, inner = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    os.dup2(outer.fileno(), bell.outer, inheritable=False)
+    outer.close()
+    bell_close(bell.inner)
+    bell.inner = inner.detach()
+    doorbell_quiet(bell)
+    return 0
+
+
 cdef void doorbell_quiet(Doorbell* bell) noexcept nogil:
     """Take what either end has left in the pair, and show a socket that is writable only."""
     bell_drain(bell.outer)
@@ -99,7 +119,9 @@ cdef void doorbell_quiet(Doorbell* bell) noexcept nogil:
 
 
 cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:
-    """Make the fd readable and writable as `ready` says; urgent text is readable, too."""
+    """Make the fd readable and writable as `ready` says; urgent text is readable, too. The end,
+    which is POLLRDHUP, stays.
+    """
     cdef int changed
     if not ready & READY_READ:
         ready &= ~READY_URGENT
@@ -118,7 +140,9 @@ cdef void doorbell_show(Doorbell* bell, int ready) noexcept nogil:
             bell_drain(bell.inner)
         else:
             bell_fill(bell.outer)
-    bell.shown = ready
+    if changed & ready & READY_END:
+        bell_end(bell.inner)
+    bell.shown = ready | bell.shown & READY_END
 
 
 cdef void doorbell_close(Doorbell* bell) noexcept nogil:

@@ -6,6 +6,7 @@ from libc.string cimport memset
 from pystack.core.endpoint cimport (
     ENDPOINT_DOORMAN,
     ENDPOINT_TCP,
+    READY_END,
     READY_ERROR,
     READY_HANGUP,
     READY_READ,
@@ -45,6 +46,14 @@ cdef int endpoint_poll(const Endpoint* endpoint) noexcept nogil:
     return datagram_poll(<const Datagram*>endpoint)
 
 
+cdef bint has_ended(const Tcb* tcb) noexcept nogil:
+    """Nothing more can be read. An end cannot be taken back, but a socket whose connect has failed
+    may connect again, and what was not read may have to pass through the descriptor (detach).
+    """
+    return (tcb.fin_received or tcb.shut_read) and (
+        tcb.busy.received.length == 0 and tcb.endpoint.error == 0)
+
+
 cdef void owner_show(Owner* owner) noexcept nogil:
     """Bring the doorbell up to date, if there is one; a call that would raise counts as ready."""
     cdef int ready
@@ -53,6 +62,8 @@ cdef void owner_show(Owner* owner) noexcept nogil:
     ready = READY_FOR_ALL
     if owner.endpoint != NULL:
         ready = endpoint_poll(owner.endpoint)
+    if ready & READY_END and not has_ended(<const Tcb*>owner.endpoint):
+        ready &= ~READY_END
     if ready & READY_FOR_ALL:
         ready |= READY_READ | READY_WRITE
     elif not ready & READY_WRITE and owner.endpoint.kind == ENDPOINT_TCP:

@@ -47,9 +47,11 @@ from pystack.core.tcp.shared_settings cimport settings_share
 from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr, addr_any, addr_is_any, addr_is_v4
 from pystack.engine.clock cimport AT_ONCE
+from pystack.engine.doorbell cimport doorbell_renew
 from pystack.engine.endpoint cimport Handle, addr_bytes
 from pystack.engine.engine cimport Engine, addr_from, configured
 from pystack.engine.errors cimport check
+from pystack.engine.owner cimport owner_show
 
 
 cdef bint choose_source(Engine engine, Tcb* tcb, const Addr* remote) noexcept nogil:
@@ -296,6 +298,12 @@ cdef class TcpEndpoint(Handle):
                 self.leave()
         check(code)
         self.connecting = False
+        self.lock()
+        try:
+            doorbell_renew(&self.owner.bell)
+            owner_show(&self.owner)
+        finally:
+            self.unlock()
 
     def set_fast_open_keys(self, bytes keys):
         """TCP_FASTOPEN_KEY: 16 bytes, or 32 with the key before."""

@@ -168,6 +168,29 @@ def test_the_end_reaches_the_descriptor(detached):
     assert server.recv(3) == b"bye"
 
 
+@pytest.mark.parametrize("unread", [b"", b"unread"])
+def test_after_the_end_was_seen(world, unread):
+    client, server = world.connected()
+    seen = select.poll()
+    seen.register(server, select.POLLIN)
+    client.sendall(b"1" + unread)
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(1) == b"1"
+    assert seen.poll(5000)
+    fd = server.detach()
+    os.set_blocking(fd, True)
+    try:
+        while unread:
+            piece = os.read(fd, 100)
+            assert unread.startswith(piece)
+            unread = unread[len(piece) :]
+        assert os.read(fd, 100) == b""
+        os.write(fd, b"2")
+        assert client.recv(1) == b"2"
+    finally:
+        os.close(fd)
+
+
 def test_all_duplicates_have_to_be_closed(detached):
     fd, server = detached
     other = os.dup(fd)

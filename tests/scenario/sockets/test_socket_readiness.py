@@ -103,6 +103,59 @@ def test_selectors_tell_reading_from_writing(world, selector):
         assert watching.select(0) == []
 
 
+def end_is_shown(one: socket.socket, timeout: float = 0) -> bool:
+    poll = select.poll()
+    poll.register(one, select.POLLRDHUP)
+    return any(events & select.POLLRDHUP for _, events in poll.poll(timeout * 1000))
+
+
+needs_the_event = pytest.mark.skipif(
+    not hasattr(select, "POLLRDHUP"), reason="this system has no POLLRDHUP"
+)
+
+
+@needs_the_event
+def test_the_end_of_what_the_peer_sends_is_an_event(world):
+    client, server = world.connected()
+    assert not end_is_shown(server)
+    client.sendall(b"1")
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(10, socket.MSG_WAITALL) == b"1"
+    assert end_is_shown(server, 5)
+    assert readable(server)
+    assert writable(server)
+    server.sendall(b"2")
+    assert client.recv(1) == b"2"
+    assert not end_is_shown(client)
+
+
+@needs_the_event
+def test_who_reads_no_more_sees_the_end(world):
+    client, _ = world.connected()
+    assert not end_is_shown(client)
+    client.shutdown(socket.SHUT_RD)
+    assert end_is_shown(client)
+
+
+@needs_the_event
+def test_a_socket_that_is_used_again_has_not_ended(stack_world):
+    client, server = stack_world.connected()
+    fd = client.fileno()
+    server.close()
+    assert end_is_shown(client, 5)
+    client.disconnect()
+    assert not end_is_shown(client)
+    assert client.fileno() == fd
+    with stack_world.listener() as listener:
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+    with server:
+        assert not end_is_shown(client)
+        assert not readable(client)
+        server.sendall(b"x")
+        assert readable(client, 5)
+
+
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll")
 def test_edges_are_edges(world):
     """EPOLLET: told once for each arrival."""
