@@ -5,6 +5,8 @@
 import ipaddress
 from types import SimpleNamespace
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, Endpoint
@@ -13,6 +15,7 @@ from pystack.core.ip.layer cimport PROTOCOL_UDP, PolicyAction
 from pystack.core.ip.networks cimport ip_add_network
 from pystack.core.ip.policy cimport policy_set
 from pystack.core.memory.deadline cimport DEADLINE_NEVER, deadline_of, deadline_set
+from pystack.core.memory.loan cimport Lender, lender_repay
 from pystack.core.memory.packet cimport (
     GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, Packet, PacketQueue, packet_buffer,
     packet_free, packet_new, packet_pop,
@@ -281,6 +284,32 @@ cdef class Host:
         return self.core.tcp.time_wait.count
 
 
+ctypedef struct LentBytes:
+    Lender lender
+    PyObject* owner
+
+
+cdef void give_back(Lender* lender) noexcept nogil:
+    with gil:
+        lent = <Lent>(<LentBytes*>lender).owner
+        lent.data = None
+        Py_DECREF(lent)
+
+
+cdef class Lent:
+    """Bytes that are sent from where they lie."""
+
+    cdef LentBytes loan
+    cdef readonly bytes data
+
+    def __init__(self, data):
+        self.data = data
+        self.loan.lender.repaid = give_back
+        self.loan.lender.loans = 1
+        self.loan.owner = <PyObject*>self
+        Py_INCREF(self)
+
+
 cdef class Tcp:
     """The calls on one TCB, and its insides by the RFC's names."""
 
@@ -325,6 +354,15 @@ cdef class Tcp:
     def send(self, bytes data, bint more=False, bint urgent=False):
         core_enter(self.host.core, self.host.now)
         return check(tcp_send(&self.host.core.tcp, self.tcb, data, len(data), more, urgent, NULL))
+
+    def lend(self, bytes data):
+        """Send it from where it lies: (how much was taken, whose `data` is None when it may go)."""
+        cdef Lent lent = Lent(data)
+        core_enter(self.host.core, self.host.now)
+        taken = check(tcp_send(
+            &self.host.core.tcp, self.tcb, data, len(data), False, False, &lent.loan.lender))
+        lender_repay(&lent.loan.lender)
+        return taken, lent
 
     def receive(self, int length=65536, bint peek=False):
         cdef bytearray target = bytearray(length)

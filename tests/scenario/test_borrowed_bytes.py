@@ -204,3 +204,60 @@ def test_early_text_of_a_server_is_never_what_has_gone(ending):
     segments = [segment for segment in peer.drop() if segment.length]
     if segments:
         starts_with(segments, data, 1)
+
+
+def whole(segments) -> bytes:
+    """The text of segments that follow one another."""
+    return b"".join(segment.data for segment in segments)
+
+
+@pytest.mark.parametrize("sizes", [(70_000,), (70_000, 500, 70_000), (500, 70_000, 66_000, 2000)])
+def test_lent_text_is_sent_and_given_back(sizes):
+    """Decision 0017. A train that spans three pieces or four is copied; others borrow."""
+    peer = accepted(
+        options={"mss": 1000, "wscale": 7}, initial_window=300, rtt=20_000, send_buffer=1 << 20
+    )
+    peer.inject("A", window=0)
+    writes = [noise(size, seed) for seed, size in enumerate(sizes)]
+    lent = []
+    for data in writes:
+        if len(data) < 65536:
+            assert peer.socket.send(data) == len(data)
+            continue
+        taken, loan = peer.socket.lend(data)
+        assert taken == len(data)
+        lent.append(loan)
+    assert peer.drop() == []
+    peer.inject("A", window=0xFFFF)
+    stream = b"".join(writes)
+    sent = b""
+    while len(sent) < len(stream):
+        sent += whole(peer.drop())
+        assert stream.startswith(sent)
+        peer.inject("A", ack=1 + len(sent), window=0xFFFF)
+    assert sent == stream
+    assert [loan.data for loan in lent] == [None] * len(lent)
+    assert peer.host.counters["trains_out"] > 0
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_lent_text_is_kept_until_all_of_it_is_acknowledged_or_the_connection_ends(ending):
+    peer = accepted(options=FULL, send_buffer=1 << 20)
+    data = noise(100_000)
+    _, loan = peer.socket.lend(data)
+    sent = peer.drop()
+    assert whole(sent) == data[: len(whole(sent))] != b""
+    ending(peer)
+    peer.drop()
+    assert loan.data == (None if peer.state == "CLOSED" else data)
+
+
+def test_what_is_sent_again_is_sent_from_where_it_lies():
+    peer = accepted(options=FULL, send_buffer=1 << 20, early_retrans=0)
+    data = noise(100_000)
+    peer.socket.lend(data)
+    before = peer.drop()
+    peer.host.advance(3 * SECOND)
+    after = peer.drop()
+    starts_with(before + after, data, 1)
+    assert stream(before).keys() & stream(after).keys()
