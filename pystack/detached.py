@@ -96,8 +96,8 @@ class Carried:
 
         left = array.array("i", [0])
         fcntl.ioctl(self.inner, termios.TIOCOUTQ, left)
-        # Linux counts memory, hundreds of bytes for one, and tells that there is room while it still
-        # counts 1: the edge must not be lost.
+        # Linux counts memory, hundreds of bytes for one, and tells that there is room while it
+        # still counts 1: the edge must not be lost.
         return left[0] <= 1
 
     # From the connection.
