@@ -86,10 +86,9 @@ cdef class Engine:
     cdef void leave_holding(self, Owner* owner) noexcept nogil
     # After a call has failed, without the lock: may never return, if the interpreter ends.
     cdef void stay(self) noexcept nogil
-    # Lend what is to be sent for one call, which then says that it is over; NULL: it is copied.
-    # Both without the lock.
-    cdef Lender* lend(self, object data, Py_ssize_t size)
-    cdef int lent_all(self, Lender* lender) except -1
+    # Around one call that sends, without the lock: lend the bytes of `data`; NULL: they are copied.
+    cdef Lender* begin_lending(self, object data, Py_ssize_t size)
+    cdef int end_lending(self, Lender* lender) except -1
     # Give up the bytes that were sent and acknowledged: whoever has the GIL, but not the lock, now
     # and then.
     cdef int give_back(self) except -1

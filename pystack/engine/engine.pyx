@@ -268,10 +268,10 @@ cdef class Engine:
         owner_show(owner)
         self.unlock()
 
-    cdef Lender* lend(self, object data, Py_ssize_t size):
+    cdef Lender* begin_lending(self, object data, Py_ssize_t size):
         return <Lender*>lending_new(&self.repaid, data, size)
 
-    cdef int lent_all(self, Lender* lender) except -1:
+    cdef int end_lending(self, Lender* lender) except -1:
         cdef int code
         if lender == NULL:
             return 0

@@ -93,10 +93,10 @@ cdef class Stream(Watch):
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if view.len > PIECE:
-                lender = handle.engine.lend(data, view.len)
+                lender = handle.engine.begin_lending(data, view.len)
                 with nogil:
                     count = handle.submit(<const uint8_t*>view.buf, view.len, False, lender)
-                handle.engine.lent_all(lender)
+                handle.engine.end_lending(lender)
             else:
                 hold = hold and self.watcher.settle_later()
                 count = handle.submit(<const uint8_t*>view.buf, view.len, hold, NULL)

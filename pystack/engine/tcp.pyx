@@ -289,10 +289,10 @@ cdef class TcpHandle(TcpEndpoint):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            lender = self.engine.lend(data, view.len)
+            lender = self.engine.begin_lending(data, view.len)
             count = self.transmit_released(
                 <const uint8_t*>view.buf, view.len, flags, until, everything, lender)
-            self.engine.lent_all(lender)
+            self.engine.end_lending(lender)
             check(count)
         finally:
             PyBuffer_Release(&view)

@@ -229,13 +229,13 @@ def test_lent_text_is_sent_and_given_back(sizes):
         lent.append(loan)
     assert peer.drop() == []
     peer.inject("A", window=0xFFFF)
-    stream = b"".join(writes)
+    text = b"".join(writes)
     sent = b""
-    while len(sent) < len(stream):
+    while len(sent) < len(text):
         sent += whole(peer.drop())
-        assert stream.startswith(sent)
+        assert text.startswith(sent)
         peer.inject("A", ack=1 + len(sent), window=0xFFFF)
-    assert sent == stream
+    assert sent == text
     assert [loan.data for loan in lent] == [None] * len(lent)
     assert peer.host.counters["trains_out"] > 0
 

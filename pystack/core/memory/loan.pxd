@@ -1,5 +1,6 @@
 # Loans: stretches of a stream whose bytes are not in its ring but where the application has them.
-# Called by: tcp (send side), service. Knows no protocol: positions are 32-bit numbers modulo 2^32.
+# Called by: tcp (send side); lenders are the engine's. Knows no protocol: positions are 32-bit
+# numbers modulo 2^32.
 # RFCs: none.
 
 from libc.stdint cimport uint8_t, uint32_t

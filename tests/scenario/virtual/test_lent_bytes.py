@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import sys
-from contextlib import suppress
 
 import pytest
 from effort import some
@@ -114,7 +113,8 @@ def test_what_is_short_is_copied(connection):
 def test_a_peer_that_has_gone_lets_go(net, connection, data):
     client, server, _ = connection
     before = sys.getrefcount(data)
-    client.send(data)
+    assert client.send(data) == LONG
+    assert sys.getrefcount(data) == before + 1
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     server.close()
     net.sleep(1)
@@ -126,7 +126,8 @@ def test_a_peer_that_has_gone_lets_go(net, connection, data):
 def test_an_abort_lets_go(net, connection, data):
     client, _, _ = connection
     before = sys.getrefcount(data)
-    client.send(data)
+    assert client.send(data) == LONG
+    assert sys.getrefcount(data) == before + 1
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
     net.sleep(1)
@@ -171,9 +172,12 @@ def test_the_end_of_the_stack_lets_go(data):
     with VirtualNetwork() as net:
         a, b = net.host("10.0.0.1"), net.host(SERVER[0])
         link = net.link(a, b)
-        with b.create_server(SERVER) as listener, a.create_connection(SERVER) as client:
-            listener.accept()[0].close()
+        with (
+            b.create_server(SERVER) as listener,
+            a.create_connection(SERVER) as client,
+            listener.accept()[0],
+        ):
             link.set(loss=1)
-            with suppress(OSError):
-                client.send(data)
+            assert client.send(data) == LONG
+            assert sys.getrefcount(data) == before + 1
     assert sys.getrefcount(data) == before
