@@ -243,10 +243,11 @@ class Socket(socket.socket):
 
     def _know(self) -> None:
         """Have the descriptor found by others that have only its number, or a duplicate."""
+        place = place_of(self._number)
         if self._handle.shown is None:
-            place = place_of(self._number)
             self._handle.shown = Shown(self, place)
-            known[place] = self._handle
+        self._handle.shown.place = place
+        known[place] = self._handle
 
     def _check_open(self) -> None:
         """What the handle is not asked about; a socket whose stack has been closed still is one."""
@@ -399,6 +400,8 @@ class Socket(socket.socket):
         The socket can be connected again. Its options stay, its address does not.
         """
         self._handle.disconnect()
+        if self._number >= 0:
+            self._know()  # it may be another pair of sockets
 
     def shutdown(self, how: int, /) -> None:
         self._handle.shutdown(how)

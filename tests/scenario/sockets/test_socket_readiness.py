@@ -146,6 +146,8 @@ def test_a_socket_that_is_used_again_has_not_ended(stack_world):
     client.disconnect()
     assert not end_is_shown(client)
     assert client.fileno() == fd
+    with stack_world.pair.far.socket(fileno=os.dup(fd)) as again:
+        assert again.handle is client.handle
     with stack_world.listener() as listener:
         client.connect(listener.getsockname())
         server, _ = listener.accept()
