@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pystack.doorman import AnyListener, FlowRequest
     from pystack.errorqueue import ExtendedError, extended_error
     from pystack.patching import patch
+    from pystack.shards import Shards
     from pystack.socket import Socket
     from pystack.stack import Stack
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
@@ -33,6 +34,7 @@ __all__ = [
     "PacketPipe",
     "PcapWriter",
     "PipeDevice",
+    "Shards",
     "Socket",
     "Stack",
     "TcpConfig",
@@ -53,6 +55,7 @@ _MODULES = {
     "PacketPipe": "pystack.device.packets",
     "PcapWriter": "pystack.device.pcap",
     "PipeDevice": "pystack.device.pipe",
+    "Shards": "pystack.shards",
     "Socket": "pystack.socket",
     "Stack": "pystack.stack",
     "TcpConfig": "pystack.tcpconfig",

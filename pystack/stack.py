@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pystack.connection import Connection
     from pystack.detached import Carrier
     from pystack.doorman import AnyListener, FlowRequest
+    from pystack.shards import Shards
     from pystack.tcpconfig import TcpConfig
 
     class PacketWriter(Protocol):
@@ -117,6 +118,7 @@ class Stack:
         self._crank = driver if isinstance(driver, VirtualDriver) else None
         self.attachments: dict[Any, Any] = {}  # of event loops and runs of trio
         self.carrier: Carrier | None = None  # of detached sockets, once there are some
+        self.shards: Shards | None = None  # of which it is one
         self.engine = Engine(
             device, check_mtu(mtu), *seed_words(seed), now, tcp.core() if tcp else None, self._crank
         )

@@ -34,6 +34,7 @@ FIRST_USABLE = int(IPv4Address("1.0.0.0"))
 DEVICE_NAME = "pystack%d"  # the kernel puts a free number
 MTU_RANGE = click.IntRange(68, 65535)
 PORT_RANGE = click.IntRange(1, 65535)
+WORKERS_RANGE = click.IntRange(1, 250)  # by their queues and, for `run`, the files that are passed
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class SubnetOptions:
     mirror: bool = False
     services: tuple[ServiceAt, ...] = ()
     pcap: Path | None = None
+    workers: int = 1
 
 
 def network(text: str) -> Network:
@@ -182,6 +184,7 @@ def subnet_options(command: F) -> F:
         service: tuple[ServiceAt, ...],
         no_services: bool,
         pcap: Path | None,
+        workers: int,
         **others: Any,
     ) -> Any:
         subnet = SubnetOptions(
@@ -192,6 +195,7 @@ def subnet_options(command: F) -> F:
             mirror=mirror,
             services=services_wanted(service, by_default=not no_services and not mirror),
             pcap=pcap,
+            workers=workers,
         )
         return command(subnet=subnet, **others)
 
@@ -243,6 +247,13 @@ def subnet_options(command: F) -> F:
                 metavar="FILE",
                 type=click.Path(dir_okay=False, path_type=Path),
                 help="Record all packets for Wireshark (pcapng).",
+            ),
+            click.option(
+                "--workers",
+                metavar="N",
+                type=WORKERS_RANGE,
+                default=1,
+                help="Stacks that share the work, each with a thread of its own; 1 by default.",
             ),
         ]
     ):

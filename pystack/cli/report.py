@@ -127,6 +127,8 @@ class Text(Report):
         if self.verbose:
             services = " ".join(map(str, subnet.options.services)) or "none"
             self.output.line(f"pystack: services: {services}")
+            if subnet.options.workers > 1:
+                self.output.line(f"pystack: workers: {subnet.options.workers}")
 
     def sample(self, now: Sample) -> None:
         if self.verbose:
@@ -159,6 +161,7 @@ class Json(Report):
             host_addresses=[str(address) for address in subnet.host_addresses],
             mtu=subnet.device.mtu,
             mirror=subnet.options.mirror,
+            workers=subnet.options.workers,
             services=[str(service) for service in subnet.options.services],
             example=str(subnet.example),
         )

@@ -14,7 +14,7 @@ import click
 from pystack.cli import signals
 from pystack.cli.failure import Failure
 from pystack.cli.options import SubnetOptions, subnet_options
-from pystack.cli.subnet import check_system, running_subnet
+from pystack.cli.subnet import check_system, open_devices, running_subnet
 
 if TYPE_CHECKING:
     from pystack.device.tun import TunDevice
@@ -45,17 +45,15 @@ def run_command(subnet: SubnetOptions, command: list[str], say_ready: bool) -> i
     """Run a command in a namespace with the subnet; return its status."""
     from pystack.device.namespace import spawn_in_namespace
 
-    def make_tun() -> TunDevice:
-        from pystack.device.tun import TunDevice
-
-        device = TunDevice(subnet.device, mtu=subnet.mtu, host_addresses=subnet.host_addresses)
-        device.configure(subnet.networks)
-        return device
+    def make_tuns() -> list[TunDevice]:
+        devices = open_devices(subnet)
+        devices[0].configure(subnet.networks)
+        return devices
 
     signals.check()
     with (
-        spawn_in_namespace(command, make_tun) as child,
-        running_subnet(subnet, fd=child.fd) as running,
+        spawn_in_namespace(command, make_tuns) as child,
+        running_subnet(subnet, fds=child.fds) as running,
     ):
         if say_ready:
             click.echo(f"pystack: {running.answers} here; try: ping {running.example}", err=True)

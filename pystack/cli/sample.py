@@ -1,4 +1,4 @@
-"""A look at a stack: its counters and connections, and what has changed since the last one.
+"""A look at a subnet: its counters and connections, and what has changed since the last one.
 
 Called by: serve, report, live.
 RFCs: none.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystack.connection import Connection
-    from pystack.stack import Stack
+    from pystack.shards import Shards
 
 MAX_CONNECTIONS = 10_000  # looked at
 OVER = {"CLOSED", "TIME-WAIT"}  # states of what is a connection no more to anybody but TCP
@@ -54,11 +54,11 @@ class Sample:
         )
 
 
-def look(stack: Stack) -> Sample:
-    """OSError ENETDOWN if the stack's device is gone."""
-    found = stack.connections(limit=MAX_CONNECTIONS)
+def look(shards: Shards) -> Sample:
+    """OSError ENETDOWN if their device is gone."""
+    found = shards.connections(limit=MAX_CONNECTIONS)
     alive = [connection for connection in found if connection.state not in OVER]
-    return Sample(time.monotonic(), stack.counters(), alive, len(found) < MAX_CONNECTIONS)
+    return Sample(time.monotonic(), shards.counters(), alive, len(found) < MAX_CONNECTIONS)
 
 
 @dataclass(frozen=True)

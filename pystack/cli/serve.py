@@ -48,7 +48,7 @@ def serve(subnet: SubnetOptions, json: bool, verbose: bool, quiet: bool, rootles
         return shell(subnet, quiet)
     report = None
     with suppress(signals.Stop), running_subnet(subnet) as running:
-        report = report_for(look(running.stack), json, verbose, quiet)
+        report = report_for(look(running.shards), json, verbose, quiet)
         watch(running, report)
     if report is not None:
         report.summary()
@@ -64,7 +64,7 @@ def watch(subnet: Subnet, report: Report) -> None:
             report.sample(check(subnet))
             subnet.recorder.flush()
     except signals.Stop:
-        report.last = look(subnet.stack)
+        report.last = look(subnet.shards)
         raise
     finally:
         report.close()
@@ -73,7 +73,7 @@ def watch(subnet: Subnet, report: Report) -> None:
 def check(subnet: Subnet) -> Sample:
     """A look at the subnet; a failure if its device is gone."""
     try:
-        return look(subnet.stack)
+        return look(subnet.shards)
     except OSError as problem:
         if problem.errno == errno.ENETDOWN:
             raise Failure(f"interface {subnet.device.name} is gone, somebody removed it") from None

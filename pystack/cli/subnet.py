@@ -7,7 +7,7 @@ RFCs: none.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ from pystack.cli.recording import Recorder
 
 if TYPE_CHECKING:
     from pystack.device.tun import TunDevice
+    from pystack.services import Running
+    from pystack.shards import Shards
     from pystack.stack import Stack
 
 
@@ -27,9 +29,14 @@ class Subnet:
     """A subnet that answers."""
 
     options: SubnetOptions
-    stack: Stack
+    shards: Shards
     device: TunDevice
     recorder: Recorder
+
+    @property
+    def stack(self) -> Stack:
+        """For a client."""
+        return self.shards.stacks[0]
 
     @property
     def host_addresses(self) -> tuple[Address, ...]:
@@ -59,42 +66,72 @@ def check_system() -> None:
 
 
 @contextmanager
-def running_subnet(options: SubnetOptions, fd: int | None = None) -> Iterator[Subnet]:
-    """Build what the options describe, with a new TUN device or the one that fd is.
+def running_subnet(options: SubnetOptions, fds: Sequence[int] = ()) -> Iterator[Subnet]:
+    """Build what the options describe, with a new TUN device or the one whose queues the fds are.
 
     Whatever goes wrong, and whoever asks to stop, nothing of it is left behind.
     """
-    from pystack.device.tun import TunDevice
-    from pystack.services import start
-    from pystack.stack import Stack
+    from pystack.shards import Shards
 
     with ExitStack() as ending:
         signals.check()
-        device = TunDevice(
-            options.device, mtu=options.mtu, host_addresses=options.host_addresses, fd=fd
-        )
-        ending.callback(device.close)
+        devices = open_devices(options, fds)
+        for device in devices:
+            ending.callback(device.close)
         signals.check()
         recorder = Recorder()
         ending.callback(recorder.close)  # after the stack, which says goodbye
-        stack = ending.enter_context(Stack(*options.networks, device=device, start=False))
-        if options.mirror:
-            for network in options.networks:
-                stack.set_policy(network, "mirror")
-        for service in options.services:
-            if options.mirror:
-                for network in options.networks:
-                    stack.set_policy(network, "accept", service.protocol, service.port)
-            running = start(stack, service.name, service.protocol, service.port)
-            if running is not None:
-                ending.callback(running.close)
+        shards = ending.enter_context(Shards(*options.networks, devices=devices, start=False))
+        ending.enter_context(running_services(options, shards))
         if options.pcap is not None:
-            recorder.open(options.pcap, name=device.name)
-            stack.capture(recorder)
-        stack.start()
+            recorder.open(options.pcap, name=devices[0].name)
+            shards.capture(recorder)
+        shards.start()
         be_silent()  # it answers by now
         signals.check()
-        yield Subnet(options, stack, device, recorder)
+        yield Subnet(options, shards, devices[0], recorder)
+
+
+def open_devices(options: SubnetOptions, fds: Sequence[int] = ()) -> list[TunDevice]:
+    """A device for each worker: new ones, or those that the fds are."""
+    from pystack.device.tun import TunDevice
+
+    addresses = options.host_addresses
+    if fds:
+        return [TunDevice(mtu=options.mtu, host_addresses=addresses, fd=fd) for fd in fds]
+    return TunDevice.queues(
+        options.workers, options.device, mtu=options.mtu, host_addresses=addresses
+    )
+
+
+@contextmanager
+def running_services(options: SubnetOptions, shards: Shards) -> Iterator[None]:
+    """All services, in every shard; beside a mirror their ports are no mirror's."""
+    from pystack.services import start
+
+    running = []
+    try:
+        for network in options.networks if options.mirror else ():
+            shards.set_policy(network, "mirror")
+            for service in options.services:
+                shards.set_policy(network, "accept", service.protocol, service.port)
+        for service in options.services:
+            for stack in shards:
+                running.append(start(stack, service.name, service.protocol, service.port))
+        yield
+    finally:
+        close_together(service for service in running if service is not None)
+
+
+def close_together(services: Iterable[Running]) -> None:
+    """Each takes a moment."""
+    import threading
+
+    closing = [threading.Thread(target=service.close) for service in services]
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join()
 
 
 def be_silent() -> None:

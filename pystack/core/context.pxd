@@ -7,7 +7,7 @@ from libc.stdlib cimport free
 from pystack.core.counters cimport Counter, COUNTER_COUNT
 from pystack.core.endpoint cimport ENDPOINT_GONE, Endpoint, ReadyList
 from pystack.core.memory.deadline cimport DeadlineQueue
-from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab, packet_free
+from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab, packet_free, packet_push
 from pystack.core.memory.random cimport Random
 from pystack.core.memory.ring cimport RingPool
 
@@ -29,12 +29,14 @@ ctypedef struct Context:
     uint32_t mtu                # of the device
     # largest packet handed to the device, whatever its features (<= PACKET_MAX)
     uint32_t max_train
+    uint32_t other_shards       # on the queues of the same device
     uint64_t secret[2]          # for hash tables
     Random random
     PacketSlab slab
     RingPool rings
     PacketQueue tx              # to the device
     PacketQueue loop            # from one of our addresses to another
+    PacketQueue strays          # to the next shard
     DeadlineQueue deadlines
     ReadyList ready             # for the driver
     ReadyList service_ready     # for the services inside the core
@@ -53,6 +55,20 @@ cdef inline void packet_drop(Context* context, Packet* packet, Counter reason) n
     """Free a packet and count why."""
     context.counters[<int>reason] += 1
     packet_free(&context.slab, packet)
+
+
+cdef inline bint packet_hand_on(Context* context, Packet* packet) noexcept nogil:
+    """Let the next shard take a packet that nothing here is for. False: no shard is left to ask.
+
+    A flow's packets come to its shard's queue, but for fragments and ICMP errors, whose ports the
+    device does not see. data: at the IP header.
+    """
+    if packet.handed_on >= context.other_shards:
+        return False
+    context.counters[<int>Counter.PACKETS_HANDED_ON] += 1
+    packet.handed_on += 1
+    packet_push(&context.strays, packet)
+    return True
 
 
 cdef inline void endpoint_ready(Context* context, Endpoint* endpoint, int events) noexcept nogil:

@@ -17,6 +17,7 @@ ctypedef struct CoreConfig:
     uint64_t seed[2]            # the only source of randomness
     uint32_t mtu
     uint32_t max_train          # 0: no trains are handed to the device
+    uint32_t other_shards       # on the queues of the same device; see core_take_strays
     TcpConfig tcp
 
 ctypedef struct Core:
@@ -42,6 +43,8 @@ cdef int64_t core_deadline(const Core* core) noexcept nogil
 # loop-back, native services) and move all packets for the device to `out`. Their borrowed bytes
 # are valid until the core is next entered.
 cdef void core_take_tx(Core* core, PacketQueue* out) noexcept nogil
+# The packets that another shard is to look at, as they came; after core_take_tx.
+cdef void core_take_strays(Core* core, PacketQueue* out) noexcept nogil
 # The next endpoint with an owner that became ready, its events in *events; NULL: none left. Call
 # after core_take_tx.
 cdef Endpoint* core_take_ready(Core* core, int* events) noexcept nogil

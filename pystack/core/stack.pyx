@@ -9,15 +9,16 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from pystack.core.context cimport (
-    DEADLINE_CONNECTION, DEADLINE_MEMBERSHIP, DEADLINE_REST, count, count_many, ready_pop,
+    DEADLINE_CONNECTION, DEADLINE_MEMBERSHIP, DEADLINE_REST, count, count_many, packet_hand_on,
+    ready_pop,
 )
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport SERVICE_CHARGEN, Endpoint
 from pystack.core.ip.fragments cimport ip_fragments_expire
 from pystack.core.ip.input cimport ip_input
 from pystack.core.ip.layer cimport (
-    IP_ECHO_REPLY, IP_TCP, IP_TRANSPORT_ERROR, IP_UDP, PROTOCOL_TCP, PROTOCOL_UDP, IcmpError,
-    IpVerdict, IpView,
+    ICMP_ERROR_TOO_BIG, IP_ECHO_REPLY, IP_TCP, IP_TRANSPORT_ERROR, IP_UDP, PROTOCOL_TCP,
+    PROTOCOL_UDP, IcmpError, IpVerdict, IpView,
 )
 from pystack.core.ip.membership_query cimport ip_membership_expire
 from pystack.core.ip.setup cimport ip_init, ip_release
@@ -72,6 +73,7 @@ cdef Core* core_new(const CoreConfig* config, int64_t now) noexcept nogil:
     core.context.now = now
     core.context.mtu = config.mtu
     core.context.max_train = config.max_train
+    core.context.other_shards = config.other_shards
     random_init(&core.context.random, config.seed)
     core.context.secret[0] = random_next(&core.context.random)
     core.context.secret[1] = random_next(&core.context.random)
@@ -100,6 +102,7 @@ cdef void core_free(Core* core) noexcept nogil:
     release_lists(core)
     packet_queue_release(&core.context.slab, &core.context.tx)
     packet_queue_release(&core.context.slab, &core.context.loop)
+    packet_queue_release(&core.context.slab, &core.context.strays)
     deadline_queue_release(&core.context.deadlines)
     packet_slab_release(&core.context.slab)
     ring_pool_release(&core.context.rings)
@@ -109,6 +112,18 @@ cdef void core_free(Core* core) noexcept nogil:
 cdef void core_enter(Core* core, int64_t now) noexcept nogil:
     """Time never goes back, whatever a caller's clock does."""
     core.context.now = max(core.context.now, now)
+
+
+cdef void deliver_error(Core* core, Packet* packet, const IcmpError* error) noexcept nogil:
+    cdef bint is_tcp = error.protocol == PROTOCOL_TCP
+    cdef bint ours = tcp_error(&core.tcp, error) if is_tcp else udp_error(&core.udp, error)
+    # A service's datagrams to one host leave from several shards: all have to know the path MTU.
+    cdef bint concerns_others = not ours or (not is_tcp and error.kind == ICMP_ERROR_TOO_BIG)
+    if concerns_others and packet_hand_on(&core.context, packet):
+        return
+    if not ours:
+        count(&core.context, Counter.ICMP_DROP_ERROR_NOT_OURS)
+    packet_free(&core.context.slab, packet)
 
 
 cdef void deliver(Core* core, Packet* packet) noexcept nogil:
@@ -122,19 +137,16 @@ cdef void deliver(Core* core, Packet* packet) noexcept nogil:
     elif verdict == IP_ECHO_REPLY:
         echo_input(&core.udp, &view)
     elif verdict == IP_TRANSPORT_ERROR:
-        if error.protocol == PROTOCOL_TCP:
-            tcp_error(&core.tcp, &error)
-        else:
-            udp_error(&core.udp, &error)
-        packet_free(&core.context.slab, view.packet)
+        deliver_error(core, view.packet, &error)
 
 
 cdef void core_input(Core* core, Packet* packet, int64_t now) noexcept nogil:
     core_enter(core, now)
-    count(&core.context, Counter.PACKETS_IN)
-    count_many(&core.context, Counter.BYTES_IN, packet.length)
-    if packet.gso != GSO_NONE:
-        count(&core.context, Counter.TRAINS_IN)
+    if not packet.handed_on:
+        count(&core.context, Counter.PACKETS_IN)
+        count_many(&core.context, Counter.BYTES_IN, packet.length)
+        if packet.gso != GSO_NONE:
+            count(&core.context, Counter.TRAINS_IN)
     deliver(core, packet)
 
 
@@ -220,6 +232,12 @@ cdef void core_take_tx(Core* core, PacketQueue* out) noexcept nogil:
             count(&core.context, Counter.TRAINS_OUT)
         packet_push(out, packet)
         packet = packet_pop(&core.context.tx)
+
+
+cdef void core_take_strays(Core* core, PacketQueue* out) noexcept nogil:
+    out[0] = core.context.strays
+    core.context.strays.first = core.context.strays.last = NULL
+    core.context.strays.count = 0
 
 
 cdef Endpoint* core_take_ready(Core* core, int* events) noexcept nogil:

@@ -30,6 +30,8 @@ cdef class Device:
     cdef bint logged                    # a failure of the Python methods was logged; others are not
     cdef uint64_t lost                  # packets dropped, those of the inbox aside
     cdef Inbox inbox
+    cdef Device next_shard              # to whose stack ours hands what it does not know; None
+    cdef readonly uint32_t shards       # that share one interface, this one included
 
     # Before the first read, with the GIL. From now on `notify(context)` is called when read has
     # something to return though poll_fd is not readable, and when the device is closed; from any
@@ -49,6 +51,8 @@ cdef class Device:
     # so nobody may wait for the stack's lock with the GIL held.
     cdef int write(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil
 
+    # Give the next shard's stack packets of ours, to be freed into slab.
+    cdef void hand_on(self, PacketSlab* slab, PacketQueue* strays) noexcept nogil
     # Give back what the OS lent; called once, with the GIL, when closed and attached no more.
     cdef int release(self) except -1
     cdef int pull(self) noexcept

@@ -64,6 +64,7 @@ cdef class Device:
         self.poll_fd = -1
         self.name = type(self).__name__
         self.local_addresses = ()
+        self.shards = 1
         if inbox_open(&self.inbox):
             raise MemoryError
 
@@ -184,6 +185,11 @@ cdef class Device:
             self.close()
         return 0
 
+    cdef void hand_on(self, PacketSlab* slab, PacketQueue* strays) noexcept nogil:
+        if not self.next_shard.closed:
+            inbox_put(&self.next_shard.inbox, strays.first)
+        packet_queue_release(slab, strays)
+
     cdef int read(self, Packet** empty, int room) noexcept nogil:
         cdef int taken, error
         if self.closed:
@@ -255,3 +261,12 @@ cdef class Device:
             "%s.%s of device %s failed; packets are lost, further failures are not logged",
             type(self).__name__, what, self.name, exc_info=problem,
         )
+
+
+def share(devices):
+    """Let the stacks of these devices, not yet in use, be the shards of one: see pystack.Shards."""
+    cdef Device device
+    cdef size_t i
+    for i, device in enumerate(devices):
+        device.next_shard = devices[(i + 1) % len(devices)]
+        device.shards = len(devices)

@@ -106,6 +106,7 @@ cdef inline void copy_metadata(Packet* copy, const Packet* packet) noexcept nogi
     copy.csum_offset = packet.csum_offset
     copy.gso = packet.gso
     copy.gso_size = packet.gso_size
+    copy.handed_on = packet.handed_on
 
 
 cdef void inbox_put(Inbox* inbox, const Packet* first) noexcept nogil:

@@ -1,4 +1,4 @@
-"""A command in a network namespace of its own, its TUN interface's file out here. Linux only.
+"""A command in a network namespace of its own, its TUN interface's files out here. Linux only.
 
 Called by: cli (`pystack run`, `serve --rootless`), probe, and the harness of tests/interop.
 RFCs: none.
@@ -31,6 +31,7 @@ IFF_UP = 1
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
 CAPABILITY_VERSION = 0x20080522
 PR_SET_PDEATHSIG = 1
+FILES_MAX = 253  # SCM_MAX_FD of Linux: with one message
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 
 # Passed on to the command; what a terminal sends, the command gets from the terminal itself.
@@ -67,7 +68,7 @@ class NamespaceError(OSError):
 
 
 class Tun(Protocol):
-    """What make_tun returns: a TunDevice."""
+    """What make_tuns returns several of: a TunDevice, for a queue."""
 
     def fileno(self) -> int: ...
 
@@ -75,9 +76,9 @@ class Tun(Protocol):
 class Child:
     """A process in a namespace of its own; it waits until start lets it become the command."""
 
-    def __init__(self, pid: int, fd: int, control: socket.socket) -> None:
+    def __init__(self, pid: int, fds: list[int], control: socket.socket) -> None:
         self.pid = pid
-        self.fd = fd  # of the TUN interface in the namespace; the caller's
+        self.fds = fds  # of the TUN interface in the namespace, by queue; the caller's
         self._control = control
         self._status: int | None = None
 
@@ -129,11 +130,11 @@ class Child:
             os.kill(self.pid, number)
 
 
-def spawn_in_namespace(command: Sequence[str], make_tun: Callable[[], Tun]) -> Child:
+def spawn_in_namespace(command: Sequence[str], make_tuns: Callable[[], Sequence[Tun]]) -> Child:
     """Start a process in a new network namespace, as root or not, and get its TUN interface.
 
-    make_tun runs in the namespace, with the capabilities to make and configure interfaces.
-    NamespaceError, or what make_tun raises if that is an OSError or ValueError.
+    make_tuns runs in the namespace, with the capabilities to make and configure interfaces.
+    NamespaceError, or what make_tuns raises if that is an OSError or ValueError.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
@@ -141,7 +142,7 @@ def spawn_in_namespace(command: Sequence[str], make_tun: Callable[[], Tun]) -> C
     pid = os.fork()
     if pid == 0:
         ours.close()
-        become_command(theirs, command, make_tun)
+        become_command(theirs, command, make_tuns)
     theirs.close()
     try:
         fds = receive(ours)
@@ -151,17 +152,17 @@ def spawn_in_namespace(command: Sequence[str], make_tun: Callable[[], Tun]) -> C
         ours.close()
         os.waitpid(pid, 0)
         raise
-    return Child(pid, fds[0], ours)
+    return Child(pid, fds, ours)
 
 
 def become_command(
-    control: socket.socket, command: Sequence[str], make_tun: Callable[[], Tun]
+    control: socket.socket, command: Sequence[str], make_tuns: Callable[[], Sequence[Tun]]
 ) -> NoReturn:
     """The child's part. The control connection closes when the command is executed."""
     try:
         enter_new_namespace()
-        tun = make_tun()
-        socket.send_fds(control, [b"tun"], [tun.fileno()])
+        tuns = make_tuns()
+        socket.send_fds(control, [b"tun"], [tun.fileno() for tun in tuns])
         if control.recv(8):
             execute(command)
     except BaseException as problem:
@@ -196,7 +197,7 @@ def portable(problem: BaseException) -> BaseException:
 
 def receive(control: socket.socket) -> list[int]:
     """Take the child's next message: files, or an exception, which is raised; [] if it closed."""
-    message, fds, _, _ = socket.recv_fds(control, 65536, 1)
+    message, fds, _, _ = socket.recv_fds(control, 65536, FILES_MAX)
     if message and not fds:
         raise pickle.loads(message)
     return fds

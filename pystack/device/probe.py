@@ -156,8 +156,8 @@ def made_in_namespace(make: Callable[[], TunDevice | socket.socket]) -> int:
     """The file of something made in a namespace."""
     from pystack.device.namespace import spawn_in_namespace
 
-    with spawn_in_namespace([], make) as child:
-        return child.fd
+    with spawn_in_namespace([], lambda: [make()]) as child:
+        return child.fds[0]
 
 
 def offloads(features: int) -> Fact:

@@ -12,6 +12,7 @@ cdef class TunDevice(Device):
     cdef readonly bint ours             # we made the interface, so we configure it
     cdef bint may_configure
     cdef tuple host_addresses
+    cdef TunDevice first                # of the queues of one interface, if this is another one
 
     cdef int read_one(self, Packet* packet) noexcept nogil
     cdef int write_one(self, Packet* packet) noexcept nogil

@@ -18,4 +18,16 @@ class TunDevice(Device):
         offloads: bool | str = True,
         fd: int | None = None,
         configure: bool = True,
+        multi_queue: bool = False,
     ) -> None: ...
+    @classmethod
+    def queues(
+        cls,
+        number: int,
+        name: str = "pystack%d",
+        *,
+        mtu: int | None = None,
+        host_addresses: Iterable[str | Address] | None = None,
+        offloads: bool | str = True,
+        configure: bool = True,
+    ) -> list[TunDevice]: ...

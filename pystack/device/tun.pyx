@@ -33,6 +33,7 @@ from pystack.core.memory.packet cimport (
     packet_pop,
 )
 from pystack.device.base cimport Device, device_gone
+from pystack.device.inbox cimport inbox_take
 from pystack.device.segmentation cimport packet_segment
 from pystack.device.tun_open cimport (
     tun_attach,
@@ -53,6 +54,7 @@ OFFLOADS = {
 }
 
 cdef enum:
+    QUEUES_MAX = 256            # MAX_TAP_QUEUES of Linux
     FEATURE_ALL = FEATURE_CSUM | FEATURE_TSO4 | FEATURE_TSO6 | FEATURE_USO4 | FEATURE_USO6
 
 
@@ -105,6 +107,7 @@ cdef class TunDevice(Device):
         offloads=True,
         fd=None,
         configure=True,
+        multi_queue=False,
     ):
         """Make an interface, or use one that exists.
 
@@ -116,6 +119,7 @@ cdef class TunDevice(Device):
             or some of these; True: all that it can; False: none, and no virtio-net header.
         fd: an open TUN interface, wherever it came from; belongs to the device from now on.
         configure: False: leave addresses, routes, MTU and link state alone.
+        multi_queue: be one queue of an interface that has several; see queues.
 
         OSError: EPERM, EBUSY if the name is taken, ENOENT if there is no /dev/net/tun, and others;
         ValueError.
@@ -126,7 +130,8 @@ cdef class TunDevice(Device):
         try:
             if fd is None:
                 self.fd = tun_open()
-                self.name, self.ours = tun_attach(self.fd, name, offloads is not False)
+                self.name, self.ours = tun_attach(
+                    self.fd, name, offloads is not False, multi_queue)
             else:
                 self.fd = fd
             self.name, self.header_size = tun_inspect(self.fd)
@@ -148,6 +153,32 @@ cdef class TunDevice(Device):
         if self.fd >= 0:
             os_close(self.fd)
 
+    @classmethod
+    def queues(cls, number, name="pystack%d", **options):
+        """A device for each of `number` queues, 1 to 256, of one interface: those of pystack.Shards.
+
+        Linux spreads flows over the queues, and the packets of a flow come by the one by which its
+        answers leave. options: as for one device. A persistent interface must have been made with
+        multi_queue. The interface vanishes with the last one; the first configures it.
+        """
+        cdef TunDevice first, other
+        if not 1 <= number <= QUEUES_MAX:
+            raise ValueError(f"{number} queues: an interface has 1 to {QUEUES_MAX}")
+        options["multi_queue"] = number > 1
+        first = cls(name, **options)
+        devices = [first]
+        try:
+            options["mtu"] = first.mtu
+            while len(devices) < number:
+                other = cls(first.name, **options)
+                other.first = first
+                devices.append(other)
+        except BaseException:
+            for device in devices:
+                device.close()
+            raise
+        return devices
+
     def fileno(self):
         """The file of the interface; -1 when it is closed."""
         return self.fd
@@ -158,6 +189,9 @@ cdef class TunDevice(Device):
         FileExistsError if one of them is in use on this machine already; OSError.
         """
         Device.configure(self, networks)
+        if self.first is not None:
+            self.local_addresses = self.first.local_addresses
+            return
         plan = addressing.plan(networks, self.host_addresses)
         self.local_addresses = plan.local_addresses
         if not self.may_configure:
@@ -181,7 +215,9 @@ cdef class TunDevice(Device):
         cdef int filled = 0, _attempt, outcome
         if self.closed:
             return -EBADF
-        for _attempt in range(room):
+        if self.next_shard is not None:
+            filled = inbox_take(&self.inbox, empty, room)
+        for _attempt in range(filled, room):
             outcome = self.read_one(empty[filled])
             if outcome == 0:
                 filled += 1

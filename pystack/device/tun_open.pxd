@@ -10,8 +10,8 @@ cdef enum:
 # An open, non-blocking /dev/net/tun without interface; OSError.
 cdef int tun_open() except -1
 # Give fd the interface of this name, made anew or, if somebody made it persistent, that one.
-# Returns (name, whether it was made); OSError.
-cdef tuple tun_attach(int fd, str name, bint with_header)
+# multi_queue: another queue of it, or its first. Returns (name, whether it was made); OSError.
+cdef tuple tun_attach(int fd, str name, bint with_header, bint multi_queue)
 # (name, size of the virtio-net header or 0) of the interface that a foreign fd belongs to. OSError.
 cdef tuple tun_inspect(int fd)
 # Have the kernel use as many of these DeviceFeature bits as it can; returns which.

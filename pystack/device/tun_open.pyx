@@ -44,6 +44,7 @@ cdef extern from *:
         IFF_NO_PI
         IFF_VNET_HDR
         IFF_TUN_EXCL
+        IFF_MULTI_QUEUE
         TUN_F_CSUM
         TUN_F_TSO4
         TUN_F_TSO6
@@ -95,21 +96,36 @@ cdef int set_interface(int fd, bytes name, int flags):
     return 0 if ioctl(fd, TUNSETIFF, &request) == 0 else errno
 
 
-cdef tuple tun_attach(int fd, str name, bint with_header):
+cdef tuple tun_attach(int fd, str name, bint with_header, bint multi_queue):
     """Give fd an interface; return its name and whether it was made now."""
     cdef int flags = IFF_TUN | IFF_NO_PI | (IFF_VNET_HDR if with_header else 0)
     cdef int problem
     cdef bint made
+    if multi_queue:
+        flags |= IFF_MULTI_QUEUE
     encoded = checked_name(name)
     problem = set_interface(fd, encoded, flags | IFF_TUN_EXCL)
     made = problem != EBUSY
     if not made:  # it exists: ours to use if somebody made it persistent, and nobody uses it
         problem = set_interface(fd, encoded, flags)
+    if problem == EINVAL and not made:
+        check_queues(fd, name, encoded, flags)
     if problem:
         raise OSError(problem, "pystack: " + why_not(name, problem, made))
     if with_header:
         tun_set_header_size(fd, VIRTIO_HEADER_SIZE)
     return tun_inspect(fd)[0], made
+
+
+cdef int check_queues(int fd, str name, bytes encoded, int flags) except -1:
+    """An interface that these flags do not fit: perhaps the opposite of multi_queue does."""
+    if set_interface(fd, encoded, flags ^ IFF_MULTI_QUEUE) not in (0, EBUSY):
+        return 0
+    if flags & IFF_MULTI_QUEUE:
+        raise OSError(EINVAL, f"pystack: interface {name} has one queue, for one worker. Make it "
+                      "with multi_queue, or choose another name")
+    raise OSError(EINVAL, f"pystack: interface {name} was made with multi_queue, for several "
+                  "workers. Make it without, or choose another name")
 
 
 cdef bytes checked_name(str name):

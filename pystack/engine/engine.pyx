@@ -32,6 +32,7 @@ from pystack.core.stack cimport (
     core_input,
     core_new,
     core_take_ready,
+    core_take_strays,
     core_take_tx,
 )
 from pystack.core.tcp.calls cimport tcp_abort, tcp_close
@@ -190,6 +191,7 @@ cdef class Engine:
         config.seed[1] = seed_low
         config.mtu = mtu
         config.max_train = PACKET_MAX
+        config.other_shards = 0 if device is None else device.shards - 1
         if tcp:
             config.tcp = configured(config.tcp, tcp)
         self.core = core_new(&config, self.now())
@@ -321,7 +323,7 @@ cdef class Engine:
 
     cdef void input(self, Packet* packet, int64_t now) noexcept nogil:
         """Takes a packet that came from outside."""
-        if self.capture is not None:
+        if self.capture is not None and not packet.handed_on:
             self.capture.see(&self.core.context.slab, packet, False)
         core_input(self.core, packet, now)
 
@@ -350,6 +352,9 @@ cdef class Engine:
                 error = self.device.write(&self.core.context.slab, &queue)
             else:
                 self.keep_outbound(&queue)
+        core_take_strays(self.core, &queue)
+        if queue.first != NULL:
+            self.device.hand_on(&self.core.context.slab, &queue)
         endpoint = core_take_ready(self.core, &events)
         while endpoint != NULL:
             owner_ready(<Owner*>endpoint.owner, events)

@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/":
             self.reply("text/html; charset=utf-8", self.page().encode())
         elif path == "/counters.json":
-            counters = json.dumps(self.server.stack.counters(), indent=2) + "\n"
+            counters = json.dumps(self.counters(), indent=2) + "\n"
             self.reply("application/json", counters.encode())
         elif path.startswith("/bytes/"):
             self.reply_bytes(path.removeprefix("/bytes/"))
@@ -68,10 +68,9 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def page(self) -> str:
-        counters = self.server.stack.counters()
         rows = (
             f"<tr><td>{name.replace('_', ' ')}<td>{value:,}"
-            for name, value in counters.items()
+            for name, value in self.counters().items()
             if value
         )
         return PAGE.format(
@@ -80,6 +79,11 @@ class Handler(BaseHTTPRequestHandler):
             version=__version__,
             rows="\n".join(rows),
         )
+
+    def counters(self) -> dict[str, int]:
+        """Of the whole subnet."""
+        stack = self.server.stack
+        return (stack.shards or stack).counters()
 
     def reply(self, kind: str, body: bytes) -> None:
         self.head(kind, len(body))

@@ -101,6 +101,13 @@ class Namespace:
             fd=fd, mtu=mtu, offloads=offloads, host_addresses=more.get("host_addresses")
         )
 
+    def tuns(self, number: int, *networks: str, mtu: int = 1500) -> list[TunDevice]:
+        """TunDevices for the shards of a stack: the queues of one interface."""
+        fds = [self.open_tun(*networks, mtu=mtu, multi_queue=True)]
+        while len(fds) < number:
+            fds.append(self.open_tun(mtu=mtu, multi_queue=True, configure=False))
+        return [TunDevice(fd=fd, mtu=mtu) for fd in fds]
+
     def open_tun(self, *networks: str, name: str = "pystack0", **more: Any) -> int:
         """The file of a new TUN interface that was made and configured in the namespace."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -54,6 +55,13 @@ def test_the_command_finds_the_services():
     ran = run(*NET, "--", require_tool("curl"), "-sSf", "http://10.3.0.7/")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "<h1>10.3.0.7</h1>" in ran.stdout
+
+
+def test_workers():
+    ran = run(*NET, "--workers", "3", "--", "curl", "-sSf", "http://10.3.0.[2-13]/counters.json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    opened = re.findall(r'"tcp_connections_opened_passive": (\d+)', ran.stdout)
+    assert opened == [str(n + 1) for n in range(12)]
 
 
 def test_the_command_has_no_other_network():

@@ -184,6 +184,69 @@ def test_an_interface_that_is_not_ready_comes_with_the_commands_to_run(namespace
         namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
 
 
+# Workers.
+
+
+def test_workers_are_one_subnet(namespace):
+    """More of them than this machine has cores, perhaps."""
+    with serving(namespace, "--net", "10.3.0.0/24", "--workers", "5", "--json", "-q") as server:
+        assert json.loads(server.ready)["workers"] == 5
+        clients = [namespace.connect(f"10.3.0.{host}", 7) for host in range(2, 42)]
+        for client in clients:
+            client.sendall(b"hello")
+        for client in clients:
+            assert client.recv(5, socket.MSG_WAITALL) == b"hello"
+        page = namespace.run([require_tool("curl"), "-sSf", "http://10.3.0.9/"]).stdout
+        assert "<h1>10.3.0.9</h1>" in page
+        for host in range(2, 12):
+            namespace.run(["ping", "-c", "1", "-W", "5", f"10.3.0.{host}"])
+        ended = server.stop()
+        for client in clients:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+            client.close()
+    summary = json.loads(ended.stdout.splitlines()[-1])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (summary["pings"], summary["connections"]) == (10, 41)
+    assert interfaces(namespace) == ["lo"]
+
+
+def test_workers_write_one_capture(namespace, tmp_path):
+    file = tmp_path / "all.pcapng"
+    with serving(
+        namespace, "--net", "10.3.0.0/24", "--workers", "3", "--pcap", str(file)
+    ) as server:
+        for port in range(9):
+            with datagrams(namespace, f"10.3.0.{port + 2}", 7) as client:
+                client.send(b"%d" % port)
+                assert client.recv(100) == b"%d" % port
+        assert server.stop().returncode == 0
+    read = [require_tool("tshark"), "-r", str(file), "-Y", "udp.port == 7"]
+    assert len(namespace.run(read).stdout.splitlines()) == 18
+
+
+def test_workers_use_an_interface_that_root_has_made_with_several_queues(namespace):
+    namespace.run(["ip", "tuntap", "add", "dev", "mine", "mode", "tun", "multi_queue"])
+    namespace.run(["ip", "address", "add", "10.3.0.1/24", "dev", "mine"])
+    namespace.run(["ip", "link", "set", "dev", "mine", "up"])
+    assert refused(namespace, "--tun", "mine") == (
+        "pystack: interface mine was made with multi_queue, for several workers. "
+        "Make it without, or choose another name\n"
+    )
+    with serving(namespace, *PERSISTENT, "--workers", "2") as server:
+        namespace.run(["ping", "-c", "1", "-W", "5", "10.3.0.9"])
+        assert server.stop().returncode == 0
+    assert interfaces(namespace) == ["lo", "mine"]
+
+
+def test_workers_need_an_interface_with_several_queues(namespace):
+    namespace.run(["ip", "tuntap", "add", "dev", "mine", "mode", "tun"])
+    assert refused(namespace, "--tun", "mine", "--workers", "2") == (
+        "pystack: interface mine has one queue, for one worker. "
+        "Make it with multi_queue, or choose another name\n"
+    )
+
+
 # The end.
 
 
@@ -287,6 +350,7 @@ def test_json_is_one_object_a_line(namespace):
             "host_addresses": ["10.3.0.1"],
             "mtu": 1500,
             "mirror": False,
+            "workers": 1,
             "services": ready["services"],
             "example": "10.3.0.5",
         }

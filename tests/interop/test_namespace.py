@@ -18,13 +18,13 @@ from ipaddress import ip_network
 from pystack.device.namespace import NamespaceError, spawn_in_namespace
 from pystack.device.tun import TunDevice
 
-def make_tun():
+def make_tuns():
     device = TunDevice("pystack0")
     device.configure([ip_network("10.3.0.0/24"), ip_network("fd03::/64")])
-    return device
+    return [device]
 
 def run(*command):
-    with spawn_in_namespace(command, make_tun) as child, TunDevice(fd=child.fd):
+    with spawn_in_namespace(command, make_tuns) as child, TunDevice(fd=child.fds[0]):
         child.start()
         return child.wait()
 
@@ -91,10 +91,10 @@ def test_a_command_that_does_not_exist_is_the_callers_error():
     assert output(text) == "no-such-command\n"
 
 
-def test_what_make_tun_raises_is_raised_here():
+def test_what_make_tuns_raises_is_raised_here():
     text = """
 for problem in (ValueError("no"), OSError(16, "taken")):
-    def make_tun():
+    def make_tuns():
         raise problem
     try:
         run("true")
@@ -106,8 +106,8 @@ for problem in (ValueError("no"), OSError(16, "taken")):
 
 def test_a_child_that_is_not_started_ends_with_close():
     text = """
-with spawn_in_namespace(["true"], make_tun) as child:
-    os.close(child.fd)
+with spawn_in_namespace(["true"], make_tuns) as child:
+    os.close(child.fds[0])
 print(is_gone(child.pid))
 """
     assert output(text) == "True\n"

@@ -8,8 +8,9 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
-from pystack.core.context cimport DEADLINE_MEMBERSHIP, Context, ready_pop
+from pystack.core.context cimport DEADLINE_MEMBERSHIP, Context, count, ready_pop
 from pystack.core.counters import NAMES
+from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, Endpoint
 from pystack.core.error_queue cimport ErrorReport, error_queue_take
 from pystack.core.ip cimport layer as ip_layer
@@ -193,7 +194,8 @@ cdef class Host:
         elif verdict == ip_layer.IP_ECHO_REPLY:
             echo_input(&self.udp, &view)
         elif verdict == ip_layer.IP_TRANSPORT_ERROR:
-            udp_error(&self.udp, &error)
+            if not udp_error(&self.udp, &error):
+                count(&self.context, Counter.ICMP_DROP_ERROR_NOT_OURS)
             packet_free(&self.context.slab, view.packet)
         elif verdict == ip_layer.IP_TCP:
             packet_free(&self.context.slab, view.packet)

@@ -40,6 +40,7 @@ ctypedef struct Packet:
     uint8_t gso                 # GsoType
     uint8_t csum                # CsumState
     uint8_t size_class
+    uint8_t handed_on           # how many other shards have looked at it before
 
 ctypedef struct PacketQueue:
     Packet* first

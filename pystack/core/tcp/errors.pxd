@@ -6,4 +6,4 @@ from pystack.core.ip.layer cimport IcmpError
 from pystack.core.tcp.layer cimport TcpLayer
 
 # The packet that error points into stays the caller's.
-cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil
+cdef bint tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil

@@ -65,16 +65,15 @@ cdef bint ends_an_open(const Tcb* tcb, const IcmpError* error) noexcept nogil:
     return error.kind != ICMP_ERROR_UNKNOWN
 
 
-cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
-    """Find the connection that really sent the quoted segment, and tell it."""
+cdef bint tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
+    """Find the connection that really sent the quoted segment, and tell it; False: there is none."""
     cdef Tcb* tcb = connection_find(
         tcp, &error.local, load16(error.transport), &error.remote, load16(error.transport + 2))
     if tcb == NULL or tcb.state == STATE_LISTEN or (
             not is_outstanding(tcb, load32(error.transport + 4))):
-        count(tcp.context, Counter.ICMP_DROP_ERROR_NOT_OURS)
-        return
+        return False
     if not tcb_wake(tcp, tcb):
-        return
+        return True
     count(tcp.context, Counter.TCP_ERRORS_DELIVERED)
     if error.kind == ICMP_ERROR_TOO_BIG:
         too_big(tcp, tcb, error)
@@ -92,3 +91,4 @@ cdef void tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
         endpoint_ready(tcp.context, &tcb.endpoint, READY_ERROR)
     else:
         tcb.soft_error = <int16_t>error.error
+    return True

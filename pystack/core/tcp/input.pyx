@@ -30,7 +30,9 @@ from pystack.core.tcp.layer cimport (
     STATE_LAST_ACK, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
 from pystack.core.tcp.listen cimport listen_input
-from pystack.core.tcp.lookup cimport connection_find, connection_key, listener_find, listener_share
+from pystack.core.tcp.lookup cimport (
+    connection_elsewhere, connection_find, connection_key, listener_find, listener_share,
+)
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen
@@ -137,6 +139,8 @@ cdef bint unknown_input(TcpLayer* tcp, IpView* view, const TcpSegment* seg) noex
         doorman_ask(tcp.ip, view, &key)
         return False
     if listener == NULL or action == POLICY_REFUSE:
+        if connection_elsewhere(tcp, view, seg):
+            return False
         count(tcp.context, Counter.TCP_DROP_NO_CONNECTION)
         send_reset_for(tcp, view, seg)
         return True

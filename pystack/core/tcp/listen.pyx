@@ -26,6 +26,7 @@ from pystack.core.tcp.layer cimport (
     ECN_OK, STATE_CLOSED, STATE_SYN_RECEIVED, Backlog, SavedSyn, Tcb, TcpLayer, TcpRare,
 )
 from pystack.core.tcp.pacing cimport pacing_update
+from pystack.core.tcp.lookup cimport connection_elsewhere
 from pystack.core.tcp.metrics cimport metrics_apply
 from pystack.core.tcp.mss cimport announced_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_start
@@ -313,7 +314,10 @@ cdef Tcb* listen_input(
         if not seg.flags & TCP_SYN and listener.rare.backlog.cookies_until > tcp.context.now:
             if cookie_accept(tcp, listener, view, seg, &syn):
                 return cookie_input(tcp, listener, view, seg, &syn)
-        send_reset_for(tcp, view, seg)
+        if connection_elsewhere(tcp, view, seg):
+            tcp.arriving = NULL
+        else:
+            send_reset_for(tcp, view, seg)
         return NULL
     if seg.flags & TCP_SYN and not seg.flags & TCP_FIN:
         syn_input(tcp, listener, view, seg, after)

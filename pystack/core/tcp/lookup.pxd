@@ -3,9 +3,11 @@
 # RFCs: 9293 section 3.10.7, 6056, 3493 section 3.7.
 
 from libc.stdint cimport uint16_t
+from pystack.core.ip.layer cimport IpView
 from pystack.core.memory.flow cimport FlowKey
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
+from pystack.core.wire.tcp cimport TcpSegment
 
 cdef void connection_key(
         FlowKey* key, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
@@ -13,6 +15,9 @@ cdef void connection_key(
 cdef Tcb* connection_find(
         TcpLayer* tcp, const Addr* local, uint16_t local_port, const Addr* remote, uint16_t
         remote_port) noexcept nogil
+# There is no connection here; True: the packet was handed on to another shard, which may have it.
+cdef bint connection_elsewhere(
+        TcpLayer* tcp, const IpView* view, const TcpSegment* seg) noexcept nogil
 # The LISTEN TCB for a destination: the exact address, then all addresses of the family, then ::
 # without V6ONLY.
 cdef Tcb* listener_find(const TcpLayer* tcp, const Addr* local, uint16_t port) noexcept nogil

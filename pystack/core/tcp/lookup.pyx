@@ -5,8 +5,9 @@
 from libc.errno cimport EADDRINUSE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
+from pystack.core.context cimport packet_hand_on
 from pystack.core.endpoint cimport MANNER_REUSE_PORT
-from pystack.core.ip.layer cimport PROTOCOL_TCP
+from pystack.core.ip.layer cimport PROTOCOL_TCP, IpView
 from pystack.core.ip.networks cimport ip_is_local
 from pystack.core.memory.flow cimport (
     FlowKey, flow_find, flow_insert, flow_next, flow_remove, siphash,
@@ -14,6 +15,7 @@ from pystack.core.memory.flow cimport (
 from pystack.core.memory.random cimport random_below
 from pystack.core.tcp.layer cimport STATE_LISTEN, STATE_TIME_WAIT, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr, addr_any, addr_eq, addr_is_any, addr_is_v4
+from pystack.core.wire.tcp cimport TCP_ACK, TcpSegment
 
 cdef enum:
     PORT_TABLE = 4096       # TcpLayer.port_steps
@@ -44,6 +46,12 @@ cdef Tcb* connection_find(
     if tcp.recent == NULL or memcmp(&tcp.recent.endpoint.key, &key, sizeof(key)) != 0:
         tcp.recent = <Tcb*>flow_find(&tcp.connections, &key)
     return tcp.recent
+
+
+cdef bint connection_elsewhere(
+        TcpLayer* tcp, const IpView* view, const TcpSegment* seg) noexcept nogil:
+    """What opens a connection opens it here."""
+    return seg.flags & TCP_ACK and packet_hand_on(tcp.context, view.packet)
 
 
 cdef int bound_insert(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

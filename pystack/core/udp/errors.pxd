@@ -7,7 +7,7 @@ from pystack.core.ip.layer cimport IcmpError, IpSend
 from pystack.core.udp.layer cimport Datagram, UdpLayer
 
 # The packet that error points into stays the caller's.
-cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil
+cdef bint udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil
 # A datagram that may not be cut was larger than the path MTU: say so to who asks for errors.
 cdef void too_big_report(
     UdpLayer* udp, Datagram* socket, const IpSend* send, uint16_t port

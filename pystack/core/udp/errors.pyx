@@ -6,7 +6,7 @@ from libc.errno cimport EMSGSIZE
 from libc.stdint cimport int16_t, uint16_t, uint32_t
 from libc.string cimport memset
 from pystack.core.context cimport Context, count, endpoint_ready
-from pystack.core.counters cimport ICMP_DROP_ERROR_NOT_OURS, UDP_ERRORS_DELIVERED
+from pystack.core.counters cimport UDP_ERRORS_DELIVERED
 from pystack.core.endpoint cimport (
     MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, MTU_DISCOVER_DO, MTU_DISCOVER_DONT, READY_ERROR,
 )
@@ -80,8 +80,11 @@ cdef void error_queue(UdpLayer* udp, Datagram* socket, const IcmpError* error) n
     )
 
 
-cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
-    """Tell the socket that sent the offending packet; believe Packet Too Big if there is one."""
+cdef bint udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
+    """Tell the socket that sent the offending packet; believe Packet Too Big if there is one.
+
+    False: there is none.
+    """
     cdef Context* context = udp.ip.context
     cdef FlowKey flow
     cdef Datagram* socket
@@ -90,17 +93,17 @@ cdef void udp_error(UdpLayer* udp, const IcmpError* error) noexcept nogil:
     if socket == NULL:
         socket = table_find_bound(udp, &flow)
     if socket == NULL:
-        count(context, ICMP_DROP_ERROR_NOT_OURS)
-        return
+        return False
     if error.kind == ICMP_ERROR_TOO_BIG:
         ip_path_mtu_lower(udp.ip, &error.local, &error.remote, error.mtu)
     if not error_is_reported(socket, error):
-        return
+        return True
     if socket.endpoint.manners & MANNER_REPORT_ERRORS:
         error_queue(udp, socket, error)
     socket.endpoint.error = <int16_t>error.error
     count(context, UDP_ERRORS_DELIVERED)
     endpoint_ready(context, &socket.endpoint, READY_ERROR)
+    return True
 
 
 cdef void too_big_report(

@@ -4,7 +4,7 @@
 
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memset
-from pystack.core.context cimport Context, count, packet_drop
+from pystack.core.context cimport Context, count, packet_drop, packet_hand_on
 from pystack.core.counters cimport (
     ICMP_DROP_REPLY_NOT_OURS,
     IP_DROP_BROADCAST_OR_MULTICAST,
@@ -224,7 +224,8 @@ cdef void udp_input(UdpLayer* udp, IpView* view) noexcept nogil:
         doorman_ask(udp.ip, view, &flow)
         return
     if socket == NULL:
-        refuse(udp, view)
+        if not packet_hand_on(context, view.packet):
+            refuse(udp, view)
         return
     deliver(udp, socket, view, &header)
 
