@@ -36,6 +36,8 @@ def test_a_program_works_and_prints_what_is_shown(
     program, output, capsys, caplog, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
+    gc.collect()  # what other tests have left
+    caplog.clear()
     exec(program, {"__name__": "__main__"})
     gc.collect()  # what asyncio complains of when it is collected
     printed = capsys.readouterr()
