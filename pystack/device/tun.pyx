@@ -155,7 +155,7 @@ cdef class TunDevice(Device):
 
     @classmethod
     def queues(cls, number, name="pystack%d", **options):
-        """A device for each of `number` queues, 1 to 256, of one interface: those of pystack.Shards.
+        """A device for each of `number` queues (1 to 256) of one interface, for pystack.Shards.
 
         Linux spreads flows over the queues, and the packets of a flow come by the one by which its
         answers leave. options: as for one device. A persistent interface must have been made with

@@ -352,8 +352,8 @@ cdef class Engine:
                 error = self.device.write(&self.core.context.slab, &queue)
             else:
                 self.keep_outbound(&queue)
-        core_take_strays(self.core, &queue)
-        if queue.first != NULL:
+        if self.core.context.strays.first != NULL:
+            core_take_strays(self.core, &queue)
             self.device.hand_on(&self.core.context.slab, &queue)
         endpoint = core_take_ready(self.core, &events)
         while endpoint != NULL:

@@ -66,7 +66,7 @@ cdef bint ends_an_open(const Tcb* tcb, const IcmpError* error) noexcept nogil:
 
 
 cdef bint tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:
-    """Find the connection that really sent the quoted segment, and tell it; False: there is none."""
+    """Find the connection that really sent the quoted segment and tell it; False: there is none."""
     cdef Tcb* tcb = connection_find(
         tcp, &error.local, load16(error.transport), &error.remote, load16(error.transport + 2))
     if tcb == NULL or tcb.state == STATE_LISTEN or (
