@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from interop.harness import run_bench
+from interop.harness import require_tool, run_bench
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +95,48 @@ def test_lost_and_wrong_data_is_no_figure(report, fault):
     assert judged(row, good, 1.0)["system_cpu"] == 0.1  # seconds for 1000 operations
     with pytest.raises(Fault, match=fault):
         judged(row, good | report, 1.0)
+
+
+IPERF3 = """{"start": {}, "end": {"sum_sent": {"bytes": 2100, "seconds": 1.0},
+"sum_received": {"bytes": 2000, "seconds": 1.25}, "sender_tcp_congestion": "cubic"}}"""
+WRK = """Running 1s test @ http://10.0.0.2:80/
+  1 threads and 64 connections
+  15000 requests in 1.10s, 3.00MB read
+Requests/sec:  13636.36
+"""
+WRK_FAULTS = "  Socket errors: connect 0, read 1, write 2, timeout 9000\n"
+WRK_WRONG = "  Non-2xx or 3xx responses: 7\n"
+
+
+def test_programs_of_others_are_judged_as_our_own():
+    from bench import outside
+    from bench.measure import Fault, judged
+    from bench.rows import chosen
+
+    (iperf3,), (wrk,) = chosen(["iperf3"], False), chosen(["wrk"], False)
+    found = judged(iperf3, outside.report(iperf3, IPERF3, 0.5), 1.0)
+    assert found["value"] == pytest.approx(2000 * 8 / 1.25 / 1e9)
+    with pytest.raises(Fault, match="bbr, not cubic"):
+        judged(iperf3, outside.report(iperf3, IPERF3.replace("cubic", "bbr"), 0.5), 1.0)
+    with pytest.raises(ValueError, match="unable to connect"):
+        outside.report(iperf3, '{"end": {}, "error": "unable to connect to server"}', 0)
+    found = judged(wrk, outside.report(wrk, WRK, 0.5), 1.0)
+    assert found["value"] == pytest.approx(15000 / 1.1)
+    assert found["load_cpu"] == pytest.approx(0.5 / 15)
+    with pytest.raises(Fault, match="9003 were never answered"):
+        judged(wrk, outside.report(wrk, WRK + WRK_FAULTS, 0.5), 1.0)
+    with pytest.raises(Fault, match="7 answers were wrong"):
+        judged(wrk, outside.report(wrk, WRK + WRK_WRONG, 0.5), 1.0)
+
+
+def test_a_row_whose_program_is_not_installed_is_missing(monkeypatch):
+    from bench import outside
+    from bench.rows import chosen
+
+    monkeypatch.setenv("PATH", "")
+    (wrk,), (icmp,) = chosen(["wrk"], False), chosen(["icmp"], False)
+    assert outside.missing(wrk) == "wrk is not installed (Debian: apt install wrk)"
+    assert outside.missing(icmp) == ""
 
 
 def test_the_figure_of_a_latency_row_is_its_quantile():
@@ -223,10 +265,14 @@ def test_every_target_is_about_systems_that_take_part():
 def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
     wanted = (
         "tcp-in", "request-16", "connect-close-32", "udp-64", "protocols-request-1", "latency-p50",
-        "ipv6-tcp", "ipv6-icmp", "ipv6-udp-64",
+        "ipv6-tcp", "ipv6-icmp", "ipv6-udp-64", "iperf3",
     )  # fmt: skip
+    require_tool("iperf3")
     rows = [f"--only={row}" for row in wanted]
-    systems = "--systems=limit,kernel,pystack,kernel-plain,pystack-plain,kernel-aio,pystack-aio"
+    systems = (
+        "--systems=limit,kernel,pystack,kernel-plain,pystack-plain,kernel-aio,pystack-aio,"
+        "loopback-iperf3"
+    )
     found = run_bench(tmp_path / "figures.json", *rows, systems)
     assert set(found["ratios"]) == {
         "tcp-in", "tcp-in-plain", "request-16", "connect-close-32", "udp-64",
@@ -234,6 +280,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(tmp_path):
         "ipv6-udp-64",
     }  # fmt: skip
     assert all(figure["value"] > 0 for figure in found["figures"])
+    assert "iperf3" in {figure["row"] for figure in found["figures"]}
     assert not Path("/sys/class/net/limit").exists()
 
 

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import place, report
+from bench import outside, place, report
 from bench.machine import build_mode, machine
 from bench.measure import NORMAL, QUICK, SMOKE, Run, Times, measure
 from bench.page import page
@@ -129,7 +129,10 @@ def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Ratios
 
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 180)
     run, what = Run(), machine()
+    absent = {row.mode: outside.missing(row) for row in rows if outside.missing(row)}
+    rows = [row for row in rows if row.mode not in absent]
     with Systems() as systems:
+        systems.missing.update(absent)
         systems.start(name for row in rows for name in row.systems)
         report.show_machine(console, what, systems.missing)
         cells = how.rounds * sum(len(row.systems) for row in rows)

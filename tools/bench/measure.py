@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench import place
+from bench import outside, place
 from bench.figures import Figure, Figures
 from bench.programs import program
 from bench.rows import GBIT, PER_SECOND, TRIAL, Row
@@ -24,6 +24,7 @@ from bench.systems import System, Systems, python_environment
 
 TRIAL_SECONDS = 120
 GRACE = 20  # seconds that a measurement may take beyond its time
+CUBIC = ("stream-in", "stream-out", "iperf3")  # modes with a TCP sender of the kernel's
 # Of the operations: a packet now and then may meet a full queue.
 TOLERATED_LOSS = 0.001
 
@@ -138,8 +139,12 @@ def cell(
     place.pin(system.pid, there)
     before = place.cpu_seconds(system.pid)
     address = system.ipv6 if row.ipv6 else system.address
-    command = [binary, row.mode, address, str(row.port), str(row.number), str(row.size)]
-    command += [str(times.warmup), str(times.duration), *([str(rate)] if rate else [])]
+    if row.mode in outside.PROGRAMS:
+        command = outside.command(row, address, times.duration)
+    else:
+        command = [binary, row.mode, address, str(row.port), str(row.number), str(row.size)]
+        command += [str(times.warmup), str(times.duration), *([str(rate)] if rate else [])]
+    cpu = outside.children_cpu()
     try:
         done = subprocess.run(
             command,
@@ -155,7 +160,14 @@ def cell(
         raise Fault(f"it ended with status {system.process.returncode}")
     if done.returncode:
         raise Fault(done.stderr.strip() or f"the load ended with status {done.returncode}")
-    return judged(row, json.loads(done.stdout), used)
+    if row.mode in outside.PROGRAMS:
+        try:
+            report = outside.report(row, done.stdout, outside.children_cpu() - cpu)
+        except ValueError as problem:
+            raise Fault(str(problem)) from None
+    else:
+        report = json.loads(done.stdout)
+    return judged(row, report, used)
 
 
 def judged(row: Row, report: dict[str, Any], system_cpu: float) -> dict[str, float]:
@@ -165,7 +177,7 @@ def judged(row: Row, report: dict[str, Any], system_cpu: float) -> dict[str, flo
     if report["lost"] > TOLERATED_LOSS * report["total_operations"]:
         raise Fault(f"{report['lost']} were never answered")
     if row.unit == GBIT:
-        if row.mode.startswith("stream") and report["note"] != "cubic":
+        if row.mode in CUBIC and report["note"] != "cubic":
             raise Fault(f"the sender's congestion control was {report['note']}, not cubic")
         value = report["bytes"] * 8 / report["seconds"] / 1e9 if report["seconds"] else 0
         amount = report["total_bytes"] / 1e9

@@ -24,7 +24,7 @@ class Row:
 
     name: str
     title: str
-    mode: str  # of the load generator, or TRIAL
+    mode: str  # of the load generator, or TRIAL; or a program of somebody else's: outside.py
     port: int
     subject: str  # the system that the targets are about
     systems: tuple[str, ...]  # in the order of measurement
@@ -312,6 +312,17 @@ IPV4_ROWS = (
     *asyncio_rows("protocols", PROTOCOLS),
     uvicorn("", "asyncio's loop"),
     uvicorn("-uvloop", "uvloop"),
+    replace(uvicorn("-uvloop", "uvloop, by wrk"), name="wrk", mode="wrk"),
+    Row(
+        "iperf3",
+        "TCP in, mirrored, by iperf3",
+        "iperf3",
+        0,
+        "pystack-mirror",
+        ("loopback-iperf3", "kernel-iperf3", *MIRRORS),
+        unit=GBIT,
+        targets={"limit-mirror": 0.95},
+    ),
     latency("p50", "median"),
     latency("p99", "99 %"),
     latency("p999", "99.9 %"),

@@ -99,6 +99,21 @@ def kernel(systems: Systems, name: str) -> System:
     return System(name, f"{prefix}.2", process, f"{place.ipv6_network(prefix)}2")
 
 
+IPERF3_SERVER = ["sh", "-c", "echo ready; exec iperf3 --server >/dev/null"]
+
+
+def loopback_iperf3(systems: Systems, name: str) -> System:
+    """It is also what answers behind a mirror."""
+    return System(name, "127.0.0.1", systems.begin(IPERF3_SERVER))
+
+
+def kernel_iperf3(systems: Systems, name: str) -> System:
+    """In a namespace of its own, over a veth pair."""
+    process = systems.begin(["unshare", "--net", "--", *IPERF3_SERVER])
+    place.connect(name, systems.prefix(name), process.pid, offloads=True)
+    return System(name, f"{systems.prefix(name)}.2", process)
+
+
 def python_environment() -> dict[str, str]:
     tools = HERE.parent
     path = [str(tools), str(tools.parent), os.environ.get("PYTHONPATH", "")]
@@ -213,8 +228,10 @@ STARTERS: dict[str, Callable[[Systems, str], System]] = {
     "limit-plain": limit,
     "limit-mirror": limit,
     "loopback": loopback,
+    "loopback-iperf3": loopback_iperf3,
     "kernel": kernel,
     "kernel-plain": kernel,
+    "kernel-iperf3": kernel_iperf3,
     "kernel-program": kernel_program,
     "kernel-aio": kernel_aio,
     "kernel-uvloop": kernel_aio,
