@@ -82,7 +82,9 @@ def measure(
                         figure = trial(row, name, number)
                     else:
                         rate = half_load(binary, row, systems, times, cpus, run)
-                        figure = attempt(binary, row, systems.running[name], times, cpus, rate)
+                        system = systems.running[name]
+                        with system.awake():
+                            figure = attempt(binary, row, system, times, cpus, rate)
                 except Fault as fault:
                     run.faults[row.name, name] = str(fault)
                     continue

@@ -6,9 +6,11 @@ Called by: measure.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,11 +32,23 @@ class System:
     address: str
     process: subprocess.Popen[str] | None  # None: it is started for each trial
     ipv6: str = ""  # its address of IPv6, if it is measured with that
+    restless: bool = False  # takes CPU time also while others are measured, unless it is stopped
 
     @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """While it is measured."""
+        if self.restless:
+            os.kill(self.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            if self.restless:
+                os.kill(self.pid, signal.SIGSTOP)
 
 
 class Systems:
@@ -207,7 +221,8 @@ def pytcp(systems: Systems, name: str) -> System:
     prefix = systems.prefix(name)
     process = systems.begin([python, str(HERE / "pytcp_system.py"), name, prefix])
     place.route_with_cubic(name, prefix)
-    return System(name, f"{prefix}.2", process)
+    process.send_signal(signal.SIGSTOP)
+    return System(name, f"{prefix}.2", process, restless=True)
 
 
 def pystack_program(systems: Systems, name: str) -> System:
