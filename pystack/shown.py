@@ -11,7 +11,6 @@ from weakref import WeakValueDictionary
 
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
-from pystack.timestamps import Timestamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +24,13 @@ Handle = TcpHandle | DatagramHandle
 class Shown:
     """What the sockets and the descriptors of one connection have in common."""
 
-    __slots__ = ("asked", "detached", "family", "kind", "place", "proto", "stack", "stamps")
+    __slots__ = ("detached", "family", "kind", "options", "place", "proto", "stack")
 
     def __init__(self, sock: Socket, place: tuple[int, int]) -> None:
         self.place = place  # of the descriptors
         self.stack = sock._stack
         self.family, self.kind, self.proto = sock._family, sock._type, sock._proto
-        if sock._stamps is None:
-            sock._stamps = Timestamps()
-        self.asked, self.stamps = sock._asked, sock._stamps
+        self.options = sock._options
         self.detached = False  # there may be descriptors that no socket has
 
 

@@ -12,17 +12,15 @@ import socket
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from copy import copy
 from operator import index
 from stat import S_ISREG
 
-from pystack import multicast, sockopt
+from pystack import sockopt
 from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
 from pystack.shown import Handle, Shown, handle_at, known, place_of
-from pystack.timestamps import OPTIONS as STAMPS
-from pystack.timestamps import Timestamps
+from pystack.socketoptions import SocketOptions
 
 # What few need is imported when it is first used, what only names types not at all: import pystack
 # shall take no time that one would notice.
@@ -44,7 +42,6 @@ PROTOCOLS: dict[tuple[int, int], tuple[int, ...]] = {
 }
 MSG_ERRQUEUE: int = getattr(socket, "MSG_ERRQUEUE", 0x2000)
 MSG_FASTOPEN: int = getattr(socket, "MSG_FASTOPEN", 0)  # where the system has it
-CLOSED, LISTEN = 7, 10  # of TCP_INFO
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
 
@@ -66,14 +63,13 @@ class Socket(socket.socket):
     """
 
     __slots__ = (
-        "_asked", "_family", "_handle", "_lent", "_number", "_proto", "_stack", "_stamps",
-        "_timeout", "_type",
+        "_family", "_handle", "_lent", "_number", "_options", "_proto", "_stack", "_timeout",
+        "_type",
     )  # fmt: skip
 
     _handle: Handle
     _timeout: float | None
-    _asked: set[tuple[int, int]]  # kinds of control messages
-    _stamps: Timestamps | None
+    _options: SocketOptions
     _number: int  # of the descriptor; -1: none yet
 
     def __init__(
@@ -125,8 +121,7 @@ class Socket(socket.socket):
         self._type = socket.SocketKind(kind)
         self._proto = proto
         self._timeout = stack.initial_timeout
-        self._asked = set()
-        self._stamps = None
+        self._options = SocketOptions(handle, self._family)
         self._number = -1
         self._lent = False
 
@@ -139,13 +134,14 @@ class Socket(socket.socket):
         """Have nothing any more."""
         nothing = type(self._handle)
         self._handle = nothing.__new__(nothing, self._stack.engine)
+        self._options = SocketOptions(self._handle, self._family)
         self._number = -1
 
     def _succeed(self, other: Socket) -> None:
         """Become what another socket has been, which is closed from now on."""
         self._adopt(other._stack, other._handle, other._family, other._type, other._proto)
         self._timeout = other._timeout
-        self._asked, self._stamps = other._asked, other._stamps
+        self._options = other._options
         self._number = other._number
         other._leave()
         other._closed = True
@@ -161,7 +157,7 @@ class Socket(socket.socket):
             handle.move_fileno(os.dup(number))
         handle.hold()
         self._adopt(shown.stack, handle, shown.family, shown.kind, shown.proto)
-        self._asked, self._stamps = shown.asked, shown.stamps
+        self._options = shown.options
         self._number = number
         self._flag()
 
@@ -302,9 +298,7 @@ class Socket(socket.socket):
         made = Socket.__new__(Socket)
         made._adopt(self._stack, self._handle, self._family, self._type, self._proto)
         made._timeout = self._timeout
-        if self._stamps is None:
-            self._stamps = Timestamps()
-        made._asked, made._stamps = self._asked, self._stamps
+        made._options = self._options
         return made
 
     def get_inheritable(self) -> bool:
@@ -366,8 +360,7 @@ class Socket(socket.socket):
         handle, address, port = self._stream().accept(self._timeout)
         accepted = Socket.__new__(Socket)
         accepted._adopt(self._stack, handle, self._family, self._type, self._proto)
-        accepted._asked |= self._asked
-        accepted._stamps = copy(self._stamps)
+        accepted._options.inherit(self._options)
         return accepted, to_tuple(self._family, address, port)
 
     def connect(self, address: Any, /) -> None:
@@ -377,7 +370,7 @@ class Socket(socket.socket):
 
     def _label(self, address: Any) -> None:
         """IPV6_FLOWINFO_SEND: connect's address says under which flow label to send."""
-        if sockopt.IPV6_FLOWINFO_SEND in self._asked:
+        if sockopt.IPV6_FLOWINFO_SEND in self._options.asked:
             self._handle.set_flow_label(flow_label(address))
 
     def connect_ex(self, address: Any, /) -> int:
@@ -490,10 +483,11 @@ class Socket(socket.socket):
         data, address, port, length, arrival = handle.recvmsg(bufsize, flags, self._timeout)
         messages: list[sockopt.ControlMessage] = []
         told = 0
-        if self._asked or self._stamps or arrival[1]:
-            if self._stamps:
-                messages = self._stamps.messages(arrival[6] + handle.epoch())
-            messages += sockopt.control_messages(self._asked, arrival)
+        options = self._options
+        if options.asked or options.stamps or arrival[1]:
+            if options.stamps:
+                messages = options.stamps.messages(arrival[6] + handle.epoch())
+            messages += sockopt.control_messages(options.asked, arrival)
             messages, told = sockopt.fitting(messages, ancbufsize)
         if length > len(data):
             told |= socket.MSG_TRUNC
@@ -503,13 +497,14 @@ class Socket(socket.socket):
         self, handle: TcpHandle, bufsize: int, ancbufsize: int, flags: int
     ) -> tuple[bytes, list[sockopt.ControlMessage], int, Any]:
         data = handle.recv(bufsize, flags, self._timeout)
-        if not self._asked and not self._stamps:
+        options = self._options
+        if not options.asked and not options.stamps:
             return data, [], 0, None
         # As Linux, the end of the stream is worth another read.
         left = handle.queues()[0] or int(bool(handle.poll() & sockopt.READY_END))
-        messages = sockopt.stream_messages(self._asked, left)
-        if self._stamps and data:
-            messages = self._stamps.messages(handle.text_at() + handle.epoch()) + messages
+        messages = sockopt.stream_messages(options.asked, left)
+        if options.stamps and data:
+            messages = options.stamps.messages(handle.text_at() + handle.epoch()) + messages
         messages, told = sockopt.fitting(messages, ancbufsize)
         return data, messages, told, None
 
@@ -524,7 +519,7 @@ class Socket(socket.socket):
         kind = sockopt.RECVERR[self._family]
         messages = [(*kind, errorqueue.control_message(self._family, report))]
         arrival = (report[4], 0, report[12], report[13], 0, 0, 0, 0)
-        asked = self._asked - {sockopt.IP_PKTINFO, sockopt.IPV6_PKTINFO, *sockopt.ORIGINAL}
+        asked = self._options.asked - {sockopt.IP_PKTINFO, sockopt.IPV6_PKTINFO, *sockopt.ORIGINAL}
         if report[6] != errorqueue.LOCAL:
             messages = sockopt.control_messages(asked, arrival) + messages
         messages, lost = sockopt.fitting(messages, ancbufsize)
@@ -569,7 +564,7 @@ class Socket(socket.socket):
                 return handle.fast_open(data, flags, *to, self._timeout)
             return handle.send(data, flags, self._timeout)
         address, port = from_tuple(self._family, arguments[-1], "sendto")
-        if sockopt.IPV6_FLOWINFO_SEND in self._asked:
+        if sockopt.IPV6_FLOWINFO_SEND in self._options.asked:
             label = flow_label(arguments[-1])
             return handle.sendto(data, flags, address, port, flow_label=label)
         return handle.sendto(data, flags, address, port)
@@ -601,7 +596,7 @@ class Socket(socket.socket):
         except ValueError as problem:
             raise fault(errno.EINVAL, f"pystack: sendmsg: {problem} is not supported") from None
         label = 0
-        if address is not None and sockopt.IPV6_FLOWINFO_SEND in self._asked:
+        if address is not None and sockopt.IPV6_FLOWINFO_SEND in self._options.asked:
             label = flow_label(address)
         return handle.sendto(
             data, flags, to, port, said.source, said.segment, label, said.ttl, said.tos
@@ -666,130 +661,13 @@ class Socket(socket.socket):
         self, level: int, option: int, value: int | Buffer | None, optlen: int | None = None, /
     ) -> None:
         """An option with the number that this system has for it; ENOPROTOOPT for an unknown one."""
-        linux = self._option(level, option)
-        if not self._has_level(linux[0]):
-            raise fault(errno.ENOPROTOOPT)
-        if value is None:
-            raise fault(errno.EINVAL)
-        if linux in multicast.OPTIONS:
-            self._set_multicast(linux, value)
-            return
-        if linux == sockopt.TCP_FASTOPEN_KEY:
-            self._stream().set_fast_open_keys(b"" if isinstance(value, int) else bytes(value))
-            return
-        if linux in STAMPS:
-            raw = sockopt.INT.pack(value) if isinstance(value, int) else bytes(value)
-            if self._stamps is None:
-                self._stamps = Timestamps()
-            self._stamps.set(linux[1], raw, has_begun=self._has_begun())
-            return
-        if linux in sockopt.TIMEOUTS:
-            raw = b"" if isinstance(value, int) else bytes(value)
-            self._handle.setsockopt(*sockopt.TIMEOUTS[linux], sockopt.timeout_of(raw))
-            return
-        if not isinstance(value, int):
-            value = from_bytes(linux, bytes(value))
-        elif linux == sockopt.SO_LINGER:
-            raise fault(errno.EINVAL)
-        elif linux in (sockopt.SO_MAX_PACING_RATE, sockopt.TCP_CONGESTION):
-            value = from_bytes(linux, sockopt.INT.pack(value))
-        if linux == sockopt.IP_TOS:
-            value &= 0xFF  # as Linux, which takes one byte of it
-        if linux == sockopt.TCP_INQ and isinstance(self._handle, TcpHandle):
-            if value not in (0, 1):
-                raise fault(errno.EINVAL)
-            (self._asked.add if value else self._asked.discard)(linux)
-            return
-        if linux == sockopt.IPV6_FLOWINFO_SEND:
-            (self._asked.add if value else self._asked.discard)(linux)
-            return
-        if linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
-            change = self._asked.add if value else self._asked.discard
-            change(sockopt.ASKS_FOR[linux])
-            return
-        self._handle.setsockopt(*linux, value)
-
-    def _set_multicast(self, linux: tuple[int, int], value: int | Buffer) -> None:
-        """An option that is a C struct with a group or an interface in it."""
-        handle = self._handle
-        if isinstance(handle, TcpHandle):
-            raise fault(errno.EPROTO if linux in multicast.MREQ else errno.ENOPROTOOPT)
-        if linux[0] == multicast.IPV6 and self._family == socket.AF_INET:
-            raise fault(errno.ENOPROTOOPT)
-        raw = sockopt.INT.pack(value) if isinstance(value, int) else bytes(value)
-        if linux == multicast.IP_MULTICAST_IF:
-            handle.set_multicast_source(multicast.interface_of(raw))
-            return
-        if linux in multicast.FILTERS:
-            wanted = multicast.filter_request(linux, raw)
-            handle.filter(wanted.group, wanted.include, wanted.sources, wanted.interface)
-            return
-        asked = multicast.request(linux, raw)
-        handle.member(asked.call, asked.group, asked.source, asked.interface)
+        self._check_open()
+        self._options.set(level, option, value)
 
     def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
         """An int, or with buflen up to so many bytes."""
-        linux = self._option(level, option)
-        if not self._has_level(linux[0]):
-            v4 = self._family == socket.AF_INET
-            raise fault(errno.EOPNOTSUPP if v4 else errno.ENOPROTOOPT)  # as Linux
-        if linux == sockopt.TCP_INFO:
-            return self._stream().info()[:buflen]
-        if linux == sockopt.TCP_FASTOPEN_KEY:
-            return self._stream().fast_open_keys()[:buflen]
-        if linux in multicast.FILTERS and not isinstance(self._handle, TcpHandle):
-            raise fault(errno.EINVAL)  # of which group cannot be said from Python
-        if linux == sockopt.TCP_CC_INFO and isinstance(self._handle, TcpHandle):
-            return self._handle.congestion_info()[:buflen]
-        if linux == sockopt.TCP_SAVED_SYN and isinstance(self._handle, TcpHandle):
-            return self._handle.saved_syn(buflen)
-        if linux in STAMPS or linux in sockopt.TIMEOUTS:
-            whole = self._get_struct(linux)
-            return whole[:buflen] if buflen else sockopt.INT.unpack_from(whole)[0]
-        stream = isinstance(self._handle, TcpHandle)
-        if linux == sockopt.IPV6_FLOWINFO_SEND or (linux == sockopt.TCP_INQ and stream):
-            value = int(linux in self._asked)
-        elif linux == multicast.IP_MULTICAST_IF and not isinstance(self._handle, TcpHandle):
-            value = sockopt.INT.unpack(self._handle.multicast_source()[12:])[0]
-        elif linux in sockopt.ASKS_FOR and not isinstance(self._handle, TcpHandle):
-            value = int(sockopt.ASKS_FOR[linux] in self._asked)
-        else:
-            value = self._handle.getsockopt(*linux)
-        if linux == sockopt.SO_LINGER:
-            whole = sockopt.LINGER.pack(value >= 0, max(value, 0))
-        elif linux == sockopt.SO_MAX_PACING_RATE:
-            whole = sockopt.rate_bytes(value, buflen)
-        elif linux == sockopt.TCP_CONGESTION:
-            whole = sockopt.algorithm_bytes(value)
-        else:
-            whole = sockopt.INT.pack(value)
-        if buflen:
-            return whole[:buflen]
-        return sockopt.INT.unpack(whole[:4])[0]
-
-    def _has_begun(self) -> bool:
-        """A datagram socket, or a stream that is connected, or was about to be."""
-        handle = self._handle
-        return not isinstance(handle, TcpHandle) or handle.info()[0] not in (CLOSED, LISTEN)
-
-    def _get_struct(self, linux: tuple[int, int]) -> bytes:
-        if linux in STAMPS:
-            return (self._stamps or Timestamps()).get(linux[1])
-        return sockopt.timeout_bytes(self._handle.getsockopt(*sockopt.TIMEOUTS[linux]))
-
-    def _has_level(self, level: int) -> bool:
-        """By Linux's number. An IPv6 socket has IPv4's too, since it may speak IPv4."""
-        if level in (sockopt.TCP, sockopt.UDP):
-            return (level == sockopt.TCP) == isinstance(self._handle, TcpHandle)
-        return level != sockopt.IPV6 or self._family == socket.AF_INET6
-
-    def _option(self, level: int, option: int) -> tuple[int, int]:
-        """The option by Linux's numbers."""
         self._check_open()
-        linux = sockopt.TO_LINUX.get((level, option))
-        if linux is None:
-            raise fault(errno.ENOPROTOOPT)
-        return linux
+        return self._options.get(level, option, buflen)
 
 
 def is_regular(file: Any) -> bool:
@@ -803,28 +681,3 @@ def is_regular(file: Any) -> bool:
 def flow_label(address: Any) -> int:
     """Of an IPv6 socket address, 0 for none."""
     return address[2] & 0xFFFFF if len(address) > 2 else 0
-
-
-def from_bytes(option: tuple[int, int], value: bytes) -> int:
-    """The value of an option that was given as a C struct."""
-    if option == sockopt.SO_LINGER and len(value) >= sockopt.LINGER.size:
-        on, seconds = sockopt.LINGER.unpack_from(value)
-        return int(seconds) if on else -1
-    if option == sockopt.TCP_CONGESTION:
-        return sockopt.algorithm_number(value)
-    if option == sockopt.SO_MAX_PACING_RATE:
-        return sockopt.rate_of(value)
-    if option == sockopt.IP_LOCAL_PORT_RANGE and len(value) != sockopt.INT.size:
-        raise fault(errno.EINVAL)
-    if option == sockopt.IPV6_AUTOFLOWLABEL and len(value) < sockopt.INT.size:
-        return 0
-    # As Linux, which takes these as a byte or as an int.
-    if (
-        len(value) < sockopt.INT.size
-        and option[0] == sockopt.IP
-        and (value or option not in sockopt.ONE_BYTE)
-    ):
-        return value[0] if value else 0
-    if len(value) >= sockopt.INT.size and option != sockopt.SO_LINGER:
-        return int(sockopt.INT.unpack_from(value)[0])
-    raise fault(errno.EINVAL)
