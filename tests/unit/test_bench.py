@@ -216,7 +216,7 @@ def test_the_change_since_a_ratio_was_kept_is_shown():
     run = Run(figures(pystack=[90], limit=[100], kernel=[100]))
     assert verdicts(row, run, {"row": {"limit": 0.75}}) == [
         "[green]0.90 (0.90-0.90)[/] of limit, target 0.8, +20% since 0.75",
-        "[red]0.90 (0.90-0.90)[/] of kernel, target 1",
+        "[red]0.90 (0.90-0.90)[/] of kernel, target 1 (limit: 1.00)",
     ]
 
 
@@ -304,5 +304,5 @@ def test_a_page_has_the_command_the_figures_the_ratios_and_what_was_missed(tmp_p
         "|  | kernel | 600 | 100 | 1,100 |  |\n"
         "|  | lwip | lost 3 | | |  |\n"
         "|  | pystack | 585 | 90 | 1,080 | 0.99 (0.90-1.08) of limit, target 0.8"
-        "<br>0.94 (0.90-0.98) of kernel, target 1, missed |\n"
+        "<br>0.94 (0.90-0.98) of kernel, target 1, missed (limit: 0.95) |\n"
     )

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.figures import Spread, spread
 from bench.measure import Run
-from bench.rows import GBIT, Row
+from bench.rows import GBIT, Row, bound
 
 # row -> reference -> median of the subject's ratio to it
 Ratios = dict[str, dict[str, float]]
@@ -73,11 +73,19 @@ def cells(row: Row, system: str, run: Run, kept: Ratios) -> list[str]:
     ]
 
 
-def ratio_to(row: Row, run: Run, reference: str) -> Spread | None:
-    """How many times better the subject is; None if no round has both."""
+def ratio_to(row: Row, run: Run, reference: str, system: str = "") -> Spread | None:
+    """How many times better the subject is, or another system; None if no round has both."""
+    system = system or row.subject
     if row.less:
-        return run.figures.ratios(row.name, reference, row.subject)
-    return run.figures.ratios(row.name, row.subject, reference)
+        return run.figures.ratios(row.name, reference, system)
+    return run.figures.ratios(row.name, system, reference)
+
+
+def allowed(row: Row, run: Run, reference: str) -> str:
+    """Beside a target that is missed: what was possible, if a system of the row shows it."""
+    best = bound(row)
+    found = ratio_to(row, run, reference, best) if best not in ("", reference) else None
+    return f" ({best}: {found.median:.2f})" if found is not None else ""
 
 
 def verdicts(row: Row, run: Run, kept: Ratios) -> list[str]:
@@ -86,11 +94,12 @@ def verdicts(row: Row, run: Run, kept: Ratios) -> list[str]:
     for reference, target in row.targets.items():
         found = ratio_to(row, run, reference)
         if found is not None:
-            colour = "green" if found.median >= target else "red"
+            reached = found.median >= target
+            colour = "green" if reached else "red"
             before = kept.get(row.name, {}).get(reference)
             change = f", {found.median / before - 1:+.0%} since {before:.2f}" if before else ""
             text = f"[{colour}]{ratio_text(found)}[/] of {reference}, target {target:g}{change}"
-            lines.append(text)
+            lines.append(text if reached else text + allowed(row, run, reference))
     return lines
 
 

@@ -23,7 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 LINK = {"rate": "100Mbit/s", "delay": "20ms", "loss": "1%", "queue": 200}
 SIZE, TRANSFERS = "2MB", 6  # a round
 REQUESTS = 2000
@@ -123,8 +124,17 @@ def stack_imported(number: int, round: int) -> float:
 
 def served(number: int, round: int) -> float:
     """ms from the start of `pystack serve` until it has answered a ping."""
-    command = [sys.executable, "-m", "pystack", "serve", "--net", NETWORK, "-q"]
     subprocess.run([sys.executable, "-c", f"import {SERVED}"], env=as_installed(), check=True)
+    return answered_ms(["-m", "pystack", "serve", "--net", NETWORK, "-q"])
+
+
+def served_least(number: int, round: int) -> float:
+    """The same of a program that has the same libraries, and no stack."""
+    return answered_ms([str(HERE / "serve_least.py"), NETWORK])
+
+
+def answered_ms(program: list[str]) -> float:
+    command = [sys.executable, *program]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=as_installed()) as server:
         try:
@@ -147,7 +157,7 @@ def wait_for_ping(server: subprocess.Popen[Any], until: float) -> None:
                 if peer[0] == HOST and answer[20] == ECHO_REPLY:
                     return
             time.sleep(0.001)
-    raise RuntimeError(f"no answer to a ping; serve's exit status: {server.poll()}")
+    raise RuntimeError(f"no answer to a ping; the exit status: {server.poll()}")
 
 
 TRIALS: dict[str, Callable[[int, int], float]] = {
@@ -160,6 +170,7 @@ TRIALS: dict[str, Callable[[int, int], float]] = {
     "import": imported,
     "import-stack": stack_imported,
     "serve": served,
+    "serve-least": served_least,
 }
 
 
