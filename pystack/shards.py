@@ -42,10 +42,8 @@ class Shards:
         tcp: TcpConfig | None = None,
         start: bool = True,
     ) -> None:
-        """devices: at least one; they are closed with the stacks. The others: as of Stack."""
+        """devices: 1 to 256, closed with the stacks. The others: as of Stack. OSError, ValueError."""
         found = list(devices)
-        if not found:
-            raise ValueError("shards need at least one device")
         share(found)
         with ExitStack() as undo:
             for device in found:

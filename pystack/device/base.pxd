@@ -15,6 +15,7 @@ cdef enum:
     MTU_MIN = 68                # RFC 791: what every link has to carry
     MTU_MIN_IPV6 = 1280         # RFC 8200 section 5
     MTU_MAX = 65535
+    SHARDS_MAX = 256            # a packet counts in one byte how many have looked at it before
 
 cdef class Device:
     cdef readonly uint32_t mtu

@@ -267,6 +267,8 @@ def share(devices):
     """Let the stacks of these devices, not yet in use, be the shards of one: see pystack.Shards."""
     cdef Device device
     cdef size_t i
+    if not 1 <= len(devices) <= SHARDS_MAX:
+        raise ValueError(f"{len(devices)} devices: shards have 1 to {SHARDS_MAX}")
     for i, device in enumerate(devices):
         device.next_shard = devices[(i + 1) % len(devices)]
         device.shards = len(devices)

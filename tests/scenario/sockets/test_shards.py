@@ -406,5 +406,6 @@ def test_shards_that_cannot_be_made_leave_no_device_open():
     with pytest.raises(OSError, match="closed"):
         Shards("10.3.0.0/24", devices=queues)
     assert queues[0].closed
-    with pytest.raises(ValueError, match="at least one device"):
-        Shards("10.3.0.0/24", devices=[])
+    for number in (0, 257):
+        with pytest.raises(ValueError, match=f"{number} devices: shards have 1 to 256"):
+            Shards("10.3.0.0/24", devices=[Queue()] * number)
