@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator
@@ -114,6 +115,10 @@ class Sharded:
         server, _ = listeners[queue].accept()
         return client, self.ending.enter_context(server)
 
+    def fragments(self, protocol: int, data: bytes, size: int) -> list[bytes]:
+        ends = self.family.wire._replace(ours=self.family.ours, peer=self.family.theirs)
+        return fragments(ends, protocol, data, size)
+
     def counters(self) -> Counter[str]:
         total: Counter[str] = Counter()
         for stack in self.stacks:
@@ -175,12 +180,7 @@ def test_a_segment_in_fragments_which_all_come_by_one_queue(shards):
     client, server = shards.connect(0)
     client.sendall(b"x" * 1000)
     (packet,) = shards.client.transmit()
-    cut = fragments(
-        shards.family.wire._replace(ours=shards.family.ours, peer=shards.family.theirs),
-        socket.IPPROTO_TCP,
-        packet[shards.family.header :],
-        400,
-    )
+    cut = shards.fragments(socket.IPPROTO_TCP, packet[shards.family.header :], 400)
     assert len(cut) > 2
     for fragment in cut:
         shards.queues[2].deliver([fragment])
@@ -320,6 +320,23 @@ def test_a_datagram_for_nobody_is_refused_once(shards):
     assert len(answers) == 1
     assert shards.counters()["udp_port_unreachable"] == 1
     assert shards.counters()["packets_handed_on"] == NUMBER - 1
+
+
+def test_the_longest_datagram_is_handed_on(shards):
+    """Put together it is longer than what a device carries: by the header, in IPv6."""
+    length = 65535 - (0 if shards.family.v6 else 20)
+    bound = shards.socket(socket.SOCK_DGRAM, shards.stacks[1])
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    bound.bind((shards.family.ours, 5353))
+    header = struct.pack("!HHHH", 4000, 5353, length, 0)
+    data = header + bytes(length - len(header))
+    total = checksum(pseudo(shards.family.theirs, shards.family.ours, UDP, length) + data)
+    data = header[:6] + total.to_bytes(2, "big") + bytes(length - len(header))
+    for fragment in shards.fragments(UDP, data, 1400):
+        shards.queues[0].deliver([fragment])
+        shards.turn()
+    assert bound.recv(1 << 16) == bytes(length - len(header))
+    assert shards.counters()["packets_handed_on"] == 1
 
 
 def udp_bytes(source: str, destination: str, port: int) -> bytes:
