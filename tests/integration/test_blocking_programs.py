@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from http.server import ThreadingHTTPServer
 
 import pytest
@@ -129,5 +130,7 @@ def test_waitress_serves(wire):
         server = create_server(
             application, host="10.1.0.5", port=80, clear_untrusted_proxy_headers=True
         )
-        with in_thread(server.run, server.close), wire.away(), requests.Session() as client:
+        # It is closed in its own thread: another one could take the file away that it waits for.
+        end = partial(server.trigger.pull_trigger, server.close)
+        with in_thread(server.run, end), wire.away(), requests.Session() as client:
             exchange(client, "http://server.test/big")
