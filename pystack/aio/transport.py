@@ -326,7 +326,9 @@ class StackTransport(transports._FlowControlMixin, asyncio.Transport):
         self._force_close(problem)
 
     def _force_close(self, problem: BaseException | None) -> None:
-        self._reset = True
+        """As asyncio's: without a problem it is abort() that calls, also that of TLS."""
+        if problem is None:
+            self._reset = True
         if self._conn_lost:
             return
         self._buffer.clear()
