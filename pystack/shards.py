@@ -42,7 +42,7 @@ class Shards:
         tcp: TcpConfig | None = None,
         start: bool = True,
     ) -> None:
-        """devices: 1 to 256, closed with the stacks. The others: as of Stack. OSError, ValueError."""
+        """devices: 1 to 256, closed with the stacks. The others: as of Stack."""
         found = list(devices)
         share(found)
         with ExitStack() as undo:

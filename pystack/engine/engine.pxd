@@ -13,6 +13,7 @@ from pystack.core.stack cimport Core
 from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.wire.address cimport Addr
 from pystack.device.base cimport Device
+from pystack.engine.bed cimport Roused
 from pystack.engine.capture cimport Capture
 from pystack.engine.lending cimport Lending
 from pystack.engine.mutex cimport Mutex
@@ -54,7 +55,7 @@ cdef class Engine:
     cdef int64_t wakes_at       # with the lock: when its sleep ends by itself; AWAKE
     cdef uint64_t calls         # with the lock: how often sockets were used
     cdef size_t lent            # with the lock: packets that the driver holds to read into
-    cdef uint64_t roused        # with the lock: calls that slept and were woken
+    cdef Roused roused          # with the lock: calls that slept and were woken
 
     # the seat (seat.pyx), with the lock; without a thread it is never vacant
     cdef void* turning          # Turning of the thread; NULL: calls may not sit here

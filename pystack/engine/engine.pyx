@@ -43,6 +43,7 @@ from pystack.core.udp.layer cimport Datagram
 from pystack.core.wire.address cimport addr_any, addr_load16
 from pystack.device.base cimport Device
 from pystack.device.segmentation cimport packet_segment
+from pystack.engine.bed cimport Bed, beds_release, roused_take
 from pystack.engine.capture cimport Capture
 from pystack.engine.clock cimport clock_ns
 from pystack.engine.errors cimport EDEADLK, FORKED, check
@@ -227,6 +228,7 @@ cdef class Engine:
     cdef void unlock(self) noexcept nogil:
         """Give the lock back; wake the driver if it would sleep beyond the next deadline."""
         cdef Sleeper* sleeper = NULL
+        cdef Bed* roused
         if self.buried_count:
             self.dig_in()
         if self.core != NULL and self.crank is not None:
@@ -234,10 +236,13 @@ cdef class Engine:
         elif self.core != NULL and not self.holding and core_deadline(self.core) < self.wakes_at:
             self.wakes_at = AWAKE
             sleeper = &self.nap if self.vacant else &self.sleeper
+        roused = roused_take(&self.roused)
         self.inside = 0
         mutex_unlock(&self.mutex)
         if sleeper != NULL:
             sleeper_wake(sleeper)
+        if roused != NULL:
+            beds_release(roused)
 
     cdef void rouse(self) noexcept nogil:
         sleeper_wake(&self.sleeper)

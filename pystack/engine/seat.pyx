@@ -6,6 +6,7 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 from pystack.core.stack cimport core_deadline
 from pystack.engine.batch cimport batch_room
+from pystack.engine.bed cimport Bed, bed_rouse
 from pystack.engine.busy_poll cimport wait_for_packets
 from pystack.engine.clock cimport NEVER, clock_ns
 from pystack.engine.engine cimport AWAKE, Engine
@@ -15,12 +16,12 @@ from pystack.engine.pythread cimport (
     NOWAIT_LOCK,
     PY_LOCK_ACQUIRED,
     PY_LOCK_INTR,
+    WAIT_LOCK,
     PyLockStatus,
     PyThread_acquire_lock,
     PyThread_allocate_lock,
     PyThread_free_lock,
     PyThread_get_thread_ident,
-    PyThread_release_lock,
     PyThread_type_lock,
     lock_wait,
 )
@@ -46,11 +47,7 @@ cdef enum:
 cdef extern from "Python.h":
     int check_signals "PyErr_CheckSignals" ()   # -1: an exception is set, and stays so
 
-# A waiter's context: of a call that sleeps on a lock, or of one that sits.
-ctypedef struct Bed:
-    PyThread_type_lock lock
-    uint64_t* roused
-
+# The context of a waiter that sits; that of one that sleeps is a Bed.
 ctypedef struct Chair:
     Sleeper* sleeper
     const unsigned long* inside
@@ -132,9 +129,7 @@ cdef void seat_await(Engine engine, Turning* turning) noexcept nogil:
 # Calls.
 
 cdef void wake_sleeper(void* context) noexcept nogil:
-    cdef Bed* bed = <Bed*>context
-    bed.roused[0] += 1
-    PyThread_release_lock(bed.lock)
+    bed_rouse(<Bed*>context)
 
 
 cdef void wake_sitter(void* context) noexcept nogil:
@@ -180,6 +175,8 @@ cdef int wait_asleep(Engine engine, Owner* owner, Waiter* waiter, int64_t until)
     if engine.lock() < 0:
         return FORKED       # in the handler of a signal; the waiter is the parent's
     owner_remove_waiter(owner, waiter)
+    if code != 0 and waiter.woken:      # just too late: the lock is about to be released
+        PyThread_acquire_lock(bed.lock, WAIT_LOCK)
     PyThread_free_lock(bed.lock)
     return code
 

@@ -37,7 +37,7 @@ cdef int64_t turn(Engine engine, Turning* turning, int filled) noexcept nogil:
     cdef uint64_t roused
     if engine.lock() < 0:
         return -1
-    roused = engine.roused
+    roused = engine.roused.count
     if filled < 0:
         engine.fail(-filled)
     if engine.failure or engine.stopping:
@@ -52,6 +52,6 @@ cdef int64_t turn(Engine engine, Turning* turning, int filled) noexcept nogil:
     batch_refill(&turning.batch, engine)
     until = sleep_until(engine, turning, now)
     engine.wakes_at = AWAKE if until <= now else until
-    turning.roused = engine.roused != roused
+    turning.roused = engine.roused.count != roused
     engine.unlock()
     return NEVER if until == NEVER else max(until - now, <int64_t>0)

@@ -34,10 +34,13 @@ SENT_AGAIN = (
     "tcp.analysis.retransmission or tcp.analysis.fast_retransmission"
     " or tcp.analysis.spurious_retransmission or tcp.analysis.out_of_order"
 )
+OURS = f"not ip.src == {KERNEL[4]} and not ipv6.src == {KERNEL[6]}"
+# Where the kernel completes a checksum itself it writes 0xffff for 0, as UDP needs it, also for TCP.
+BAD_TCP = f"tcp.checksum.status == 0 and ({OURS} or not tcp.checksum == 0xffff)"
 FAULTS = (
-    f"(not ip.src == {KERNEL[4]} and not ipv6.src == {KERNEL[6]} and ({SENT_AGAIN}))"
+    f"({OURS} and ({SENT_AGAIN}))"
     " or tcp.analysis.lost_segment"
-    " or ip.checksum.status == 0 or tcp.checksum.status == 0"
+    f" or ip.checksum.status == 0 or ({BAD_TCP})"
     " or udp.checksum.status == 0 or icmp.checksum.status == 0 or icmpv6.checksum.status == 0"
     " or _ws.malformed"
 )

@@ -7,8 +7,10 @@ import os
 import resource
 import socket
 import threading
+import time
 
 import pytest
+from scenario.sockets.blocked import wait_until_blocked
 
 from pystack import Device, PipeDevice, Stack
 
@@ -238,3 +240,35 @@ def test_a_driver_that_is_closed_while_packets_pour_in_ends(in_thread):
         stop.set()
         pouring.result()
         assert not one.engine.thread.is_alive()
+
+
+TIMEOUT = 2.0  # seconds: more than it takes until a packet arrives
+
+
+class Slow:
+    """A capture that holds the stack's lock until a time."""
+
+    def __init__(self, until):
+        self.until = until
+
+    def write(self, packet, time_ns, outbound):
+        if not outbound and packet.endswith(b"late"):
+            threading.Event().wait(self.until - time.monotonic())
+
+
+def test_a_call_that_is_woken_when_its_time_is_up_has_what_woke_it(in_thread):
+    near, far = PipeDevice.pair()
+    with (
+        Stack("10.1.0.0/24", device=near) as one,
+        Stack("10.2.0.0/24", device=far) as other,
+        one.create_server(("10.1.0.5", 80)) as listener,
+        other.create_connection(("10.1.0.5", 80), 20) as client,
+    ):
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(TIMEOUT)
+            receiving = in_thread(server.recv, 100)
+            wait_until_blocked(receiving.thread)
+            one.capture(Slow(time.monotonic() + TIMEOUT + 0.1))
+            client.sendall(b"late")
+            assert receiving.result() == b"late"
