@@ -35,7 +35,7 @@ SENT_AGAIN = (
     " or tcp.analysis.spurious_retransmission or tcp.analysis.out_of_order"
 )
 OURS = f"not ip.src == {KERNEL[4]} and not ipv6.src == {KERNEL[6]}"
-# Where the kernel completes a checksum itself it writes 0xffff for 0, as UDP needs it, also for TCP.
+# Where the kernel completes a checksum itself it writes 0xffff for 0, as UDP needs it, for TCP too.
 BAD_TCP = f"tcp.checksum.status == 0 and ({OURS} or not tcp.checksum == 0xffff)"
 FAULTS = (
     f"({OURS} and ({SENT_AGAIN}))"
