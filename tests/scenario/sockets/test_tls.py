@@ -121,7 +121,7 @@ def test_data_goes_both_ways_and_whole(tls, in_thread):
     assert into[:6] == b"answer"
 
 
-# Not with the kernel's sockets: there CPython 3.13 now and then says in one thread what is of another.
+# Not on the kernel's: there CPython 3.13 now and then says in one thread what is of another.
 @pytest.mark.parametrize("world", ["pystack"], indirect=True)
 def test_both_directions_at_once_in_four_threads(tls, in_thread):
     near, far = tls()
