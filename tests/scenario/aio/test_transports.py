@@ -82,6 +82,17 @@ async def test_a_close_leaves_nothing_to_be_read(world):
 
 
 @in_loop
+async def test_a_fatal_error_closes_and_does_not_reset(world):
+    """As TLS does it whose handshake takes too long."""
+    near, far = await world.pair()
+    problem = ConnectionAbortedError("too slow")
+    near.transport._force_close(problem)
+    assert await near.lost is problem
+    assert await far.lost is None
+    assert far.events == ["made", "eof", "lost"]
+
+
+@in_loop
 async def test_abort_discards_and_is_safe_after_close(world):
     near, far = await world.pair()
     far.transport.pause_reading()
