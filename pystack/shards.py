@@ -11,12 +11,11 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pystack.device.base import share
+from pystack.device.base import join_shards
 from pystack.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -44,7 +43,7 @@ class Shards:
     ) -> None:
         """devices: 1 to 256, closed with the stacks. The others: as of Stack."""
         found = list(devices)
-        share(found)
+        join_shards(found)
         with ExitStack() as undo:
             for device in found:
                 undo.callback(device.close)
@@ -85,12 +84,7 @@ class Shards:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        problem: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     # What their addresses do, and what they do: as of Stack.

@@ -20,7 +20,7 @@ from pystack.addresses import SocketAddress, from_tuple, to_tuple
 from pystack.engine.datagram import DatagramHandle
 from pystack.engine.tcp import TcpHandle
 from pystack.shown import Handle, Shown, handle_at, known, place_of
-from pystack.socketoptions import SocketOptions
+from pystack.socketoptions import SocketOptions, fault
 
 # What few need is imported when it is first used, what only names types not at all: import pystack
 # shall take no time that one would notice.
@@ -44,10 +44,6 @@ MSG_ERRQUEUE: int = getattr(socket, "MSG_ERRQUEUE", 0x2000)
 MSG_FASTOPEN: int = getattr(socket, "MSG_FASTOPEN", 0)  # where the system has it
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 TYPE_FLAGS = NONBLOCK | getattr(socket, "SOCK_CLOEXEC", 0)
-
-
-def fault(code: int, text: str | None = None) -> OSError:
-    return OSError(code, text or os.strerror(code))
 
 
 def unwritable(call: str, buffer: object) -> TypeError:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 CLOSED, LISTEN = 7, 10  # of TCP_INFO
 
 
-def fault(code: int) -> OSError:
-    return OSError(code, os.strerror(code))
+def fault(code: int, text: str | None = None) -> OSError:
+    return OSError(code, text or os.strerror(code))
 
 
 class SocketOptions:

@@ -65,7 +65,7 @@ cdef inline bint packet_hand_on(Context* context, Packet* packet) noexcept nogil
     """
     if packet.handed_on >= context.other_shards:
         return False
-    context.counters[<int>Counter.PACKETS_HANDED_ON] += 1
+    count(context, Counter.PACKETS_HANDED_ON)
     packet.handed_on += 1
     packet_push(&context.strays, packet)
     return True

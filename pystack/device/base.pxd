@@ -15,7 +15,7 @@ cdef enum:
     MTU_MIN = 68                # RFC 791: what every link has to carry
     MTU_MIN_IPV6 = 1280         # RFC 8200 section 5
     MTU_MAX = 65535
-    SHARDS_MAX = 256            # a packet counts in one byte how many have looked at it before
+    SHARDS_MAX = 256            # MAX_TAP_QUEUES of Linux; a packet's handed_on is one byte
 
 cdef class Device:
     cdef readonly uint32_t mtu
@@ -32,7 +32,7 @@ cdef class Device:
     cdef uint64_t lost                  # packets dropped, those of the inbox aside
     cdef Inbox inbox
     cdef Device next_shard              # to whose stack ours hands what it does not know; None
-    cdef readonly uint32_t shards       # that share one interface, this one included
+    cdef readonly uint32_t shard_count  # of those that share one interface, this one included
 
     # Before the first read, with the GIL. From now on `notify(context)` is called when read has
     # something to return though poll_fd is not readable, and when the device is closed; from any

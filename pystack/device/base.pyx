@@ -64,7 +64,7 @@ cdef class Device:
         self.poll_fd = -1
         self.name = type(self).__name__
         self.local_addresses = ()
-        self.shards = 1
+        self.shard_count = 1
         if inbox_open(&self.inbox):
             raise MemoryError
 
@@ -263,7 +263,7 @@ cdef class Device:
         )
 
 
-def share(devices):
+def join_shards(devices):
     """Let the stacks of these devices, not yet in use, be the shards of one: see pystack.Shards."""
     cdef Device device
     cdef size_t i
@@ -271,4 +271,4 @@ def share(devices):
         raise ValueError(f"{len(devices)} devices: shards have 1 to {SHARDS_MAX}")
     for i, device in enumerate(devices):
         device.next_shard = devices[(i + 1) % len(devices)]
-        device.shards = len(devices)
+        device.shard_count = len(devices)

@@ -32,7 +32,7 @@ from pystack.core.memory.packet cimport (
     packet_headroom,
     packet_pop,
 )
-from pystack.device.base cimport Device, device_gone
+from pystack.device.base cimport SHARDS_MAX, Device, device_gone
 from pystack.device.inbox cimport inbox_take
 from pystack.device.segmentation cimport packet_segment
 from pystack.device.tun_open cimport (
@@ -54,7 +54,6 @@ OFFLOADS = {
 }
 
 cdef enum:
-    QUEUES_MAX = 256            # MAX_TAP_QUEUES of Linux
     FEATURE_ALL = FEATURE_CSUM | FEATURE_TSO4 | FEATURE_TSO6 | FEATURE_USO4 | FEATURE_USO6
 
 
@@ -162,8 +161,8 @@ cdef class TunDevice(Device):
         multi_queue. The interface vanishes with the last one; the first configures it.
         """
         cdef TunDevice first, other
-        if not 1 <= number <= QUEUES_MAX:
-            raise ValueError(f"{number} queues: an interface has 1 to {QUEUES_MAX}")
+        if not 1 <= number <= SHARDS_MAX:
+            raise ValueError(f"{number} queues: an interface has 1 to {SHARDS_MAX}")
         options["multi_queue"] = number > 1
         first = cls(name, **options)
         devices = [first]

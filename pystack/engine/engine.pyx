@@ -192,7 +192,7 @@ cdef class Engine:
         config.seed[1] = seed_low
         config.mtu = mtu
         config.max_train = PACKET_MAX
-        config.other_shards = 0 if device is None else device.shards - 1
+        config.other_shards = 0 if device is None else device.shard_count - 1
         if tcp:
             config.tcp = configured(config.tcp, tcp)
         self.core = core_new(&config, self.now())

@@ -58,7 +58,8 @@ def test_the_command_finds_the_services():
 
 
 def test_workers():
-    ran = run(*NET, "--workers", "3", "--", "curl", "-sSf", "http://10.3.0.[2-13]/counters.json")
+    fetch = [require_tool("curl"), "-sSf", "http://10.3.0.[2-13]/counters.json"]
+    ran = run(*NET, "--workers", "3", "--", *fetch)
     assert (ran.returncode, ran.stderr) == (0, "")
     opened = re.findall(r'"tcp_connections_opened_passive": (\d+)', ran.stdout)
     assert opened == [str(n + 1) for n in range(12)]

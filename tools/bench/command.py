@@ -129,7 +129,7 @@ def bench(rows: list[Row], how: Times, options: argparse.Namespace, kept: Ratios
 
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 180)
     run, what = Run(), machine()
-    absent = {row.mode: outside.missing(row) for row in rows if outside.missing(row)}
+    absent = {row.mode: why for row in rows if (why := outside.missing(row))}
     rows = [row for row in rows if row.mode not in absent]
     with Systems() as systems:
         systems.missing.update(absent)

@@ -54,7 +54,11 @@ def wrk_command(row: Row, address: str, seconds: int) -> list[str]:
 
 
 def wrk_report(text: str) -> Report:
-    requests, duration = re.findall(r"(\d+) requests in ([\d.]+)s", text)[0]
+    """ValueError if it says nothing."""
+    told = re.search(r"(\d+) requests in ([\d.]+)s", text)
+    if told is None:
+        raise ValueError("wrk does not say what it did")
+    requests, duration = told.groups()
     return {
         "operations": int(requests),
         "bytes": 0,

@@ -7,7 +7,7 @@ import struct
 import threading
 from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import dpkt
 import pytest
@@ -15,10 +15,9 @@ from scenario.ip_wire import IPV4, IPV6, UDP, fragments
 from scenario.tcp_wire import checksum, icmp_error, ip_packet, parse_packet, pseudo, tcp_bytes
 
 from pystack import Device, Shards, Stack
-from pystack.device.base import share
+from pystack.device.base import join_shards
 
 NUMBER = 3
-MS = 1_000_000
 
 Family = namedtuple("Family", "v6 ours theirs header family wire")
 FAMILIES = [
@@ -51,7 +50,7 @@ class Sharded:
         self.family = family
         self.now = 0
         self.queues = [Queue() for _ in range(NUMBER)]
-        share(self.queues)
+        join_shards(self.queues)
         self.stacks = [
             ending.enter_context(
                 Stack("10.3.0.0/24", "fd03::/64", device=queue, driver="caller", now=0, seed=i)
@@ -62,9 +61,7 @@ class Sharded:
             Stack("192.0.2.0/24", "2001:db8::/64", now=0, seed=99, address=family.theirs)
         )
         self.delivered: list[bytes] = []
-        self.came: list[
-            tuple[int, bytes]
-        ] = []  # (queue, packet) of all that was sent to the client
+        self.came: list[tuple[int, bytes]] = []  # (queue, packet) that was sent to the client
         self.ending = ending
 
     def turn(self) -> None:
@@ -131,14 +128,8 @@ class Sharded:
 
 @pytest.fixture(params=FAMILIES, ids=["IPv4", "IPv6"])
 def shards(request) -> Iterator[Sharded]:
-    with running(request.param) as made:
-        yield made
-
-
-@contextmanager
-def running(family: Family) -> Iterator[Sharded]:
     with ExitStack() as ending:
-        made = Sharded(family, ending)
+        made = Sharded(request.param, ending)
         yield made
         made.turn()
         assert [stack._live_packets() for stack in made.stacks] == [0] * len(made.stacks)
@@ -197,11 +188,6 @@ def test_who_connects_out_of_a_shard_may_hear_the_answer_by_any_queue(shards):
     ours = shards.socket(socket.SOCK_STREAM, shards.stacks[2])
     ours.bind((shards.family.ours, 0))
     ours.connect_ex((shards.family.theirs, 80))
-    shards.stacks[2].poll(shards.now)
-    shards.turn()
-    shards.exchange(lambda packet: 0)
-    for _, packet in shards.came:
-        shards.client.receive(packet, shards.now)
     shards.exchange(lambda packet: 0)
     accepted, _ = listener.accept()
     accepted.sendall(b"welcome")
@@ -289,9 +275,10 @@ def test_packet_too_big_about_datagrams_of_a_service_is_told_to_all(shards):
     assert shards.counters()["icmp_drop_error_not_ours"] == 0
 
 
-def test_an_error_about_what_nobody_has_sent_is_counted_once(shards):
+@pytest.mark.parametrize("protocol", [6, UDP], ids=["TCP", "UDP"])
+def test_an_error_about_what_nobody_has_sent_is_counted_once(shards, protocol):
     ends = (shards.family.ours, 80), (shards.family.theirs, 4000)
-    quoted = ip_packet(ends[0][0], ends[1][0], 6, tcp_bytes(*ends, 1, 1, 0x10, 1000))
+    quoted = ip_packet(ends[0][0], ends[1][0], protocol, tcp_bytes(*ends, 1, 1, 0x10, 1000))
     assert shards.arrive(too_big(shards, quoted, 1300), 0) == []
     assert shards.counters()["icmp_drop_error_not_ours"] == 1
     assert shards.counters()["packets_handed_on"] == NUMBER - 1
