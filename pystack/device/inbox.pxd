@@ -1,7 +1,7 @@
 # Inbox: packets that other threads hand to a device, until its stack reads them; bounded,
 # thread-safe, no OS calls.
-# Called by: base (packets delivered by Python, or handed on by another shard), tun, pipe (packets of
-# the stack at the other end).
+# Called by: base (packets delivered by Python, or handed on by another shard), tun, pipe (packets
+# of the stack at the other end).
 # RFCs: none.
 
 from cpython.pythread cimport PyThread_type_lock

@@ -37,6 +37,7 @@ from pystack.device.inbox cimport inbox_take
 from pystack.device.segmentation cimport packet_segment
 from pystack.device.tun_open cimport (
     tun_attach,
+    tun_attach_queue,
     tun_inspect,
     tun_open,
     tun_set_offloads,
@@ -85,6 +86,17 @@ cdef inline bint is_gone(int problem) noexcept nogil:
     return problem == EBADFD or problem == EBADF or problem == ENODEV or problem == ENXIO
 
 
+cdef int open_queue(TunDevice first) except -1:
+    """One more file of its interface."""
+    cdef int fd = tun_open()
+    try:
+        tun_attach_queue(fd, first.name, first.header_size != 0)
+    except BaseException:
+        os_close(fd)
+        raise
+    return fd
+
+
 cdef class TunDevice(Device):
     """A TUN interface of Linux: the stack at one end, the kernel at the other.
 
@@ -118,7 +130,7 @@ cdef class TunDevice(Device):
             or some of these; True: all that it can; False: none, and no virtio-net header.
         fd: an open TUN interface, wherever it came from; belongs to the device from now on.
         configure: False: leave addresses, routes, MTU and link state alone.
-        multi_queue: be one queue of an interface that has several; see queues.
+        multi_queue: an interface that can have several queues, of which this is one; see queues.
 
         OSError: EPERM, EBUSY if the name is taken, ENOENT if there is no /dev/net/tun, and others;
         ValueError.
@@ -153,23 +165,31 @@ cdef class TunDevice(Device):
             os_close(self.fd)
 
     @classmethod
-    def queues(cls, number, name="pystack%d", **options):
+    def queues(
+        cls,
+        number,
+        name="pystack%d",
+        *,
+        mtu=None,
+        host_addresses=None,
+        offloads=True,
+        configure=True,
+    ):
         """A device for each of `number` queues (1 to 256) of one interface, for pystack.Shards.
 
         Linux spreads flows over the queues, and the packets of a flow come by the one by which its
-        answers leave. options: as for one device. A persistent interface must have been made with
-        multi_queue. The interface vanishes with the last one; the first configures it.
+        answers leave. The others: as for one device. A persistent interface must have been made
+        with multi_queue. The interface vanishes with the last one; the first configures it.
         """
         cdef TunDevice first, other
         if not 1 <= number <= SHARDS_MAX:
             raise ValueError(f"{number} queues: an interface has 1 to {SHARDS_MAX}")
-        options["multi_queue"] = number > 1
-        first = cls(name, **options)
+        how = {"host_addresses": host_addresses, "offloads": offloads}
+        first = cls(name, mtu=mtu, configure=configure, multi_queue=number > 1, **how)
         devices = [first]
         try:
-            options["mtu"] = first.mtu
             while len(devices) < number:
-                other = cls(first.name, **options)
+                other = cls(fd=open_queue(first), mtu=first.mtu, **how)
                 other.first = first
                 devices.append(other)
         except BaseException:

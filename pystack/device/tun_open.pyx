@@ -42,6 +42,7 @@ cdef extern from *:
         IFNAMSIZ
         IFF_TUN
         IFF_NO_PI
+        IFF_PERSIST
         IFF_VNET_HDR
         IFF_TUN_EXCL
         IFF_MULTI_QUEUE
@@ -96,13 +97,20 @@ cdef int set_interface(int fd, bytes name, int flags):
     return 0 if ioctl(fd, TUNSETIFF, &request) == 0 else errno
 
 
-cdef tuple tun_attach(int fd, str name, bint with_header, bint multi_queue):
-    """Give fd an interface; return its name and whether it was made now."""
-    cdef int flags = IFF_TUN | IFF_NO_PI | (IFF_VNET_HDR if with_header else 0)
-    cdef int problem
-    cdef bint made
+cdef inline int flags_of(bint with_header, bint multi_queue) noexcept:
+    cdef int flags = IFF_TUN | IFF_NO_PI
+    if with_header:
+        flags |= IFF_VNET_HDR
     if multi_queue:
         flags |= IFF_MULTI_QUEUE
+    return flags
+
+
+cdef tuple tun_attach(int fd, str name, bint with_header, bint multi_queue):
+    """Give fd an interface; return its name and whether it was made now."""
+    cdef int flags = flags_of(with_header, multi_queue)
+    cdef int problem
+    cdef bint made
     encoded = checked_name(name)
     problem = set_interface(fd, encoded, flags | IFF_TUN_EXCL)
     made = problem != EBUSY
@@ -110,11 +118,27 @@ cdef tuple tun_attach(int fd, str name, bint with_header, bint multi_queue):
         problem = set_interface(fd, encoded, flags)
     if problem == EINVAL and not made:
         check_queues(fd, name, encoded, flags)
+    if problem == 0 and not made and not is_persistent(fd):
+        problem = EBUSY  # this is one more queue beside those of its owner
     if problem:
         raise OSError(problem, "pystack: " + why_not(name, problem, made))
     if with_header:
         tun_set_header_size(fd, VIRTIO_HEADER_SIZE)
     return tun_inspect(fd)[0], made
+
+
+cdef int tun_attach_queue(int fd, str name, bint with_header) except -1:
+    problem = set_interface(fd, os.fsencode(name), flags_of(with_header, True))
+    if problem:
+        raise OSError(
+            problem, f"pystack: cannot make a queue of interface {name}: {os.strerror(problem)}"
+        )
+    return 0
+
+
+cdef bint is_persistent(int fd) except -1:
+    """Whether the interface outlives its files: somebody made it for others to use."""
+    return interface_of(fd).ifr_flags & IFF_PERSIST != 0
 
 
 cdef int check_queues(int fd, str name, bytes encoded, int flags) except -1:
@@ -158,13 +182,19 @@ cdef str why_not(str name, int problem, bint would_be_made):
     return f"cannot make interface {name}: {os.strerror(problem)}"
 
 
-cdef tuple tun_inspect(int fd):
-    """Return the interface's name and the size of its header; make fd non-blocking."""
+cdef ifreq interface_of(int fd) except *:
+    """TUNGETIFF: its name and flags. OSError."""
     cdef ifreq request
-    cdef int size = 0
     memset(&request, 0, sizeof(request))
     if ioctl(fd, TUNGETIFF, &request) != 0:
         raise OSError(errno, f"pystack: file {fd} is not an open TUN interface")
+    return request
+
+
+cdef tuple tun_inspect(int fd):
+    """Return the interface's name and the size of its header; make fd non-blocking."""
+    cdef ifreq request = interface_of(fd)
+    cdef int size = 0
     name = os.fsdecode(<bytes>request.ifr_name)
     if not request.ifr_flags & IFF_TUN or not request.ifr_flags & IFF_NO_PI:
         raise OSError(

@@ -27,6 +27,7 @@ from pystack.device.namespace import NamespaceError
 from pystack.device.tun import TunDevice
 
 ROOT = Path(__file__).resolve().parents[2]
+QUEUES_MAX = 16  # of an interface that a test opens
 NURSERY = Path(__file__).with_name("nursery.py")
 NO_TUN_HERE = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EACCES)
 
@@ -103,15 +104,18 @@ class Namespace:
 
     def tuns(self, number: int, *networks: str, mtu: int = 1500) -> list[TunDevice]:
         """TunDevices for the shards of a stack: the queues of one interface."""
-        fds = [self.open_tun(*networks, mtu=mtu, multi_queue=True)]
-        while len(fds) < number:
-            fds.append(self.open_tun(mtu=mtu, multi_queue=True, configure=False))
-        return [TunDevice(fd=fd, mtu=mtu) for fd in fds]
+        return [TunDevice(fd=fd, mtu=mtu) for fd in self.open_tuns(number, *networks, mtu=mtu)]
 
-    def open_tun(self, *networks: str, name: str = "pystack0", **more: Any) -> int:
+    def open_tun(self, *networks: str, **more: Any) -> int:
         """The file of a new TUN interface that was made and configured in the namespace."""
+        return self.open_tuns(1, *networks, **more)[0]
+
+    def open_tuns(
+        self, number: int, *networks: str, name: str = "pystack0", **more: Any
+    ) -> list[int]:
+        """The files of such an interface with several queues."""
         try:
-            return self._call("open_tun", networks=networks, name=name, **more)[1][0]
+            return self._call("open_tuns", number=number, networks=networks, name=name, **more)[1]
         except OSError as problem:
             if problem.errno in NO_TUN_HERE and "/dev/net/tun" in str(problem):
                 pytest.skip(str(problem))
@@ -203,7 +207,7 @@ class Namespace:
             return self._answer()
 
     def _answer(self) -> tuple[Any, list[int]]:
-        message, fds, _, _ = socket.recv_fds(self._control, 65536, 1)
+        message, fds, _, _ = socket.recv_fds(self._control, 65536, QUEUES_MAX)
         if fds:
             message = self._control.recv(65536)
         if not message:

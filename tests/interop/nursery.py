@@ -13,7 +13,7 @@ import pickle
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from ipaddress import ip_network
 from typing import Any, NoReturn
 
@@ -51,9 +51,9 @@ def serve(control: socket.socket) -> NoReturn:
 
 
 def answer(control: socket.socket, function: Any, **arguments: Any) -> None:
-    """Send what a function returns, or what it raises; a file that it returns goes first.
+    """Send what a function returns, or what it raises; files that it returns go first.
 
-    The last word comes when the file is closed here: closing it out there then removes its TUN
+    The last word comes when they are closed here: closing them out there then removes their TUN
     interface.
     """
     try:
@@ -61,9 +61,10 @@ def answer(control: socket.socket, function: Any, **arguments: Any) -> None:
     except Exception as problem:
         control.send(pickle.dumps(("raise", problem)))
         return
-    if hasattr(result, "fileno"):
-        with result:
-            socket.send_fds(control, [b"file"], [result.fileno()])
+    if isinstance(result, list):
+        with ExitStack() as files:
+            fds = [files.enter_context(file).fileno() for file in result]
+            socket.send_fds(control, [b"files"], fds)
         result = None
     control.send(pickle.dumps(("return", result)))
 
@@ -73,18 +74,19 @@ def enter() -> int:
     return os.getpid()
 
 
-def open_tun(networks: list[str], **arguments: Any) -> TunDevice:
-    device = TunDevice(**arguments)
+def open_tuns(networks: list[str], number: int, **arguments: Any) -> list[TunDevice]:
+    devices = TunDevice.queues(number, **arguments)
     try:
-        device.configure([ip_network(network) for network in networks])
+        devices[0].configure([ip_network(network) for network in networks])
     except BaseException:
-        device.close()
+        for device in devices:
+            device.close()
         raise
-    return device
+    return devices
 
 
-def open_socket(family: int, kind: int, protocol: int) -> socket.socket:
-    return socket.socket(family, kind, protocol)
+def open_socket(family: int, kind: int, protocol: int) -> list[socket.socket]:
+    return [socket.socket(family, kind, protocol)]
 
 
 if __name__ == "__main__":

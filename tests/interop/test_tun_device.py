@@ -279,6 +279,13 @@ def test_a_name_in_use_is_refused(namespace):
     assert "pystack0 is in use" in str(problem.value)
 
 
+def test_queues_of_another_program_are_left_to_it(namespace):
+    for device in namespace.tuns(2, *NETS):
+        with device, pytest.raises(OSError, match="pystack0 is in use") as problem:
+            namespace.open_tuns(2)
+        assert problem.value.errno == errno.EBUSY
+
+
 def test_the_name_of_an_interface_that_is_no_tun_is_refused(namespace):
     with pytest.raises(OSError, match="lo exists, and is not a TUN interface"):
         namespace.open_tun(name="lo")
