@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from pystack.tcpconfig import TcpConfig, UnsupportedSysctls
     from pystack.tcpinfo import TcpInfo
 
+try:
+    import pystack.compiled as _compiled  # type: ignore[import-not-found]
+except ModuleNotFoundError:  # a build in which each module is a file of its own
+    pass
+else:
+    from pystack.onefile import install as _install
+
+    _install(_compiled)
+
 __version__ = "0.1.0"
 
 __all__ = [
