@@ -57,7 +57,7 @@ cdef class Way(Actor):
     cdef Receiver receiver          # at the far end; None: not connected yet
     cdef int port                   # what it calls this wire
     cdef WaySettings settings
-    cdef Random[EFFECT_COUNT] random
+    cdef Random[<int>EFFECT_COUNT] random
     cdef bint bad                   # state of the Gilbert-Elliott model
     cdef readonly bint cut          # partitioned
     cdef readonly bint held
