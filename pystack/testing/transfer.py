@@ -88,18 +88,18 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
         link = net.link(a, b, **transfer.link)
         if pcap is not None:
             link.pcap(pcap)
-        sent = received = 0
-        finished = 0.0
+        sent = received = finished_ns = 0
 
         def receive() -> None:
-            nonlocal received, finished
+            nonlocal received, finished_ns
             room = bytearray(CHUNK)
             with b.create_server((RECEIVER, PORT)) as listener:
                 connection, _ = listener.accept()
+                read = connection.recv_into
                 with connection:
-                    while count := connection.recv_into(room):
+                    while count := read(room):
                         received += count
-                        finished = net.now
+                        finished_ns = net.now_ns
 
         def sample() -> None:
             assert trace is not None
@@ -121,6 +121,7 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
             receiver.result()
         except (OSError, RuntimeError) as problem:
             error = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        finished = finished_ns / 1e9
         counters, way = a.counters(), link.there.counters
         return Outcome(
             seconds=round(finished, 9),
