@@ -5,10 +5,8 @@
 from libc.errno cimport EAGAIN, EBADF, EBADFD, EINTR, EINVAL, ENODEV, ENXIO, errno
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
-from posix.uio cimport iovec, writev
+from posix.uio cimport iovec
 from posix.unistd cimport close as os_close
-from posix.unistd cimport read as os_read
-from posix.unistd cimport write as os_write
 from pystack.core.context cimport (
     FEATURE_CSUM,
     FEATURE_TSO4,
@@ -45,6 +43,21 @@ from pystack.device.tun_open cimport (
 from pystack.device.virtio cimport VirtioHeader, virtio_read, virtio_write
 
 from pystack.device import addressing
+
+cdef extern from *:
+    """
+    #include <sys/syscall.h>
+    #include <sys/uio.h>
+    #include <unistd.h>
+    /* As read(2) and its kin, but no points at which a thread can be cancelled: in a process with
+       threads that costs two locked instructions each, of which nobody here has any use. */
+    #define tun_read(fd, data, length) syscall(SYS_read, fd, data, length)
+    #define tun_write(fd, data, length) syscall(SYS_write, fd, data, length)
+    #define tun_writev(fd, parts, count) syscall(SYS_writev, fd, parts, count)
+    """
+    ssize_t tun_read(int fd, void* data, size_t length) nogil
+    ssize_t tun_write(int fd, const void* data, size_t length) nogil
+    ssize_t tun_writev(int fd, const iovec* parts, int count) nogil
 
 OFFLOADS = {
     "csum": FEATURE_CSUM,
@@ -251,7 +264,7 @@ cdef class TunDevice(Device):
     cdef int read_one(self, Packet* packet) noexcept nogil:
         """Read a packet, its header into the headroom; 0 or a negative errno."""
         cdef uint8_t* start = packet.data - self.header_size
-        cdef ssize_t got = os_read(self.fd, start, self.header_size + PACKET_MAX)
+        cdef ssize_t got = tun_read(self.fd, start, self.header_size + PACKET_MAX)
         if got < 0:
             return -errno
         if got <= self.header_size:
@@ -315,9 +328,9 @@ cdef class TunDevice(Device):
                 parts[count].iov_len = packet.borrowed_length[part]
                 count += 1
         if count == 1:
-            wrote = os_write(self.fd, start, parts[0].iov_len)
+            wrote = tun_write(self.fd, start, parts[0].iov_len)
         else:
-            wrote = writev(self.fd, parts, count)
+            wrote = tun_writev(self.fd, parts, count)
         if wrote >= 0:
             return 0
         self.lost += 1
