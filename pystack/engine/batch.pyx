@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove, memset
+from pystack.core.context cimport FEATURE_TSO4, FEATURE_TSO6
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
@@ -12,6 +13,8 @@ from pystack.core.memory.packet cimport (
     packet_new,
     packet_slab_release,
 )
+from pystack.device.base cimport Device
+from pystack.device.coalescing cimport packets_coalesce
 from pystack.engine.engine cimport Engine
 
 
@@ -67,18 +70,26 @@ cdef int batch_read(Batch* batch, Engine engine, int room) noexcept nogil:
     return engine.device.read(batch.packets, room)
 
 
+cdef inline bint has_trains(Device device) noexcept nogil:
+    """Its packets are as large as they can be."""
+    return device.features & (FEATURE_TSO4 | FEATURE_TSO6) != 0
+
+
 cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noexcept nogil:
     """Give the first `filled` packets to the core; the others move up."""
     cdef int64_t total = 1
     cdef int i
-    for i in range(filled):
-        total += batch.packets[i].length
-    for i in range(filled):
-        engine.input(batch.packets[i], now)
     if filled == 0:
         return
+    for i in range(filled):
+        total += batch.packets[i].length
     batch.share = <int>max(
         <int64_t>BATCH_LEAST, min(<int64_t>BATCH, <int64_t>BATCH_BYTES * filled // total))
+    # A capture shows what came.
+    if filled > 1 and not has_trains(engine.device) and engine.capture is None:
+        filled = packets_coalesce(batch.packets, filled)
+    for i in range(filled):
+        engine.input(batch.packets[i], now)
     batch.ready -= filled
     engine.lent -= filled
     memmove(batch.packets, batch.packets + filled, batch.ready * sizeof(Packet*))

@@ -83,8 +83,9 @@ class Sharded:
         """Carry packets, those of the client by the queue that is said, until nobody sends more."""
         for _ in range(100):
             packets = self.client.transmit()
-            for packet in packets:
+            for packet in packets:  # in a turn of its own: what comes together may be joined
                 self.queues[queue(packet)].deliver([packet])
+                self.turn()
             self.delivered += packets
             self.turn()
             for _, packet in self.came:
