@@ -32,7 +32,7 @@ cdef list cut(PacketSlab* slab, Packet* packet):
 
 
 def coalesce(list given, *, int csum=memory.CSUM_FULL, int room=PACKET_MAX, int gso=0):
-    """What is left of packets: (bytes, gso, gso_size) of each; and the pieces these are cut into."""
+    """What is left, (bytes, gso, gso_size) of each packet; and the pieces these are cut into."""
     cdef PacketSlab slab
     cdef Packet* packets[MOST]
     cdef Packet* packet
