@@ -65,6 +65,8 @@ static PyObject *execute(PyObject *self, PyObject *module)
 {
     PyModuleDef *definition = PyModule_GetDef(module);
     (void)self;
+    if (definition == NULL && !PyErr_Occurred())
+        PyErr_Format(PyExc_TypeError, "%R is not compiled", module);
     if (definition == NULL || PyModule_ExecDef(module, definition) < 0)
         return NULL;
     Py_RETURN_NONE;

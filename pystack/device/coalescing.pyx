@@ -127,6 +127,7 @@ cdef bint train_takes(Train* train, const Packet* packet, const Segment* segment
     """Whether the segment continues it; if not, the train has ended."""
     if (
         not segment.plain
+        or packet.handed_on != train.packet.handed_on
         or load32(segment.tcp + 4) != train.next_seq
         or segment.text_length > train.first.text_length
         or train.packet.length + segment.text_length > PACKET_MAX

@@ -31,7 +31,8 @@ cdef list cut(PacketSlab* slab, Packet* packet):
     return pieces
 
 
-def coalesce(list given, *, int csum=memory.CSUM_FULL, int room=PACKET_MAX, int gso=0):
+def coalesce(list given, *, int csum=memory.CSUM_FULL, int room=PACKET_MAX, int gso=0,
+             handed_on=()):
     """What is left, (bytes, gso, gso_size) of each packet; and the pieces these are cut into."""
     cdef PacketSlab slab
     cdef Packet* packets[MOST]
@@ -46,6 +47,7 @@ def coalesce(list given, *, int csum=memory.CSUM_FULL, int room=PACKET_MAX, int 
         packet.length = len(given[i])
         packet.csum = <uint8_t>csum
         packet.gso = <uint8_t>gso
+        packet.handed_on = <uint8_t>handed_on[i] if handed_on else 0
         packets[i] = packet
     before = sorted(<uint64_t>packets[i] for i in range(count))
     left = coalescing.packets_coalesce(packets, count)

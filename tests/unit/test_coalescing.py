@@ -236,6 +236,13 @@ def test_trains_of_the_device_stay_as_they_are():
     assert [data for data, _, _ in found] == given
 
 
+def test_what_other_shards_have_seen_is_not_joined_with_what_they_have_not():
+    given = [bytes(one) for one in flow(4)]
+    found, pieces = coalesce(given, handed_on=[0, 0, 1, 1])
+    assert len(found) == 2
+    assert pieces == given
+
+
 @VERSIONS
 def test_what_is_cut_short_or_padded_is_not_joined(version):
     first, second = (bytes(one) for one in flow(2, version=version))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pystack.core.ip.input
 import pystack.core.tcp.input
@@ -36,5 +37,6 @@ def test_nothing_else_is_in_it():
         compiled.create(ModuleSpec("pystack.nothing", finder))
     with pytest.raises(AttributeError):
         compiled.create(None)
-    with pytest.raises(TypeError):
-        compiled.execute(None)
+    for other in (None, ModuleType("other")):
+        with pytest.raises(TypeError):
+            compiled.execute(other)
