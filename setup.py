@@ -1,10 +1,10 @@
 """The extension modules, from the .pyx files. Everything else is in pyproject.toml.
 
-In a release build for a POSIX system those of pystack are one file, `pystack/compiled`, in which
+In a release or profile build for a POSIX system those of pystack are one file, `pystack/compiled`, in which
 they call each other directly and are optimised as one program (docs/decisions/0019). In any other
 build each is a file of its own.
 
-PYSTACK_BUILD       release (default), debug, coverage, sanitize or fuzz
+PYSTACK_BUILD       release (default), profile, debug, coverage, sanitize or fuzz
 PYSTACK_WERROR      1: warnings of Cython and of the C compiler are errors
 PYSTACK_KEEP_GOING  1: a module that does not build does not stop the others
 PYSTACK_MODULES     the globs of the sources to build, separated by spaces
@@ -46,6 +46,7 @@ COMMON_FLAGS = ["-fno-strict-aliasing"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
 MODES = {
     "release": ["-O2", "-g0"],
+    "profile": ["-O2", "-g1", "-fno-omit-frame-pointer"],
     "debug": ["-O0", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE"],
     "coverage": ["-O0", "-g0", "-U_FORTIFY_SOURCE"],
     "sanitize": ["-O0", "-g1", "-UNDEBUG", "-U_FORTIFY_SOURCE", *SANITIZERS],
@@ -64,7 +65,7 @@ JOBS = os.cpu_count() or 1
 
 # All modules of pystack in one file; link-time optimisation is left out where there is none.
 PACKAGE = "pystack."
-ONE_FILE = MODE == "release" and os.name == "posix"
+ONE_FILE = MODE in ("release", "profile") and os.name == "posix"
 COMPILED, COMPILED_SOURCE = "pystack.compiled", "pystack/compiled.c"
 LTO, LTO_LINK = "-flto", "-flto=auto"
 
