@@ -1,8 +1,8 @@
 """The extension modules, from the .pyx files. Everything else is in pyproject.toml.
 
-In a release or profile build for a POSIX system those of pystack are one file, `pystack/compiled`, in which
-they call each other directly and are optimised as one program (docs/decisions/0019). In any other
-build each is a file of its own.
+In a release or profile build for a POSIX system those of pystack are one file, `pystack/compiled`,
+in which they call each other directly and are optimised as one program (docs/decisions/0019). In
+any other build each is a file of its own.
 
 PYSTACK_BUILD       release (default), profile, debug, coverage, sanitize or fuzz
 PYSTACK_WERROR      1: warnings of Cython and of the C compiler are errors
