@@ -18,7 +18,7 @@ GSO_TCP4 = memory.GSO_TCP4
 GSO_TCP6 = memory.GSO_TCP6
 
 
-cdef list cut(PacketSlab* slab, Packet* packet):
+cdef list pieces_of(PacketSlab* slab, Packet* packet):
     """The bytes of the pieces that a train has, or of what is none; takes the packet."""
     cdef PacketQueue out
     memset(&out, 0, sizeof(out))
@@ -32,7 +32,7 @@ cdef list cut(PacketSlab* slab, Packet* packet):
 
 
 def coalesce(list given, *, int csum=memory.CSUM_FULL, int room=PACKET_MAX, int gso=0,
-             handed_on=()):
+             handed_on=(), bint cut=True):
     """What is left, (bytes, gso, gso_size) of each packet; and the pieces these are cut into."""
     cdef PacketSlab slab
     cdef Packet* packets[MOST]
@@ -60,10 +60,10 @@ def coalesce(list given, *, int csum=memory.CSUM_FULL, int room=PACKET_MAX, int 
             memory.packet_free(&slab, packet)
             continue
         found.append((packet.data[:packet.length], packet.gso, packet.gso_size))
-        if gso:
-            memory.packet_free(&slab, packet)
+        if cut:
+            pieces += pieces_of(&slab, packet)
         else:
-            pieces += cut(&slab, packet)
+            memory.packet_free(&slab, packet)
     assert slab.live == 0
     memory.packet_slab_release(&slab)
     return found, pieces

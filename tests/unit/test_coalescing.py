@@ -11,7 +11,7 @@ import pytest
 from dpkt.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_PUSH, TH_RST, TH_SYN, TH_URG
 from hypothesis import given
 from hypothesis import strategies as st
-from native.coalescing import CSUM_VERIFIED, GSO_NONE, GSO_TCP4, GSO_TCP6, coalesce
+from native.coalescing import CSUM_FULL, CSUM_VERIFIED, GSO_NONE, GSO_TCP4, GSO_TCP6, coalesce
 
 TEXT = random.Random(793).randbytes(65536)
 TIMESTAMPS = b"\x01\x01\x08\x0a" + struct.pack("!II", 7, 9)
@@ -146,6 +146,13 @@ def test_a_train_is_no_longer_than_a_packet_can_be(version):
     assert_joined(segments, [most * 1000, (100 - most) * 1000])
 
 
+def test_nor_where_there_is_more_room():
+    given = [bytes(segment) for segment in flow(16, text=TEXT[:4093])]  # 65540 bytes in one
+    found, pieces = coalesce(given, room=65575)
+    assert [len(data) for data, _, _ in found] == [65540 - 4093, 52 + 4093]
+    assert pieces == given
+
+
 def test_what_has_no_room_is_not_joined():
     segments = [bytes(segment) for segment in flow(3)]
     found, pieces = coalesce(segments, room=1500)
@@ -158,6 +165,13 @@ def test_connections_may_alternate():
     found, pieces = joined(mixed)
     assert len(found) == 8
     assert pieces == [bytes(segment) for one in flows for segment in one]
+
+
+@VERSIONS
+def test_hosts_are_told_apart(version):
+    first = Segment(version=version)
+    given = [bytes(one) for one in (first, first.next(host=2))]
+    assert [data for data, _, _ in coalesce(given)[0]] == given
 
 
 def test_more_connections_than_are_remembered_stay_in_order():
@@ -232,7 +246,7 @@ def test_a_device_may_vouch_for_checksums():
 
 def test_trains_of_the_device_stay_as_they_are():
     given = [bytes(one) for one in flow(3)]
-    found, _ = coalesce(given, gso=GSO_TCP4)
+    found, _ = coalesce(given, gso=GSO_TCP4, cut=False)
     assert [data for data, _, _ in found] == given
 
 
@@ -246,9 +260,12 @@ def test_what_other_shards_have_seen_is_not_joined_with_what_they_have_not():
 @VERSIONS
 def test_what_is_cut_short_or_padded_is_not_joined(version):
     first, second = (bytes(one) for one in flow(2, version=version))
-    for spoiled in [second + b"\0", *(second[:length] for length in range(0, 90, 3))]:
+    padded = bytes(Segment(version=version).next(text=b"short")) + b"\0"
+    for spoiled in [padded, *(second[:length] for length in range(0, 90, 3))]:
         given = [first, spoiled, first]
-        assert [data for data, _, _ in coalesce(given)[0]] == given
+        for csum in (CSUM_FULL, CSUM_VERIFIED):
+            found, _ = coalesce(given, csum=csum, cut=False)
+            assert [data for data, _, _ in found] == given
 
 
 @st.composite
