@@ -13,6 +13,7 @@ cpdef enum Counter:
     TRAINS_IN
     TRAINS_OUT
     OUT_OF_MEMORY
+    PACKETS_JOINED                      # with the one before, into a train: not in PACKETS_IN
     PACKETS_HANDED_ON                   # to the next shard, which counts its transport again
     # ip
     IP_DROP_TOO_SHORT

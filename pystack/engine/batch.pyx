@@ -4,7 +4,8 @@
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove, memset
-from pystack.core.context cimport FEATURE_TSO4, FEATURE_TSO6
+from pystack.core.context cimport FEATURE_TSO4, FEATURE_TSO6, count_many
+from pystack.core.counters cimport Counter
 from pystack.core.memory.packet cimport (
     PACKET_MAX,
     Packet,
@@ -78,7 +79,7 @@ cdef inline bint has_trains(Device device) noexcept nogil:
 cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noexcept nogil:
     """Give the first `filled` packets to the core; the others move up."""
     cdef int64_t total = 1
-    cdef int i
+    cdef int i, left
     if filled == 0:
         return
     for i in range(filled):
@@ -87,7 +88,9 @@ cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noex
         <int64_t>BATCH_LEAST, min(<int64_t>BATCH, <int64_t>BATCH_BYTES * filled // total))
     # A capture shows what came.
     if filled > 1 and not has_trains(engine.device) and engine.capture is None:
-        filled = packets_coalesce(batch.packets, filled)
+        left = packets_coalesce(batch.packets, filled)
+        count_many(&engine.core.context, Counter.PACKETS_JOINED, filled - left)
+        filled = left
     for i in range(filled):
         engine.input(batch.packets[i], now)
     batch.ready -= filled

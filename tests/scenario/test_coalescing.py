@@ -76,7 +76,9 @@ def test_they_are_trains_with_one_acknowledgment(ends):
     answers = ends.arrive(segments)
     assert len(answers) == 1
     # Five segments of which the last is pushed, and three.
-    assert ends.ours.counters()["packets_in"] == before["packets_in"] + 2
+    after = ends.ours.counters()
+    assert after["packets_in"] == before["packets_in"] + 2
+    assert after["packets_joined"] == len(segments) - 2
     assert ends.server.recv(2 * len(TEXT)) == TEXT
 
 
