@@ -248,7 +248,10 @@ class BuildExt(build_ext):
         """Start afresh where the last build had other options than this one."""
         from Cython import __version__ as cython
 
-        forget_unless(BUILD, f"{MODES[MODE]} {COMMON_FLAGS} {COVERAGE_MACROS} {WERROR}\n")
+        # Objects for link-time optimisation are of one compiler; ccache makes no difference.
+        compiler = os.environ.get("CC", "cc").removeprefix("ccache ")
+        options = f"{MODES[MODE]} {COMMON_FLAGS} {COVERAGE_MACROS} {WERROR} {compiler} {LTO}\n"
+        forget_unless(BUILD, options)
         forget_unless(GENERATED, f"{cython} {DIRECTIVES}\n")
 
     def cythonize(self) -> None:

@@ -72,8 +72,8 @@ cdef int batch_read(Batch* batch, Engine engine, int room) noexcept nogil:
 
 
 cdef inline bint has_trains(Device device) noexcept nogil:
-    """Its packets are as large as they can be."""
-    return device.features & (FEATURE_TSO4 | FEATURE_TSO6) != 0
+    """Of both families: its packets are as large as they can be."""
+    return device.features & (FEATURE_TSO4 | FEATURE_TSO6) == (FEATURE_TSO4 | FEATURE_TSO6)
 
 
 cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noexcept nogil:
