@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(pystack.__file__).parent
 NOTE = PACKAGE.parent / "build" / f"inplace-{sys.implementation.cache_tag}"
-if os.name != "posix" or NOTE.exists() and NOTE.read_text() not in ("release", "profile"):
+if os.name != "posix" or (NOTE.exists() and NOTE.read_text() not in ("release", "profile")):
     pytest.skip("a build with a file for each module", allow_module_level=True)
 compiled = importlib.import_module("pystack.compiled")
 
