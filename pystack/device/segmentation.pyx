@@ -21,7 +21,7 @@ from pystack.core.memory.packet cimport (
     packet_total,
 )
 from pystack.core.wire.bytes cimport load16, load32, store16, store32
-from pystack.core.wire.checksum cimport csum_add, csum_add_at, csum_finish
+from pystack.core.wire.checksum cimport csum_add, csum_add_at, csum_finish, csum_fold
 from pystack.core.wire.tcp cimport (
     TCP_CWR,
     TCP_FIN,
@@ -245,18 +245,25 @@ cdef void piece_set_tcp(uint8_t* tcp, uint32_t offset, bint is_last) noexcept no
         store16(tcp + 18, 0)
 
 
-cdef void piece_set_checksum(Packet* piece, uint32_t pseudo_sum, bint is_udp) noexcept nogil:
-    """Complete the transport checksum; pseudo_sum is without the length."""
+cdef void piece_set_checksum(
+    Packet* piece, uint32_t pseudo_sum, bint is_udp, bint whole
+) noexcept nogil:
+    """The transport checksum, whole or partial; pseudo_sum is without the length."""
     cdef uint8_t* transport = piece.data + piece.csum_start
     cdef uint32_t length = piece.length - piece.csum_start
+    pseudo_sum += length
+    if not whole:
+        store16(transport + piece.csum_offset, csum_fold(pseudo_sum))
+        piece.csum = CSUM_PARTIAL
+        return
     store16(transport + piece.csum_offset, 0)
-    pseudo_sum = csum_add(pseudo_sum + length, transport, length)
+    pseudo_sum = csum_add(pseudo_sum, transport, length)
     store16(transport + piece.csum_offset, checksum_on_wire(pseudo_sum, is_udp))
     piece.csum = CSUM_VERIFIED
 
 
-cdef Packet* train_cut(PacketSlab* slab, Train* train) noexcept nogil:
-    """The next piece, finished; NULL: out of memory."""
+cdef Packet* train_cut(PacketSlab* slab, Train* train, bint whole) noexcept nogil:
+    """The next piece, its checksum whole or partial; NULL: out of memory."""
     cdef uint32_t offset = train.taken
     cdef uint32_t count = min(train.size, train.payload_length - offset)
     cdef Packet* piece = packet_new(slab, train.headers_length + count)
@@ -277,7 +284,7 @@ cdef Packet* train_cut(PacketSlab* slab, Train* train) noexcept nogil:
         store16(transport + 4, <uint16_t>(UDP_HEADER_LENGTH + count))
     else:
         piece_set_tcp(transport, offset, train.taken == train.payload_length)
-    piece_set_checksum(piece, train.pseudo_sum, train.is_udp)
+    piece_set_checksum(piece, train.pseudo_sum, train.is_udp, whole)
     return piece
 
 
@@ -291,8 +298,8 @@ cdef int push_single(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcep
     return 1
 
 
-cdef int packet_segment(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcept nogil:
-    """Push a packet, or the pieces of the train that it is, with whole checksums.
+cdef int segment(PacketSlab* slab, Packet* packet, PacketQueue* out, bint whole) noexcept nogil:
+    """Push a packet, or the pieces of the train that it is, with whole checksums, or not if TCP's.
 
     Returns how many were pushed; -1, and the packet freed, if its metadata is wrong or when out of
     memory, in which case the pieces already pushed stay: to the peer the others are lost.
@@ -308,7 +315,7 @@ cdef int packet_segment(PacketSlab* slab, Packet* packet, PacketQueue* out) noex
     if train.payload_length <= train.size:
         return push_single(slab, packet, out)
     while train.taken < train.payload_length:
-        piece = train_cut(slab, &train)
+        piece = train_cut(slab, &train, whole or train.is_udp)
         if piece == NULL:
             count = -1
             break
@@ -316,3 +323,11 @@ cdef int packet_segment(PacketSlab* slab, Packet* packet, PacketQueue* out) noex
         count += 1
     packet_free(slab, packet)
     return count
+
+
+cdef int packet_segment(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcept nogil:
+    return segment(slab, packet, out, True)
+
+
+cdef int packet_cut(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcept nogil:
+    return segment(slab, packet, out, False)

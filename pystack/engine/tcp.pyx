@@ -8,6 +8,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EINVAL, ENOTCONN, EPIPE
 from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memset
 from pystack.core.endpoint cimport READY_LITTLE, READY_READ, READY_WRITE
 from pystack.core.memory.loan cimport Lender
 from pystack.core.tcp.calls cimport tcp_drained, tcp_peek, tcp_receive, tcp_send, tcp_shutdown
@@ -25,6 +26,7 @@ from pystack.engine.flags cimport (
     MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
+    MSG_TRUNC,
     MSG_WAITALL,
 )
 from pystack.engine.owner cimport endpoint_poll
@@ -47,7 +49,10 @@ cdef class TcpHandle(TcpEndpoint):
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until
     ) noexcept nogil:
-        """What is there, or with MSG_WAITALL everything; 0 at the end, or a negative code."""
+        """What is there, or with MSG_WAITALL everything; 0 at the end, or a negative code.
+
+        With MSG_TRUNC the bytes are dropped, as tcp(7) says, and the target stays as it was.
+        """
         cdef size_t done = 0
         cdef int64_t count
         cdef bint peek = flags & MSG_PEEK
@@ -57,6 +62,8 @@ cdef class TcpHandle(TcpEndpoint):
             return -EINVAL      # urgent data is in line (RFC 6093)
         if flags & MSG_DONTWAIT:
             until = AT_ONCE
+        if flags & MSG_TRUNC:
+            target = NULL
         count = self.enter()
         if count < 0:
             return count
@@ -70,7 +77,8 @@ cdef class TcpHandle(TcpEndpoint):
                 count = tcp_peek(&self.engine.core.tcp, self.tcb(), target, length, self.peek_at)
             else:
                 count = tcp_receive(
-                    &self.engine.core.tcp, self.tcb(), target + done, length - done, peek)
+                    &self.engine.core.tcp, self.tcb(), target + done if target != NULL else NULL,
+                    length - done, peek)
             if count > 0:
                 done += count
                 if self.peek_at >= 0:
@@ -130,6 +138,8 @@ cdef class TcpHandle(TcpEndpoint):
                 length = min(length, max(count, <int64_t>WORTH_A_LOOK))
         target = unfilled_bytes(NULL, length)
         start = bytes_start(target)
+        if flags & MSG_TRUNC:
+            memset(start, 0, length)
         count = self.receive_released(start, length, flags, until)
         if count < 0:
             Py_XDECREF(target)

@@ -3,6 +3,7 @@
 # RFCs: none.
 
 from libc.stdint cimport int64_t, uint32_t
+from pystack.core.memory.deadline cimport deadline_first
 from pystack.core.memory.packet cimport Packet, PacketSlab, packet_free, packet_hand_over
 from pystack.core.stack cimport core_advance
 from pystack.engine.engine cimport Engine
@@ -36,21 +37,31 @@ cdef class VirtualDriver(Actor):
         The GIL is kept: giving it back for each batch would cost as much as the batch.
         """
         if self.engine is not None and self.engine.enter() == 0:
-            self.rung = False
-            core_advance(self.engine.core, self.world.now)
-            self.engine.leave(NULL)
+            self.turn()
             self.engine.give_back()
         return 0
 
-    cdef void input(self, Packet* packet, PacketSlab* slab) noexcept nogil:
-        """Takes a packet out of another slab; what it causes waits until act."""
+    cdef void turn(self) noexcept nogil:
+        """The same with the engine's lock, which it gives back."""
+        self.rung = False
+        core_advance(self.engine.core, self.world.now)
+        self.engine.leave(NULL)
+
+    cdef void input(self, Packet* packet, PacketSlab* slab, bint more) noexcept nogil:
+        """Takes a packet out of another slab, and ends the batch with it, unless anything else is
+        to happen at this instant, which may belong to it.
+        """
         if self.engine is None or self.engine.enter() < 0:
             packet_free(slab, packet)
             return
         packet_hand_over(slab, &self.engine.core.context.slab, packet)
         self.engine.input(packet, self.world.now)
-        self.rung = True
-        self.engine.unlock()
+        more = more or deadline_first(&self.world.queue) <= self.world.now
+        if more or self.engine.repaid != NULL:      # which is given back with the GIL
+            self.rung = True
+            self.engine.unlock()
+        else:
+            self.turn()
 
     cdef void set_mtu(self, uint32_t mtu) noexcept nogil:
         """Change the length of the longest packet, for connections that begin from now on."""

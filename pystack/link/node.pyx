@@ -20,7 +20,7 @@ from pystack.core.memory.packet cimport (
 )
 from pystack.core.wire.address cimport Addr, addr_in_prefix
 from pystack.device.base cimport Device, device_gone
-from pystack.device.segmentation cimport packet_segment
+from pystack.device.segmentation cimport packet_complete_checksum, packet_cut
 from pystack.engine.engine cimport addr_from
 from pystack.engine.virtual cimport VirtualDriver
 from pystack.link.forwarding cimport (
@@ -135,7 +135,7 @@ cdef class Node(Receiver):
         cdef int port
         memset(&pieces, 0, sizeof(pieces))
         while queue.first != NULL:
-            packet_segment(slab, packet_pop(queue), &pieces)
+            packet_cut(slab, packet_pop(queue), &pieces)
         while pieces.first != NULL:
             packet = packet_linearize(slab, packet_pop(&pieces))
             if packet == NULL:
@@ -163,6 +163,7 @@ cdef class Node(Receiver):
             (<Way>way).refuse(packet)
             return 0
         memset(&pieces, 0, sizeof(pieces))
+        packet_complete_checksum(&self.ether.slab, packet)
         self.fragmented += 1
         fragment(&self.ether.slab, packet, s.mtu, &pieces)
         while pieces.first != NULL:
@@ -171,13 +172,13 @@ cdef class Node(Receiver):
 
     # In from a wire.
 
-    cdef int arrive(self, Packet* packet, int port) except -1 nogil:
+    cdef int arrive(self, Packet* packet, int port, bint more) except -1 nogil:
         if self.forwards:
-            return self.forward(packet, port)
-        self.driver.input(packet, &self.ether.slab)
+            return self.forward(packet, port, more)
+        self.driver.input(packet, &self.ether.slab, more)
         return 0
 
-    cdef int forward(self, Packet* packet, int port) except -1 nogil:
+    cdef int forward(self, Packet* packet, int port, bint more) except -1 nogil:
         """What a router does, in the order of RFC 1812 section 5.2.1."""
         cdef Hop hop
         cdef Verdict verdict
@@ -188,7 +189,7 @@ cdef class Node(Receiver):
             self.drop(packet)
             return 0
         if self.is_for_us(&hop.destination):
-            self.driver.input(packet, &self.ether.slab)
+            self.driver.input(packet, &self.ether.slab, more)
             return 0
         verdict = hop_judge(packet, &hop)
         # RFC 2827: where hosts are, nobody sends in the name of somebody who is elsewhere.
@@ -228,6 +229,7 @@ cdef class Node(Receiver):
         """Tell the sender of a packet, under the rules and the rate limit of ICMP errors."""
         if self.driver.engine is None or self.driver.engine.enter() < 0:
             return
+        packet_complete_checksum(&self.ether.slab, packet)
         if what == SAY_EXPIRED:
             icmp_hops_exceeded(&self.driver.engine.core.ip, packet.data, packet.length)
         elif what == SAY_NO_ROUTE:

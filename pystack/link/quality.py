@@ -110,8 +110,8 @@ def apply(way: Way, quality: Quality) -> None:
         corrupt=chance(quality["corrupt"]),
         mtu=mtu,
         black_hole=oversize == "drop",
+        filter=quality["filter"],
     )
-    way.filter = quality["filter"]
 
 
 def queue_limits(queue: int | str | None) -> tuple[int, int]:

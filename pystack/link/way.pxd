@@ -49,7 +49,8 @@ cdef class Ether:
 # Where a way leads to.
 cdef class Receiver:
     # Takes a packet out of the ether's slab; port: what the receiver calls the wire.
-    cdef int arrive(self, Packet* packet, int port) except -1 nogil
+    # more: others arrive at this instant.
+    cdef int arrive(self, Packet* packet, int port, bint more) except -1 nogil
 
 cdef class Way(Actor):
     cdef readonly str name
@@ -69,9 +70,9 @@ cdef class Way(Actor):
     cdef int64_t last_arrival       # of those
     cdef PacketQueue late           # held back, in order of arrival
     cdef uint64_t held_bytes
-    cdef public object on_depart    # called with (packet, time_ns, what happens to it or None)
+    cdef object depart_tap          # called with (packet, time_ns, what happens to it or None)
     cdef public object on_arrive
-    cdef public object filter       # called with a packet; False: it is lost
+    cdef object filter              # called with a packet; False: it is lost
     cdef readonly uint64_t packets  # that were put in, what is too long aside
     cdef readonly uint64_t delivered
     cdef readonly uint64_t delivered_bytes
@@ -86,15 +87,17 @@ cdef class Way(Actor):
     cdef readonly uint64_t longest_queue
     # Takes a packet out of the network's slab.
     cdef int enqueue(self, Packet* packet) except -1 nogil
-    cdef int transmit(self, Packet* packet) except -1 nogil
-    cdef int depart(self, Packet* packet) except -1 nogil
+    cdef int catch_up(self) except -1 nogil
+    cdef int transmit(self, Packet* packet, int64_t now) except -1 nogil
+    cdef int depart(self, Packet* packet, int64_t now) except -1 nogil
     cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1 nogil
+    cdef PacketQueue* first_to_arrive(self) noexcept nogil
     cdef int arrive(self) except -1 nogil
     cdef void set_due(self) noexcept nogil
     cdef bint chance(self, Effect effect, double probability) noexcept nogil
     cdef bint is_lost(self, Packet* packet) except -1 nogil
-    cdef bint passes_filter(self, const Packet* packet) except -1 with gil
+    cdef bint passes_filter(self, Packet* packet) except -1 with gil
     cdef void refuse(self, Packet* packet) noexcept nogil
     cdef void drop(self, Packet* packet) noexcept nogil
-    cdef int tell_departure(self, const Packet* packet, Fate fate) except -1 with gil
-    cdef int tell_arrival(self, const Packet* packet) except -1 with gil
+    cdef int tell_departure(self, Packet* packet, Fate fate) except -1 with gil
+    cdef int tell_arrival(self, Packet* packet) except -1 with gil

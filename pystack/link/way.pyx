@@ -4,6 +4,8 @@
 #
 # A packet waits in the queue until the wire is free, is put on it bit by bit, and then flies. What
 # happens to it there is decided when its last bit has left, so lost packets have used the wire too.
+# Nobody needs to know just then, as long as nothing can arrive before what flies already: so most
+# packets leave in the sight of the next one (catch_up), and take one event, their arrival.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -24,8 +26,19 @@ from pystack.core.memory.packet cimport (
 from pystack.core.memory.random cimport random_init, random_next
 from pystack.core.wire.bytes cimport load16, store16
 from pystack.core.wire.checksum cimport csum_update16
+from pystack.device.segmentation cimport packet_complete_checksum
 from pystack.engine.clock cimport NEVER
 from pystack.engine.world cimport Actor, World
+
+cdef extern from *:
+    """
+    #ifdef __GNUC__
+    #define PREFETCH(where) __builtin_prefetch(where)
+    #else
+    #define PREFETCH(where) ((void)(where))
+    #endif
+    """
+    void prefetch "PREFETCH" (const void* where) noexcept nogil
 
 cdef enum:
     SECOND = 1_000_000_000
@@ -50,6 +63,8 @@ cdef Packet* copy_of(PacketSlab* slab, const Packet* packet) except NULL nogil:
     memcpy(copy.data, packet.data, packet.length)
     copy.length = packet.length
     copy.csum = packet.csum
+    copy.csum_start = packet.csum_start
+    copy.csum_offset = packet.csum_offset
     return copy
 
 
@@ -70,7 +85,8 @@ cdef bint mark_congestion(Packet* packet) noexcept nogil:
     return True
 
 
-cdef bytes octets(const Packet* packet):
+cdef bytes octets(PacketSlab* slab, Packet* packet):
+    packet_complete_checksum(slab, packet)
     return PyBytes_FromStringAndSize(<char*>packet.data, packet.length)
 
 
@@ -88,7 +104,7 @@ cdef class Ether:
 cdef class Receiver:
     """Where a way leads to."""
 
-    cdef int arrive(self, Packet* packet, int port) except -1 nogil:
+    cdef int arrive(self, Packet* packet, int port, bint more) except -1 nogil:
         with gil:
             raise NotImplementedError
 
@@ -117,8 +133,9 @@ cdef class Way(Actor):
     # What an application may do, at any time.
 
     def set(self, **changes):
-        """Change settings by the names in WaySettings."""
+        """Change settings by the names in WaySettings, or what packets are asked about: filter."""
         cdef WaySettings* s = &self.settings
+        self.catch_up()
         if "delay" in changes:
             s.delay = changes["delay"]
         if "jitter" in changes:
@@ -145,6 +162,19 @@ cdef class Way(Actor):
             s.mtu = changes["mtu"]
         if "black_hole" in changes:
             s.black_hole = changes["black_hole"]
+        if "filter" in changes:
+            self.filter = changes["filter"]
+        self.set_due()
+
+    @property
+    def on_depart(self):
+        return self.depart_tap
+
+    @on_depart.setter
+    def on_depart(self, tap):
+        self.catch_up()
+        self.depart_tap = tap
+        self.set_due()
 
     def inject(self, bytes data):
         """Put a packet, or nonsense, on the wire as if its sender had."""
@@ -160,9 +190,11 @@ cdef class Way(Actor):
 
     def partition(self):
         """Lose everything from now on, what is on its way included."""
+        self.catch_up()
         self.cut = True
 
     def heal(self):
+        self.catch_up()
         self.cut = False
 
     def hold(self):
@@ -183,11 +215,17 @@ cdef class Way(Actor):
     @property
     def queued(self):
         """Packets that wait for the wire."""
+        self.catch_up()
         return self.waiting.count
 
     @property
     def flying_packets(self):
+        self.catch_up()
         return self.flying.count + self.late.count + (self.sending != NULL)
+
+    def settle(self):
+        """Bring the counters up to date."""
+        self.catch_up()
 
     def close(self):
         """Free all that is on it."""
@@ -197,7 +235,7 @@ cdef class Way(Actor):
         if self.sending != NULL:
             packet_free(&self.ether.slab, self.sending)
             self.sending = NULL
-        self.on_depart = self.on_arrive = self.filter = None
+        self.depart_tap = self.on_arrive = self.filter = None
         self.due(NEVER)
 
     # A packet's way.
@@ -205,12 +243,15 @@ cdef class Way(Actor):
     cdef int enqueue(self, Packet* packet) except -1 nogil:
         """Put a packet on the wire, or into the queue, or drop it because that is full."""
         self.packets += 1
+        self.catch_up()
         if self.sending == NULL:
-            return self.transmit(packet)
+            self.transmit(packet, self.world.now)
+            self.set_due()
+            return 0
         if (self.waiting.count >= self.settings.queue_packets
                 or self.waiting_bytes + packet.length > self.settings.queue_bytes):
             self.overflowed += 1
-            if self.on_depart is not None:
+            if self.depart_tap is not None:
                 self.tell_departure(packet, FATE_QUEUE_FULL)
             self.drop(packet)
             return 0
@@ -221,47 +262,51 @@ cdef class Way(Actor):
         self.longest_queue = max(self.longest_queue, <uint64_t>self.waiting.count)
         return 0
 
-    cdef int transmit(self, Packet* packet) except -1 nogil:
+    cdef int transmit(self, Packet* packet, int64_t now) except -1 nogil:
         """The wire is free: begin to put a packet on it."""
-        cdef int64_t now = self.world.now
         if self.settings.rate <= 0:
-            self.depart(packet)
-            self.set_due()
-            return 0
+            return self.depart(packet, now)
         self.sending = packet
         self.sent_at = now + <int64_t>(packet.length * 8 * <double>SECOND / self.settings.rate)
-        self.set_due()
+        return 0
+
+    cdef int catch_up(self) except -1 nogil:
+        """Let all leave that has left by now, each in its time."""
+        cdef Packet* packet = self.sending
+        while packet != NULL and self.sent_at <= self.world.now:
+            self.sending = NULL
+            self.depart(packet, self.sent_at)
+            while self.sending == NULL and self.waiting.first != NULL:
+                packet = packet_pop(&self.waiting)
+                self.waiting_bytes -= packet.length
+                self.transmit(packet, self.sent_at)
+            packet = self.sending
         return 0
 
     cdef int act(self) except -1:
         """Something has left, or arrives."""
-        cdef Packet* packet = self.sending
-        if packet != NULL and self.sent_at <= self.world.now:
-            self.sending = NULL
-            self.depart(packet)
-            while self.sending == NULL and self.waiting.first != NULL:
-                packet = packet_pop(&self.waiting)
-                self.waiting_bytes -= packet.length
-                self.transmit(packet)
+        self.catch_up()
         self.arrive()
         self.set_due()
         return 0
 
     cdef void set_due(self) noexcept nogil:
         cdef int64_t when = NEVER
-        if self.sending != NULL:
-            when = self.sent_at
         if not self.held:
             if self.flying.first != NULL:
-                when = min(when, arrival_of(self.flying.first)[0])
+                when = arrival_of(self.flying.first)[0]
             if self.late.first != NULL:
                 when = min(when, arrival_of(self.late.first)[0])
+        if self.sending != NULL and (
+                self.depart_tap is not None or self.filter is not None
+                or when > self.sent_at + max(self.settings.delay - self.settings.jitter, 0)):
+            when = min(when, self.sent_at)
         self.due(max(when, self.world.now))
 
-    cdef int depart(self, Packet* packet) except -1 nogil:
+    cdef int depart(self, Packet* packet, int64_t now) except -1 nogil:
         """The last bit has left: what happens to it on its way?"""
         cdef WaySettings* s = &self.settings
-        cdef int64_t arrival = self.world.now + s.delay
+        cdef int64_t arrival = now + s.delay
         cdef Packet* copy = NULL
         cdef Fate fate = FATE_NONE
         cdef bint late
@@ -273,14 +318,14 @@ cdef class Way(Actor):
             self.lost += 1
             fate = FATE_LOST
         if fate != FATE_NONE:
-            if self.on_depart is not None:
+            if self.depart_tap is not None:
                 self.tell_departure(packet, fate)
             self.drop(packet)
             return 0
         if s.jitter:
             arrival += <int64_t>(
                 (random_next(&self.random[<int>EFFECT_JITTER]) >> 11) * (2.0 * s.jitter) / 2.0**53)
-            arrival = max(arrival - s.jitter, self.world.now)
+            arrival = max(arrival - s.jitter, now)
         corrupted = self.chance(EFFECT_CORRUPT, s.corrupt)
         if corrupted:
             self.corrupted += 1
@@ -294,10 +339,10 @@ cdef class Way(Actor):
             self.duplicated += 1
             copy = copy_of(&self.ether.slab, packet)
             fate = FATE_DUPLICATED
-        if self.on_depart is not None:
+        if self.depart_tap is not None:
             self.tell_departure(packet, fate)
         if corrupted:
-            spoil(packet, random_next(&self.random[<int>EFFECT_CORRUPT]))
+            spoil(&self.ether.slab, packet, random_next(&self.random[<int>EFFECT_CORRUPT]))
         self.fly(packet, arrival, late)
         if copy != NULL:
             self.fly(copy, arrival, late)
@@ -320,8 +365,8 @@ cdef class Way(Actor):
             return True
         return self.filter is not None and not self.passes_filter(packet)
 
-    cdef bint passes_filter(self, const Packet* packet) except -1 with gil:
-        return self.filter(octets(packet))
+    cdef bint passes_filter(self, Packet* packet) except -1 with gil:
+        return self.filter(octets(&self.ether.slab, packet))
 
     cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1 nogil:
         cdef Packet** at
@@ -346,19 +391,27 @@ cdef class Way(Actor):
             self.late.last = packet
         return 0
 
+    cdef PacketQueue* first_to_arrive(self) noexcept nogil:
+        """The queue whose first packet has arrived by now; NULL: none has."""
+        cdef PacketQueue* queue = &self.flying
+        if self.late.first != NULL and (
+                queue.first == NULL
+                or arrival_of(self.late.first)[0] < arrival_of(queue.first)[0]):
+            queue = &self.late
+        if self.held or queue.first == NULL or arrival_of(queue.first)[0] > self.world.now:
+            return NULL
+        return queue
+
     cdef int arrive(self) except -1 nogil:
         """Deliver what has arrived by now."""
-        cdef PacketQueue* queue
         cdef Packet* packet
-        while not self.held:
-            queue = &self.flying
-            if self.late.first != NULL and (
-                    queue.first == NULL
-                    or arrival_of(self.late.first)[0] < arrival_of(queue.first)[0]):
-                queue = &self.late
-            if queue.first == NULL or arrival_of(queue.first)[0] > self.world.now:
-                return 0
+        cdef PacketQueue* queue = self.first_to_arrive()
+        while queue != NULL:
             packet = packet_pop(queue)
+            if queue.first != NULL:         # much else has been in the cache since they were sent
+                prefetch(queue.first.data)
+                prefetch(queue.first.next)
+            queue = self.first_to_arrive()
             self.held_bytes -= packet.capacity
             if self.cut:
                 self.partitioned += 1
@@ -368,7 +421,7 @@ cdef class Way(Actor):
             self.delivered_bytes += packet.length
             if self.on_arrive is not None:
                 self.tell_arrival(packet)
-            self.receiver.arrive(packet, self.port)
+            self.receiver.arrive(packet, self.port, queue != NULL)
         return 0
 
     cdef void refuse(self, Packet* packet) noexcept nogil:
@@ -379,17 +432,18 @@ cdef class Way(Actor):
     cdef void drop(self, Packet* packet) noexcept nogil:
         packet_free(&self.ether.slab, packet)
 
-    cdef int tell_departure(self, const Packet* packet, Fate fate) except -1 with gil:
-        self.on_depart(octets(packet), self.world.now, FATES[<int>fate])
+    cdef int tell_departure(self, Packet* packet, Fate fate) except -1 with gil:
+        self.depart_tap(octets(&self.ether.slab, packet), self.world.now, FATES[<int>fate])
         return 0
 
-    cdef int tell_arrival(self, const Packet* packet) except -1 with gil:
-        self.on_arrive(octets(packet), self.world.now, None)
+    cdef int tell_arrival(self, Packet* packet) except -1 with gil:
+        self.on_arrive(octets(&self.ether.slab, packet), self.world.now, None)
         return 0
 
 
-cdef void spoil(Packet* packet, uint64_t where) noexcept nogil:
+cdef void spoil(PacketSlab* slab, Packet* packet, uint64_t where) noexcept nogil:
     """Turn over one bit, so that whoever receives it has to look at the checksums."""
     cdef uint32_t bit = <uint32_t>(where % (<uint64_t>packet.length * 8))
+    packet_complete_checksum(slab, packet)
     packet.data[bit >> 3] ^= 1 << (bit & 7)
     packet.csum = CSUM_FULL

@@ -173,6 +173,7 @@ class Direction:
     def counters(self) -> dict[str, int]:
         """What became of the packets that were put into it, by name."""
         way = self.way
+        way.settle()
         return {
             "packets": way.packets,
             "delivered": way.delivered,

@@ -10,16 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
+from mmap import mmap
+from socket import MSG_TRUNC, MSG_WAITALL
 from typing import Any
 
 from pystack.link.quality import Quality, check_names
 from pystack.link.units import Quantity, size_bytes
+from pystack.socket import Socket
 from pystack.tcpconfig import TcpConfig
 from pystack.testing.network import PathOrFile, VirtualNetwork
 
 SENDER, RECEIVER = "10.0.0.1", "10.0.0.2"
 PORT = 5001
 CHUNK = 1 << 16
+LARGE = 1 << 26
+MILLISECOND = 1_000_000  # ns
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,17 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
         if pcap is not None:
             link.pcap(pcap)
         sent = received = finished_ns = 0
+        arriving: Socket | None = None
 
         def receive() -> None:
-            nonlocal received, finished_ns
-            room = bytearray(CHUNK)
+            nonlocal received, finished_ns, arriving
             with b.create_server((RECEIVER, PORT)) as listener:
-                connection, _ = listener.accept()
-                read = connection.recv_into
-                with connection:
-                    while count := read(room):
+                arriving, _ = listener.accept()
+                # What arrives is dropped at once; the memory is never touched.
+                with arriving, mmap(-1, LARGE) as room:
+                    while count := arriving.recv_into(
+                        room, min(LARGE, max(size - received, 1)), MSG_WAITALL | MSG_TRUNC
+                    ):
                         received += count
                         finished_ns = net.now_ns
 
@@ -121,6 +128,10 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
             receiver.result()
         except (OSError, RuntimeError) as problem:
             error = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            if arriving is not None and arriving.fileno() >= 0:
+                info = arriving.tcp_info()
+                received = info.bytes_received
+                finished_ns = net.now_ns - info.last_data_recv * MILLISECOND
         finished = finished_ns / 1e9
         counters, way = a.counters(), link.there.counters
         return Outcome(

@@ -27,6 +27,19 @@ def figures(run="r", **systems):
     return all_figures
 
 
+def test_a_hang_up_does_not_reach_the_systems():
+    """Under nohup nothing would keep it off a system that handles it, as iperf3 does."""
+    import os
+
+    from bench import place
+
+    process = place.start(["sh", "-c", "echo ready; exec sleep 30"])
+    try:
+        assert os.getsid(process.pid) == process.pid
+    finally:
+        place.stop([process])
+
+
 def test_a_ratio_is_taken_round_by_round():
     """The machine may be slower in one round: the ratio is not that of the medians."""
     found = figures(pystack=[90, 10, 40], limit=[100, 5, 100]).ratios("row", "pystack", "limit")

@@ -153,6 +153,7 @@ def cell(
             capture_output=True,
             text=True,
             timeout=times.warmup + times.duration + GRACE,
+            start_new_session=True,  # as place.start
             preexec_fn=lambda: os.sched_setaffinity(0, {cpus[0]}),
         )
     except subprocess.TimeoutExpired:

@@ -49,10 +49,14 @@ def die_with_parent() -> None:
 
 
 def start(command: Sequence[str], **how: Any) -> subprocess.Popen[str]:
-    """Start a system and wait until it says that it is ready; Unavailable if it does not."""
+    """Start a system and wait until it says that it is ready; Unavailable if it does not.
+
+    In a session of its own: what is sent to a terminal's processes is for who measures. iperf3
+    would end for the SIGHUP that nohup keeps off.
+    """
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-        text=True, preexec_fn=die_with_parent, **how,
+        text=True, start_new_session=True, preexec_fn=die_with_parent, **how,
     )  # fmt: skip
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], READY_SECONDS)

@@ -417,7 +417,7 @@ cdef void tcp_send_pattern(
 cdef int64_t tcp_receive(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil:
     """RECEIVE: copy out of the receive queue; 1..length, 0 at the end of the stream, or a negative
-    errno.
+    errno. target NULL: nobody wants the bytes.
     """
     cdef uint32_t taken = <uint32_t>min(<size_t>tcb.busy.received.length, length)
     if taken == 0 and tcb.busy.received.length == 0:
@@ -433,7 +433,8 @@ cdef int64_t tcp_receive(
             return 0 if tcb.snd_nxt else -ENOTCONN
         return -EAGAIN
     taken = urgent_limit(tcb, 0, taken)
-    received_get(&tcb.busy.received, 0, target, taken)
+    if target != NULL:
+        received_get(&tcb.busy.received, 0, target, taken)
     if not peek:
         tcp_consume(tcp, tcb, taken)
     return taken
@@ -449,7 +450,8 @@ cdef int64_t tcp_peek(
     if there <= offset:
         return 0 if tcb.fin_received or tcb.shut_read else -EAGAIN
     taken = urgent_limit(tcb, offset, <uint32_t>min(<size_t>(there - offset), length))
-    received_get(&tcb.busy.received, offset, target, taken)
+    if target != NULL:
+        received_get(&tcb.busy.received, offset, target, taken)
     return taken
 
 

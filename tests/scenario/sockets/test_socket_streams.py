@@ -164,6 +164,23 @@ def test_peeked_data_stays(world):
     assert server.recv(5, socket.MSG_WAITALL) == b"hello"
 
 
+def test_truncated_data_is_gone(world):
+    """tcp(7): with MSG_TRUNC received bytes are dropped, and only their count is told."""
+    client, server = world.connected()
+    client.sendall(b"hello world")
+    buffer = bytearray(b"........")
+    assert server.recv_into(buffer, 5, socket.MSG_TRUNC | socket.MSG_WAITALL) == 5
+    assert buffer == b"........"
+    assert server.recv_into(buffer, 3, socket.MSG_TRUNC | socket.MSG_PEEK) == 3
+    assert server.recv(6, socket.MSG_WAITALL) == b" world"
+
+
+def test_truncated_data_tells_nothing_of_the_memory(world):
+    client, server = world.connected()
+    client.sendall(b"hello")
+    assert len(server.recv(100, socket.MSG_TRUNC)) == 5
+
+
 def test_waitall_ends_with_the_stream(world):
     client, server = world.connected()
     client.sendall(b"hel")

@@ -56,9 +56,84 @@ def test_jitter_varies_the_delay_and_keeps_the_order(flood):
     assert len(set(delays)) > 100
 
 
+def test_what_arrives_at_once_is_one_batch(net):
+    """Acknowledged as one, however many segments it is."""
+    a, b = net.host("10.0.0.1"), net.host(B[0])
+    link = net.link(a, b, delay="20ms")
+    with b.create_server(B) as listener, a.create_connection(B) as client:
+        server, _ = listener.accept()
+        with server:
+            before = link.back.counters["packets"]
+            client.sendall(bytes(14_000))
+            net.sleep(1)
+            assert link.back.counters["packets"] == before + 1
+
+
+def test_what_arrives_at_once_is_one_batch_whichever_way_it_comes(net):
+    """All that came is seen before anything is answered."""
+    b = net.host("10.0.0.9")
+    others = [net.host(f"10.0.0.{n}") for n in (1, 2)]
+    outbound = []
+
+    class Writer:
+        def write(self, packet, time_ns, sent):
+            outbound.append(sent)
+
+    for one in others:
+        net.link(one, b, delay="20ms")
+    b.serve("echo", "udp", 7)
+    b.capture(Writer())
+    with (
+        others[0].socket(type=socket.SOCK_DGRAM) as one,
+        others[1].socket(type=socket.SOCK_DGRAM) as two,
+    ):
+        for client in (one, two):
+            client.sendto(b"hello", ("10.0.0.9", 7))
+        net.sleep(1)
+    assert outbound == [False, False, True, True]
+
+
 def test_rate_puts_packets_one_after_the_other(flood):
     arrived = flood(10, rate="8Mbit/s", delay="1ms")
     assert [when for when, _ in arrived] == [n / 1000 for n in range(2, 12)]
+
+
+def test_whoever_hears_departures_hears_each_when_it_is(flood, net):
+    """From when on somebody listens, also if packets wait already."""
+    heard = []
+
+    def listen(link):
+        way = link.there.way
+        net.at(0.0035, lambda: setattr(way, "on_depart", lambda *what: heard.append(what[1])))
+        net.at(0.0075, lambda: setattr(way, "on_depart", None))
+
+    flood(10, rate="8Mbit/s", delay="20ms", then=listen)
+    assert heard == [4_000_000, 5_000_000, 6_000_000, 7_000_000]
+
+
+def test_a_shorter_delay_is_that_of_the_next_to_leave(flood, net):
+    """Though until then nothing could arrive before what was held back."""
+
+    def shorten(link):
+        net.at(0.0015, lambda: link.there.set(delay=0, reorder=0))
+
+    arrived = flood(3, rate="8Mbit/s", delay="20ms", reorder=1, reorder_by="1ms", then=shorten)
+    assert arrived == [(0.002, 1), (0.003, 2), (0.022, 0)]
+
+
+def test_a_filter_is_asked_when_the_packet_leaves(flood, net):
+    asked = []
+
+    def refuse(packet):
+        asked.append(net.now)
+        return len(asked) > 2
+
+    def begin(link):
+        net.at(0.0035, lambda: link.there.set(filter=refuse))
+
+    arrived = flood(7, rate="8Mbit/s", delay="20ms", then=begin)
+    assert asked == [0.004, 0.005, 0.006, 0.007]
+    assert [number for _, number in arrived] == [0, 1, 2, 5, 6]
 
 
 def test_a_full_queue_drops_what_comes_last(flood):
