@@ -70,7 +70,8 @@ def test_100_mb_are_echoed_at_every_mtu(namespace, data, whole, mtu, offloads):
                 assert exchange(client, data) == whole
         counters = stack.counters()
     assert counters["tcp_bytes_in"] == len(families) * len(data)
-    assert bool(counters["packets_joined"]) == (not offloads and 2 * mtu < 65535)
+    if offloads or 2 * mtu < 65535:  # of longer ones two fit together only if they are not full
+        assert bool(counters["packets_joined"]) == (not offloads)
     assert not drops(counters)
 
 
