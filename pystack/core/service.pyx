@@ -10,8 +10,9 @@ from pystack.core.endpoint cimport (
 from pystack.core.memory.packet cimport Packet, packet_free
 from pystack.core.memory.random cimport random_below
 from pystack.core.memory.ring cimport ring_spans
-from pystack.core.tcp.calls cimport tcp_close, tcp_consume, tcp_send, tcp_send_pattern
+from pystack.core.tcp.calls cimport tcp_close
 from pystack.core.tcp.layer cimport STATE_CLOSED, STATE_LISTEN, Tcb, TcpLayer
+from pystack.core.tcp.transfer cimport tcp_consume, tcp_send, tcp_send_pattern
 from pystack.core.udp.datagram cimport datagram_send, datagram_take
 from pystack.core.udp.layer cimport Datagram, DatagramInfo, UdpLayer
 

@@ -11,9 +11,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memset
 from pystack.core.endpoint cimport READY_LITTLE, READY_READ, READY_WRITE
 from pystack.core.memory.loan cimport Lender
-from pystack.core.tcp.calls cimport tcp_drained, tcp_peek, tcp_receive, tcp_send, tcp_shutdown
+from pystack.core.tcp.calls cimport tcp_drained, tcp_shutdown
 from pystack.core.tcp.layer cimport FAST_OPEN_DEFERRED, Tcb
 from pystack.core.tcp.receive cimport text_is_ready
+from pystack.core.tcp.transfer cimport tcp_peek, tcp_receive, tcp_send
 from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr
 from pystack.engine.clock cimport AT_ONCE

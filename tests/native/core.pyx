@@ -27,7 +27,7 @@ from pystack.core.stack cimport (
 from pystack.core.tcp.busy cimport tcb_is_awake, tcb_wake
 from pystack.core.tcp.calls cimport (
     tcp_abort, tcp_accept, tcp_bind, tcp_close, tcp_connect, tcp_fast_open, tcp_listen, tcp_open,
-    tcp_peek, tcp_poll, tcp_receive, tcp_send, tcp_shutdown,
+    tcp_poll, tcp_shutdown,
 )
 from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.congestion.algorithm cimport CONGESTION_LOSS
@@ -40,6 +40,7 @@ from pystack.core.tcp.metrics_cache cimport Metrics
 from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.settings cimport tcp_get_option, tcp_set_option
 from pystack.core.tcp.setup cimport tcp_default_config
+from pystack.core.tcp.transfer cimport tcp_peek, tcp_receive, tcp_send
 from pystack.core.udp.datagram cimport (
     datagram_bind, datagram_close, datagram_connect, datagram_open, datagram_send, datagram_take,
 )

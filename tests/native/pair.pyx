@@ -13,7 +13,8 @@ from pystack.core.stack cimport (
     CoreConfig, core_abort_all, core_advance, core_deadline, core_default_config, core_enter,
     core_free, core_input, core_new, core_take_ready, core_take_tx,
 )
-from pystack.core.tcp.calls cimport tcp_close, tcp_connect, tcp_open, tcp_receive, tcp_send
+from pystack.core.tcp.calls cimport tcp_close, tcp_connect, tcp_open
+from pystack.core.tcp.transfer cimport tcp_receive, tcp_send
 from pystack.core.udp.datagram cimport datagram_close, datagram_connect, datagram_open
 from pystack.core.wire.address cimport Addr, addr_from_v4
 from pystack.device.segmentation cimport packet_complete_checksum

@@ -1,5 +1,6 @@
 # When to acknowledge: at once, with the second full segment, or after a while.
-# Called by: receive and text, handshake, calls (reads), output (what was sent), timers, settings.
+# Called by: receive and text, handshake, transfer (reads), segments and output (what was sent),
+# timers, settings.
 # RFCs: 9293 section 3.8.6.3, 5681 section 4.2; where they leave a choice, as Linux.
 #
 # The delay (`ato`) follows the distance of segments. A connection begins with quick ACKs, so that

@@ -1,11 +1,10 @@
-# The user calls of RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS; in the manner
-# of sockets.
+# The user calls of RFC 9293 section 3.9.1: OPEN, CLOSE, ABORT, STATUS; in the manner of
+# sockets. SEND and RECEIVE: transfer.
 # Called by: stack's callers (engine), with the lock held and context.now set; native services.
 # RFCs: 9293 section 3.9.1 and 3.10.1 to 3.10.6.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from pystack.core.memory.loan cimport Lender
 from pystack.core.tcp.layer cimport Backlog, Tcb, TcpLayer
 from pystack.core.wire.address cimport Addr
 
@@ -26,23 +25,6 @@ cdef int64_t tcp_fast_open(
 cdef Backlog* tcp_backlog(Tcb* tcb) noexcept nogil
 # 0: SYN sent; READY_WRITE or READY_ERROR follows. Chooses address and port if need be.
 cdef int tcp_connect(TcpLayer* tcp, Tcb* tcb, const Addr* address, uint16_t port) noexcept nogil
-# 1..length; -EAGAIN: no room now (READY_WRITE follows); -EPIPE; -ENOTCONN; the pending error.
-# lender: whose bytes need not be copied; NULL: the caller's, who may change them.
-cdef int64_t tcp_send(
-        TcpLayer* tcp, Tcb* tcb, const uint8_t* data, size_t length, bint more,
-        bint urgent, Lender* lender) noexcept nogil
-# Fill the send buffer with a pattern that outlives the connection and is not copied (ring_lend).
-cdef void tcp_send_pattern(
-        TcpLayer* tcp, Tcb* tcb, uint8_t* pattern, uint32_t capacity,
-        uint32_t period) noexcept nogil
-# 1..length; 0: end of stream; -EAGAIN: nothing yet (READY_READ follows); -ENOTCONN; the pending
-# error.
-cdef int64_t tcp_receive(
-        TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, bint peek) noexcept nogil
-cdef int64_t tcp_peek(
-        TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, uint32_t offset) noexcept nogil
-# The application is done with `size` received bytes that it has looked at in the ring itself.
-cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil
 # how: 0 read, 1 write, 2 both (SHUT_RD, SHUT_WR, SHUT_RDWR).
 cdef int tcp_shutdown(TcpLayer* tcp, Tcb* tcb, int how) noexcept nogil
 # The holder lets go: linger, orphan, or RST if unread data would be lost (RFC 2525 section 2.17).

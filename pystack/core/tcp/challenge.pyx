@@ -7,7 +7,7 @@ from pystack.core.context cimport count
 from pystack.core.counters cimport Counter
 from pystack.core.memory.random cimport random_below
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
-from pystack.core.tcp.output cimport send_ack
+from pystack.core.tcp.segments cimport send_ack
 
 cdef enum:
     SECOND = 1_000_000_000

@@ -1,6 +1,7 @@
 # What a connection's time goes to while it has something to send: busy with it, held back by the
 # peer's window, or by its own send buffer.
-# Called by: calls (text to send), ack (all of it has arrived), output (why there is no more), info.
+# Called by: transfer (text to send), ack (all of it has arrived), output (why there is no more),
+# info.
 # RFCs: none; Linux's tcp_chrono, for TCP_INFO.
 
 from libc.stdint cimport int64_t

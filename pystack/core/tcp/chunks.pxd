@@ -1,6 +1,6 @@
 # Into which buffers Linux would put what is written: where a segment of its own ends with PSH, and
 # what a train waits for, follows from that.
-# Called by: calls (writes), output.
+# Called by: transfer (writes), output.
 # RFCs: 9293 section 3.9.1.2 (PSH).
 
 from libc.stdint cimport uint32_t

@@ -1,5 +1,5 @@
 # The timestamp clock and the initial sequence numbers: what the core derives from time and secrets.
-# Called by: output, ack, listen, calls.
+# Called by: segments, ack, listen, calls.
 # RFCs: 7323 section 5.4, 6528, 9293 section 3.4.1.
 
 from libc.stdint cimport int64_t, uint32_t

@@ -13,7 +13,7 @@ from pystack.core.tcp.clock cimport timestamp_offset
 from pystack.core.tcp.ecn cimport ecn_is_agreed
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 from pystack.core.tcp.mss cimport announced_mss_to
-from pystack.core.tcp.output cimport segment_send
+from pystack.core.tcp.segments cimport segment_send
 from pystack.core.tcp.window cimport window_at_first
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP, TCP_OPT_WINDOW_SCALE,

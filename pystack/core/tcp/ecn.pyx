@@ -1,6 +1,6 @@
 # Explicit congestion notification: agreed on in the handshake; marks received are echoed until the
 # peer says that it has slowed down, marks echoed to us slow us down once in a window.
-# Called by: input, handshake, text, listen, cookie, output.
+# Called by: input, handshake, text, listen, cookie, segments.
 # RFCs: 3168 section 6.1, 8511 by way of congestion/.
 
 from libc.stdint cimport uint8_t

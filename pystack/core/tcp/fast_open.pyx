@@ -24,10 +24,10 @@ from pystack.core.tcp.listen cimport connection_start
 from pystack.core.tcp.metrics cimport metrics_find, metrics_get
 from pystack.core.tcp.metrics_cache cimport Metrics
 from pystack.core.tcp.mss cimport announced_mss
-from pystack.core.tcp.output cimport send_first_syn
 from pystack.core.tcp.receive_queue cimport received_append
 from pystack.core.tcp.recovery cimport recovery_fast_open
 from pystack.core.tcp.scoreboard cimport sent_push
+from pystack.core.tcp.segments cimport send_first_syn
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_list_push, tcb_list_remove
 from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (

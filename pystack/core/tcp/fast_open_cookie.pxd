@@ -1,5 +1,5 @@
 # Fast open cookies: what proves that a client is where it says it is.
-# Called by: fast_open, output (options of a SYN), settings.
+# Called by: fast_open, segments (options of a SYN), settings.
 # RFCs: 7413 sections 4.1.1 and 4.1.2.
 
 from libc.stdint cimport uint8_t, uint32_t

@@ -20,9 +20,9 @@ from pystack.core.tcp.layer cimport (
 from pystack.core.tcp.listen cimport (
     connection_start, handshake_was_slow, listen_defers, listen_established, take_syn_options,
 )
-from pystack.core.tcp.output cimport send_reset_for, send_syn
 from pystack.core.tcp.retransmission cimport retransmit_timer_rearm
 from pystack.core.tcp.rtt cimport rtt_min_sample, rtt_sample, rtt_timeout
+from pystack.core.tcp.segments cimport send_reset_for, send_syn
 from pystack.core.tcp.tcb cimport (
     tcb_finish, tcb_list_push, tcb_output_later, tcb_rearm, tcb_set_state,
 )

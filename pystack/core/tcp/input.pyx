@@ -34,8 +34,8 @@ from pystack.core.tcp.lookup cimport (
     connection_elsewhere, connection_find, connection_key, listener_find, listener_share,
 )
 from pystack.core.tcp.metrics cimport metrics_save
-from pystack.core.tcp.output cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.receive cimport duplicate_seen
+from pystack.core.tcp.segments cimport send_ack, send_reset_for, send_syn
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_set_state
 from pystack.core.tcp.text cimport text_steps, text_trim
 from pystack.core.tcp.timers cimport enter_time_wait, fin_wait_2_timer

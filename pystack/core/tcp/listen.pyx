@@ -30,7 +30,7 @@ from pystack.core.tcp.lookup cimport connection_elsewhere
 from pystack.core.tcp.metrics cimport metrics_apply
 from pystack.core.tcp.mss cimport announced_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_start
-from pystack.core.tcp.output cimport send_first_syn, send_reset, send_reset_for
+from pystack.core.tcp.segments cimport send_first_syn, send_reset, send_reset_for
 from pystack.core.tcp.tcb cimport (
     tcb_bury, tcb_finish, tcb_list_push, tcb_list_remove, tcb_new, tcb_rearm, tcb_set_state,
 )

@@ -1,5 +1,5 @@
 # How much text a segment carries: the MSS that we announce, and the one that we send by.
-# Called by: output, listen, acknowledge, info, errors, mtu_search.
+# Called by: output, segments, listen, acknowledge, info, errors, mtu_search.
 # RFCs: 6691, 9293 section 3.7.1.
 
 from libc.stdint cimport uint32_t, uint64_t

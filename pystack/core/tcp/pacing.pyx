@@ -1,5 +1,5 @@
 # Pacing: what cwnd allows leaves spread over the round trip, not in one burst.
-# Called by: output, settings; timers, when a wait is over.
+# Called by: output, segments, settings; timers, when a wait is over.
 # RFCs: none; the rates are Linux's (tcp(7), SO_MAX_PACING_RATE in socket(7)).
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

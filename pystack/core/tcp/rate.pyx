@@ -1,5 +1,5 @@
 # How fast the network delivers: a sample of the delivery rate with each ACK.
-# Called by: scoreboard (what is sent), arrival and recovery (each ACK), calls (writes), info.
+# Called by: scoreboard (what is sent), arrival and recovery (each ACK), transfer (writes), info.
 # RFCs: none; draft-cheng-iccrg-delivery-rate-estimation-02.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

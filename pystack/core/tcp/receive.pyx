@@ -1,5 +1,5 @@
 # Segment text, step seven of SEGMENT ARRIVES: into the receive queue, in order or not.
-# Called by: text; input (duplicates); output (SACK blocks).
+# Called by: text; input (duplicates); segments (SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t

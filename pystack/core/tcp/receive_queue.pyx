@@ -1,5 +1,5 @@
 # The receive queue: text that has not been read, first in a ring, then in trains as they arrived.
-# Called by: receive (adds), calls (removes), service (the ring), tcb and busy (the end).
+# Called by: receive (adds), transfer (removes), calls, service (the ring), tcb and busy (the end).
 # RFCs: none.
 #
 # A long train stays where the device has put it: to copy it into a ring would cost as much as to

@@ -1,5 +1,5 @@
 # How much an application may queue for sending, and when it is told that it may again.
-# Called by: calls (writes, poll), ack and output (progress), settings.
+# Called by: transfer (writes), calls (poll), ack and output (progress), settings.
 # RFCs: none; tcp(7), TCP_NOTSENT_LOWAT as Linux.
 
 from libc.stdint cimport uint32_t

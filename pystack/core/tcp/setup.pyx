@@ -19,7 +19,7 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.listen cimport listen_close
 from pystack.core.tcp.metrics cimport metrics_forget, metrics_init
-from pystack.core.tcp.output cimport send_reset
+from pystack.core.tcp.segments cimport send_reset
 from pystack.core.tcp.tcb cimport tcb_bury, tcb_finish, tcp_reap
 
 cdef int64_t SECOND = 1_000_000_000

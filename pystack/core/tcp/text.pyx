@@ -14,8 +14,8 @@ from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
-from pystack.core.tcp.output cimport send_ack, send_reset_for
 from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
+from pystack.core.tcp.segments cimport send_ack, send_reset_for
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait
 from pystack.core.tcp.urgent cimport urgent_input

@@ -22,12 +22,12 @@ from pystack.core.tcp.layer cimport (
 )
 from pystack.core.tcp.metrics cimport metrics_save
 from pystack.core.tcp.mtu_search cimport mtu_search_black_hole
-from pystack.core.tcp.output cimport send_probe, send_reset, send_syn
 from pystack.core.tcp.recovery cimport recovery_reordering_timeout, recovery_timeout
 from pystack.core.tcp.retransmission cimport (
     retransmit_timer_backed_off, retransmit_timer_rearm,
 )
 from pystack.core.tcp.rtt cimport rtt_back_off, rtt_timeout
+from pystack.core.tcp.segments cimport send_probe, send_reset, send_syn
 from pystack.core.tcp.tcb cimport (
     tcb_finish, tcb_flight, tcb_idle, tcb_list_push, tcb_list_remove, tcb_output_later, tcb_rearm,
 )

@@ -1,5 +1,5 @@
 # Urgent text: in line; reads end before its last byte, the mark, and begin there (as Linux).
-# Called by: text (URG), calls (reads).
+# Called by: text (URG), transfer (reads).
 # RFCs: 9293 section 3.8.5, 6093 section 4.
 
 from libc.stdint cimport uint16_t, uint32_t

@@ -1,5 +1,5 @@
 # The TCP user timeout option: ours is told, the peer's is taken over.
-# Called by: output (options of segments), listen and input (options that arrive), settings.
+# Called by: segments (their options), listen and input (options that arrive), settings.
 # RFCs: 5482.
 
 from libc.stdint cimport uint16_t, uint32_t

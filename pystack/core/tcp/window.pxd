@@ -1,5 +1,5 @@
 # The window that we offer, and how large the receive buffer becomes.
-# Called by: listen and calls (opening), receive (text), calls (reads), output (the window field),
+# Called by: listen and calls (opening), receive (text), transfer (reads), segments (their window),
 #   settings.
 # RFCs: 9293 sections 3.8.6 and 3.8.6.2.2, 7323 section 2; where they leave a choice, as Linux.
 
