@@ -8,7 +8,7 @@ from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab
 # with whole checksums. Returns how many were pushed; -1, and the packet freed, if its metadata is
 # wrong or when out of memory (pieces already pushed stay: to the peer the others are lost).
 cdef int packet_segment(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcept nogil
-# The same, but pieces of TCP stay CSUM_PARTIAL: for a wire in memory, where only who looks needs
+# The same, but TCP's checksums stay CSUM_PARTIAL: for a wire in memory, where only who looks needs
 # more than the sender's word.
 cdef int packet_cut(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcept nogil
 # Turn CSUM_PARTIAL into a whole checksum; borrowed bytes stay borrowed. Returns the same packet;

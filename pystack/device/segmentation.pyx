@@ -288,8 +288,19 @@ cdef Packet* train_cut(PacketSlab* slab, Train* train, bint whole) noexcept nogi
     return piece
 
 
-cdef int push_single(PacketSlab* slab, Packet* packet, PacketQueue* out) noexcept nogil:
-    packet = packet_complete_checksum(slab, packet)
+cdef inline bint is_partial_tcp(const Packet* packet) noexcept nogil:
+    return (
+        packet.csum == CSUM_PARTIAL
+        and packet.csum_offset == TCP_CHECKSUM_AT
+        and <uint32_t>packet.csum_start + TCP_CHECKSUM_AT + 2 <= packet.length
+    )
+
+
+cdef int push_single(
+    PacketSlab* slab, Packet* packet, PacketQueue* out, bint whole
+) noexcept nogil:
+    if whole or not is_partial_tcp(packet):
+        packet = packet_complete_checksum(slab, packet)
     if packet == NULL:
         return -1
     packet.gso = GSO_NONE
@@ -308,12 +319,12 @@ cdef int segment(PacketSlab* slab, Packet* packet, PacketQueue* out, bint whole)
     cdef Packet* piece
     cdef int count = 0
     if packet.gso == GSO_NONE:
-        return push_single(slab, packet, out)
+        return push_single(slab, packet, out, whole)
     if train_read(packet, &train) < 0:
         packet_free(slab, packet)
         return -1
     if train.payload_length <= train.size:
-        return push_single(slab, packet, out)
+        return push_single(slab, packet, out, whole)
     while train.taken < train.payload_length:
         piece = train_cut(slab, &train, whole or train.is_udp)
         if piece == NULL:

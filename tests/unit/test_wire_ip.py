@@ -80,6 +80,26 @@ def test_a_damaged_ipv4_header_is_refused(damage, fault):
     assert wire.parse4(damage(good)) == fault
 
 
+@pytest.mark.parametrize("options", [b"", b"\1\1\1\0"], ids=["plain", "options"])
+def test_any_bit_that_was_turned_over_is_found(options):
+    good = bytes(ipv4(b"12345678", opts=options, hl=5 + len(options) // 4))
+    assert not isinstance(wire.parse4(good), int)
+    for bit in range(8 * (20 + len(options))):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        assert isinstance(wire.parse4(bytes(bad)), int), bit
+
+
+def test_both_zeros_are_a_good_checksum():
+    """RFC 1624 section 3: 0 and 0xffff are the same in one's complement arithmetic."""
+    header = ipv4(b"12345678")
+    header[4:6] = header[10:12]  # the identification takes up what the checksum would have been
+    assert with_checksum(header)[10:12] == b"\0\0"
+    for zero in (b"\0\0", b"\xff\xff"):
+        header[10:12] = zero
+        assert wire.parse4(bytes(header)).total_length == 28
+
+
 def test_padding_behind_the_packet_is_no_fault():
     """RFC 894: Ethernet pads to 46 bytes; total_length says what counts."""
     assert wire.parse4(bytes(ipv4(b"1234")) + bytes(30)).total_length == 24

@@ -2,7 +2,7 @@
 # Called by: ip input.
 # RFCs: 791, 1122 section 3.2.1, 7126.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from pystack.core.context cimport packet_drop
 from pystack.core.counters cimport Counter
 from pystack.core.ip.control_noise cimport is_control_noise
@@ -13,6 +13,7 @@ from pystack.core.ip.networks cimport ip_is_broadcast, ip_is_destination, ip_is_
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport addr_is_multicast
+from pystack.core.wire.bytes cimport load16
 from pystack.core.wire.ipv4 cimport (
     IPV4_BAD_CHECKSUM, IPV4_BAD_HEADER_LENGTH, IPV4_BAD_TOTAL_LENGTH, IPV4_BAD_VERSION,
     IPV4_HEADER_LENGTH, IPV4_MF, IPV4_OFFSET_MASK, IPV4_OPTIONS_GOOD, Ipv4Header,
@@ -95,9 +96,11 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     return True
 
 
-cdef bint reassemble(IpLayer* ip, IpView* view, Ipv4Header* header) noexcept nogil:
-    """Give a fragment to reassembly; True: that makes a whole packet, whose header is read."""
+cdef bint reassemble(IpLayer* ip, IpView* view) noexcept nogil:
+    """Give a fragment to reassembly; True: that makes a whole packet."""
+    cdef Ipv4Header header
     cdef Fragment fragment
+    ipv4_read(view.packet.data, &header)
     fragment.source = header.source
     fragment.destination = header.destination
     fragment.id = header.id
@@ -112,7 +115,7 @@ cdef bint reassemble(IpLayer* ip, IpView* view, Ipv4Header* header) noexcept nog
     view.packet = fragments_input(ip, view.packet, &fragment)
     if view.packet == NULL:
         return False
-    ipv4_read(view.packet.data, header)
+    ipv4_read(view.packet.data, &header)
     view.ttl = header.ttl
     view.tos = header.tos
     return True
@@ -120,12 +123,14 @@ cdef bint reassemble(IpLayer* ip, IpView* view, Ipv4Header* header) noexcept nog
 
 cdef bint ipv4_open(IpLayer* ip, IpView* view) noexcept nogil:
     """Find the transport header, in the whole packet."""
-    cdef Ipv4Header header
-    ipv4_read(view.packet.data, &header)
-    if header.fragment & (IPV4_MF | IPV4_OFFSET_MASK):
-        if not reassemble(ip, view, &header):
+    cdef uint8_t* data = view.packet.data
+    cdef uint32_t header_length
+    if load16(data + 6) & (IPV4_MF | IPV4_OFFSET_MASK):
+        if not reassemble(ip, view):
             return False
-    view.payload = view.packet.data + header.header_length
-    view.length = <uint32_t>header.total_length - header.header_length
-    view.protocol = header.protocol
+        data = view.packet.data
+    header_length = (data[0] & 15) * 4
+    view.payload = data + header_length
+    view.length = load16(data + 2) - header_length
+    view.protocol = data[9]
     return True

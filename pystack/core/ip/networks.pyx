@@ -37,6 +37,14 @@ cdef bint overlaps(const Network* network, const Addr* prefix, int prefix_length
     return addr_in_prefix(&network.first, prefix, prefix_length)
 
 
+cdef inline bint network_has(const Network* network, const Addr* address) noexcept nogil:
+    """An address of the prefix: what differs from its first is where its first and last differ."""
+    cdef const Addr* first = &network.first
+    cdef const Addr* last = &network.last
+    return ((address.hi ^ first.hi) & ~(first.hi ^ last.hi)
+            | (address.lo ^ first.lo) & ~(first.lo ^ last.lo)) == 0
+
+
 cdef inline const Network* network_of(
     const NetworkList* networks, const Addr* address
 ) noexcept nogil:
@@ -46,7 +54,7 @@ cdef inline const Network* network_of(
     cdef uint32_t _i
     for _i in range(networks.count):
         # A short IPv6 prefix covers ::ffff:0:0/96 too, where IPv4 is held.
-        if network.v4 == v4 and addr_in_prefix(address, &network.first, network.prefix_length):
+        if network.v4 == v4 and network_has(network, address):
             return network
         network += 1
     return NULL
@@ -190,7 +198,7 @@ cdef bint first_usable(IpLayer* ip, const Network* network, Addr* address) noexc
     for i in range(start, start + ip.networks.excluded_count + 1):
         address[0] = network.first
         address.lo += i
-        if not addr_in_prefix(address, &network.first, network.prefix_length):
+        if not network_has(network, address):
             return False
         if ip_is_local(ip, address):
             return True

@@ -27,8 +27,24 @@ cdef void ipv4_read(const uint8_t* data, Ipv4Header* header) noexcept nogil:
     header.destination = addr_load4(data + 16)
 
 
+cdef inline uint32_t header_sum(const Ipv4Header* header) noexcept nogil:
+    """Without options and checksum; from the fields: reading back what was just written would stall
+    the processor.
+    """
+    cdef uint32_t source = addr_v4(&header.source)
+    cdef uint32_t destination = addr_v4(&header.destination)
+    cdef uint32_t sum = 0x4500 | header.tos
+    sum += header.total_length
+    sum += header.id
+    sum += header.fragment
+    sum += <uint32_t>header.ttl << 8 | header.protocol
+    sum += (source >> 16) + (source & 0xFFFF) + (destination >> 16) + (destination & 0xFFFF)
+    return sum
+
+
 cdef int ipv4_parse(const uint8_t* data, uint32_t length, Ipv4Header* header) noexcept nogil:
     """Judge and read a header (RFC 1122 section 3.2.1); 0, or an Ipv4Fault."""
+    cdef uint32_t sum
     if length < IPV4_HEADER_LENGTH:
         return IPV4_TOO_SHORT
     if data[0] >> 4 != 4:
@@ -38,22 +54,11 @@ cdef int ipv4_parse(const uint8_t* data, uint32_t length, Ipv4Header* header) no
         return IPV4_BAD_HEADER_LENGTH
     if header.total_length < header.header_length or header.total_length > length:
         return IPV4_BAD_TOTAL_LENGTH
-    if csum_finish(csum_add(0, data, header.header_length)) != 0:
-        return IPV4_BAD_CHECKSUM
-    return 0
-
-
-cdef inline uint16_t header_checksum(const Ipv4Header* header) noexcept nogil:
-    """From the fields: reading back what was just written would stall the processor."""
-    cdef uint32_t source = addr_v4(&header.source)
-    cdef uint32_t destination = addr_v4(&header.destination)
-    cdef uint32_t sum = 0x4500 | header.tos
-    sum += header.total_length
-    sum += header.id
-    sum += header.fragment
-    sum += <uint32_t>header.ttl << 8 | header.protocol
-    sum += (source >> 16) + (source & 0xFFFF) + (destination >> 16) + (destination & 0xFFFF)
-    return csum_finish(sum)
+    if header.header_length == IPV4_HEADER_LENGTH:
+        sum = header_sum(header) + load16(data + 10)
+    else:
+        sum = csum_add(0, data, header.header_length)
+    return 0 if csum_finish(sum) == 0 else IPV4_BAD_CHECKSUM
 
 
 cdef void ipv4_build(uint8_t* out, const Ipv4Header* header) noexcept nogil:
@@ -65,7 +70,7 @@ cdef void ipv4_build(uint8_t* out, const Ipv4Header* header) noexcept nogil:
     store16(out + 6, header.fragment)
     out[8] = header.ttl
     out[9] = header.protocol
-    store16(out + 10, header_checksum(header))
+    store16(out + 10, csum_finish(header_sum(header)))
     addr_store4(out + 12, &header.source)
     addr_store4(out + 16, &header.destination)
 
