@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 asked_by = 0  # the first signal that asked us to stop, 0 if none did
 _pending = False  # and nobody has acted upon it yet
 _interruptible = False
@@ -44,6 +46,16 @@ def check() -> None:
     if _pending:
         _pending = False
         raise Stop
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within it signals wait; processes that begin there begin so, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pystack.cli.failure import FAILED, USAGE, Failure
+from pystack.cli.signals import interruptible
 from pystack.link.units import chance, duration_ns, rate_bps, size_bytes
 
 if TYPE_CHECKING:
@@ -151,7 +153,8 @@ def sim(
                 raise Failure("--pcap and --plot are of one transfer, not of a sweep", USAGE)
             return run_sweep(transfer, axes, jobs, as_json)
         trace = None if plot is None else Trace()
-        outcome = transfer.run(pcap, trace)
+        with interruptible():
+            outcome = transfer.run(pcap, trace)
     except ValueError as problem:
         raise Failure(str(problem), USAGE) from None
     if trace is not None and plot is not None:
@@ -174,18 +177,16 @@ def summary(outcome: Outcome) -> str:
 
 def run_sweep(base: Transfer, axes: dict[str, list[Any]], jobs: int, as_json: bool) -> int:
     """A line for each combination, with a progress bar where there is somebody to see it."""
-    from concurrent.futures import ProcessPoolExecutor
-    from contextlib import ExitStack
-
     from rich.console import Console
     from rich.progress import Progress
 
+    from pystack.cli.workers import Workers
     from pystack.testing.transfer import sweep
 
-    with ExitStack() as ending:
-        executor = ending.enter_context(ProcessPoolExecutor(jobs)) if jobs > 1 else None
-        console = Console(stderr=True)
-        bar = ending.enter_context(Progress(console=console, disable=not sys.stderr.isatty()))
+    console = Console(stderr=True)
+    bar = Progress(console=console, disable=not sys.stderr.isatty())
+    workers = Workers(jobs) if jobs > 1 else nullcontext()
+    with workers as executor, bar, interruptible():
         task = bar.add_task("transfers")
         found = sweep(
             base,

@@ -63,6 +63,9 @@ cdef class Interface(Device):
                 except Exception as problem:
                     packet_queue_release(slab, queue)
                     self.log_once("write", problem)
+                except BaseException as problem:    # Ctrl-C is for whoever waits
+                    packet_queue_release(slab, queue)
+                    self.node.driver.world.fail(problem)
         return 0
 
     def deliver(self, packets):

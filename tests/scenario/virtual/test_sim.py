@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import dpkt
 import pytest
@@ -98,6 +102,36 @@ def test_sim_sweeps_over_a_grid(sim):
     assert [line.partition(":")[0] for line in printed.splitlines()] == [
         "delay=1ms seed=0", "delay=1ms seed=1", "delay=9ms seed=0", "delay=9ms seed=1",
     ]  # fmt: skip
+
+
+LONG = (sys.executable, "-m", "pystack", "sim", "--bytes", "1000GB", "--delay", "1ms")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_transfer_ends_when_it_is_asked_to(tmp_path, number):
+    capture = tmp_path / "capture"
+    os.mkfifo(capture)
+    process = subprocess.Popen([*LONG, "--pcap", capture], stderr=subprocess.PIPE)
+    with process, open(capture, "rb") as pipe:
+        assert pipe.read(1 << 16)
+        process.send_signal(number)
+        while pipe.read(1 << 20):
+            pass
+        assert (process.stderr.read(), process.wait()) == (b"", 128 + number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_ends_when_it_is_asked_to_and_leaves_nobody(number):
+    process = subprocess.Popen(
+        [*LONG, "--sweep", "seed=0..9", "--jobs", "2"], stderr=subprocess.PIPE
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    with process:
+        while len(workers := children.read_text().split()) < 2:
+            assert process.poll() is None
+        process.send_signal(number)
+        assert (process.stderr.read(), process.wait()) == (b"", 128 + number)
+    assert not any(Path("/proc", worker).exists() for worker in workers)
 
 
 @pytest.mark.parametrize(

@@ -343,3 +343,17 @@ def test_a_read_of_everything_gives_what_came_before_a_reset_and_then_the_reset(
             assert client.recv(10, socket.MSG_WAITALL) == b"hello"
             with pytest.raises(ConnectionResetError):
                 client.recv(10, socket.MSG_WAITALL)
+
+
+@pytest.mark.parametrize("rate", [None, "1Mbit/s"])
+def test_ctrl_c_is_raised_where_the_main_function_waits(rate):
+    """Whatever runs when it comes: here, who listens to a wire."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with VirtualNetwork() as net:
+        a, b = net.host("10.0.0.1"), net.host("10.0.0.2")
+        net.link(a, b, rate=rate).there.way.on_depart = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            a.create_connection(("10.0.0.2", 80))

@@ -1,0 +1,49 @@
+"""Processes that share the work of a command, and end with it.
+
+Called by: sim.
+RFCs: none.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pystack.cli.signals import STOPPING, Stop, held
+
+T = TypeVar("T")
+
+
+class Workers(ProcessPoolExecutor):
+    """When the command is asked to stop, they end in the middle of what they do."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, initializer=leave_signals_to_parent)
+
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **how: Any) -> Iterator[T]:
+        # With the first one the processes begin, as copies of this one.
+        with held():
+            futures = [self.submit(fn, *arguments) for arguments in zip(*iterables, strict=True)]
+        return (future.result() for future in futures)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if kind is Stop:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+        return super().__exit__(kind, problem, traceback)
+
+
+def leave_signals_to_parent() -> None:
+    """In a worker: a terminal's Ctrl-C is for the parent, who then ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
