@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from pystack.cli.signals import STOPPING, Stop, held
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -24,11 +25,9 @@ class Workers(ProcessPoolExecutor):
     def __init__(self, number: int) -> None:
         super().__init__(number, initializer=leave_signals_to_parent)
 
-    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **how: Any) -> Iterator[T]:
-        # With the first one the processes begin, as copies of this one.
-        with held():
-            futures = [self.submit(fn, *arguments) for arguments in zip(*iterables, strict=True)]
-        return (future.result() for future in futures)
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        with held():  # with the first one the processes begin, as copies of this one
+            return super().submit(fn, *args, **kwargs)
 
     def __exit__(
         self,

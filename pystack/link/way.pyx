@@ -86,6 +86,7 @@ cdef bint mark_congestion(Packet* packet) noexcept nogil:
 
 
 cdef bytes octets(PacketSlab* slab, Packet* packet):
+    # It cannot fail: of a partial checksum packet_cut has seen that it is within the packet.
     packet_complete_checksum(slab, packet)
     return PyBytes_FromStringAndSize(<char*>packet.data, packet.length)
 

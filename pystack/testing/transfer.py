@@ -22,8 +22,8 @@ from pystack.testing.network import PathOrFile, VirtualNetwork
 
 SENDER, RECEIVER = "10.0.0.1", "10.0.0.2"
 PORT = 5001
-CHUNK = 1 << 16
-LARGE = 1 << 26
+WRITE_SIZE = 1 << 16  # bytes
+READ_SIZE = 1 << 26
 MILLISECOND = 1_000_000  # ns
 
 
@@ -101,9 +101,9 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
             with b.create_server((RECEIVER, PORT)) as listener:
                 arriving, _ = listener.accept()
                 # What arrives is dropped at once; the memory is never touched.
-                with arriving, mmap(-1, LARGE) as room:
+                with arriving, mmap(-1, READ_SIZE) as room:
                     while count := arriving.recv_into(
-                        room, min(LARGE, max(size - received, 1)), MSG_WAITALL | MSG_TRUNC
+                        room, min(READ_SIZE, max(size - received, 1)), MSG_WAITALL | MSG_TRUNC
                     ):
                         received += count
                         finished_ns = net.now_ns
@@ -120,7 +120,7 @@ def run(transfer: Transfer, pcap: PathOrFile | None, trace: Trace | None) -> Out
         receiver = net.spawn(receive)
         net.sleep(0)
         error = None
-        piece = bytes(CHUNK)
+        piece = bytes(WRITE_SIZE)
         try:
             with a.create_connection((RECEIVER, PORT)) as connection:
                 while sent < size:

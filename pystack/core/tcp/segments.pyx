@@ -136,17 +136,24 @@ cdef uint32_t text_room(const Tcb* tcb) noexcept nogil:
     return mss
 
 
-cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexcept nogil:
-    """A segment without text of a synchronized connection."""
-    cdef TcpSegment seg
-    cdef TcpOptions options
-    memset(&seg, 0, sizeof(seg))
-    data_options(tcp, tcb, &options)
+cdef void segment_begin(
+        TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags, TcpSegment* seg,
+        TcpOptions* options) noexcept nogil:
+    """What all segments of a synchronized connection tell."""
+    memset(seg, 0, sizeof(TcpSegment))
+    data_options(tcp, tcb, options)
     tcb.busy.user_timeout_owed = False
     seg.seq = seq
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
     seg.window = window_field(tcb)
+
+
+cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexcept nogil:
+    """A segment without text of a synchronized connection."""
+    cdef TcpSegment seg
+    cdef TcpOptions options
+    segment_begin(tcp, tcb, seq, flags, &seg, &options)
     if tcb.ecn:
         ecn_output(tcb, &seg, False)
     tcb.totals.segments_out += 1
@@ -273,13 +280,7 @@ cdef int send_data(
     cdef TcpSegment seg
     cdef TcpOptions options
     cdef Spans text
-    memset(&seg, 0, sizeof(seg))
-    data_options(tcp, tcb, &options)
-    tcb.busy.user_timeout_owed = False
-    seg.seq = seq
-    seg.ack = tcb.rcv_nxt
-    seg.flags = TCP_ACK
-    seg.window = window_field(tcb)
+    segment_begin(tcp, tcb, seq, TCP_ACK, &seg, &options)
     seg.length = length
     seg.gso_size = <uint16_t>mss
     if length:

@@ -108,11 +108,9 @@ def test_the_wire_spoils_one_bit_only(net):
     """So the checksum is off by a power of two."""
     a, b = net.host(V4[0]), net.host(V4[1])
     link = net.link(a, b, delay="1ms")
-    link.there.set(delay="1ms", corrupt=1)
     spoiled = []
     link.there.way.on_arrive = lambda packet, *_: spoiled.append(packet)
     with b.create_server((V4[1], 80)), a.socket() as client:
-        link.there.set(delay="1ms", corrupt=0)
         client.connect((V4[1], 80))
         link.there.set(delay="1ms", corrupt=1)
         client.send(PAYLOAD)
