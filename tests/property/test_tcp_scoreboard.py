@@ -92,6 +92,8 @@ def take(board, step, argument):
 def check(board):
     records = board.records
     arrived = [record for record in records if record["flags"] & SACKED]
+    edges = [board.una, *(record["end"] for record in records)]
+    assert [*(record["seq"] for record in records), board.nxt] == edges
     assert board.highest_sacked == (arrived[-1]["end"] if arrived else board.una)
     there, back = board.order
     assert there == back[::-1]
