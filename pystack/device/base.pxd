@@ -7,7 +7,7 @@
 # take and return lists of bytes; cdef write and read are what the engine calls, and for such a
 # device they call those.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from pystack.core.memory.packet cimport Packet, PacketQueue, PacketSlab
 from pystack.device.inbox cimport Inbox, Notify
 
@@ -16,6 +16,8 @@ cdef enum:
     MTU_MIN_IPV6 = 1280         # RFC 8200 section 5
     MTU_MAX = 65535
     SHARDS_MAX = 256            # MAX_TAP_QUEUES of Linux; a packet's handed_on is one byte
+    # When the core reads what has come, it should still be in the cache, where read has left it.
+    BATCH_BYTES = 256 << 10
 
 cdef class Device:
     cdef readonly uint32_t mtu
@@ -25,6 +27,7 @@ cdef class Device:
     cdef public bint trusted            # what is delivered has good checksums: do not look
     cdef public tuple local_addresses   # ipaddress objects on the other side: not for the stack
     cdef bint without_gil               # read and write run no Python code
+    cdef int64_t batch_bytes            # how much it is good to read at once
     cdef int poll_fd                    # wait for input on this; -1: wait for notify. Set by attach
     cdef bint attached
     cdef bint released

@@ -61,6 +61,7 @@ cdef class Device:
 
     def __cinit__(self, *args, **kwargs):
         self.mtu = 1500
+        self.batch_bytes = BATCH_BYTES
         self.poll_fd = -1
         self.name = type(self).__name__
         self.local_addresses = ()

@@ -8,10 +8,7 @@ from pystack.engine.engine cimport Engine
 
 cdef enum:
     BATCH = 64
-    # Of trains a batch takes fewer packets: when the core reads their bytes, these should still be
-    # in the cache, where the device's call has left them.
-    BATCH_BYTES = 256 << 10
-    BATCH_LEAST = 4
+    BATCH_LEAST = 4             # of the largest
 
 ctypedef struct Batch:          # all zero: empty
     Packet* packets[BATCH]

@@ -85,7 +85,7 @@ cdef void batch_input(Batch* batch, Engine engine, int filled, int64_t now) noex
     for i in range(filled):
         total += batch.packets[i].length
     batch.share = <int>max(
-        <int64_t>BATCH_LEAST, min(<int64_t>BATCH, <int64_t>BATCH_BYTES * filled // total))
+        <int64_t>BATCH_LEAST, min(<int64_t>BATCH, engine.device.batch_bytes * filled // total))
     # A capture shows what came.
     if filled > 1 and not has_trains(engine.device) and engine.capture is None:
         left = packets_coalesce(batch.packets, filled)

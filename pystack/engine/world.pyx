@@ -339,6 +339,11 @@ cdef class World:
             turn_call(&self.root.turn)
         return 0
 
+    def take_problem(self):
+        """What has failed, of what nobody has waited for since; None: nothing has."""
+        problem, self.root.pending = self.root.pending, None
+        return problem
+
     cdef int hand_over(self, Task task) except -1:
         self.current = task
         PyThread_release_lock(task.baton)

@@ -35,9 +35,9 @@ cdef class Node(Receiver):
     cdef readonly uint64_t too_long
     cdef readonly uint64_t bad_headers
     cdef int route_of(self, const Addr* destination) noexcept nogil
-    cdef int carry(self, PacketSlab* slab, PacketQueue* queue) except -1 nogil
-    cdef int forward(self, Packet* packet, int port, bint more) except -1 nogil
-    cdef int emit(self, Packet* packet, int port, bint fragile) except -1 nogil
+    cdef void carry(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil
+    cdef void forward(self, Packet* packet, int port, bint more) noexcept nogil
+    cdef void emit(self, Packet* packet, int port, bint fragile) noexcept nogil
     cdef bint is_for_us(self, const Addr* destination) noexcept nogil
     cdef void say(self, Packet* packet, int what, uint32_t mtu) noexcept nogil
     cdef void drop(self, Packet* packet) noexcept nogil

@@ -16,7 +16,6 @@ from pystack.core.memory.packet cimport (
     packet_hand_over,
     packet_linearize,
     packet_pop,
-    packet_queue_release,
 )
 from pystack.core.wire.address cimport Addr, addr_in_prefix
 from pystack.device.base cimport Device, device_gone
@@ -56,16 +55,7 @@ cdef class Interface(Device):
     cdef int write(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil:
         if self.closed:
             return device_gone(slab, queue, EBADF)
-        if queue.first != NULL:
-            with gil:
-                try:
-                    self.node.carry(slab, queue)
-                except Exception as problem:
-                    packet_queue_release(slab, queue)
-                    self.log_once("write", problem)
-                except BaseException as problem:    # Ctrl-C is for whoever waits
-                    packet_queue_release(slab, queue)
-                    self.node.driver.world.fail(problem)
+        self.node.carry(slab, queue)
         return 0
 
     def deliver(self, packets):
@@ -130,7 +120,7 @@ cdef class Node(Receiver):
 
     # Out of its own stack.
 
-    cdef int carry(self, PacketSlab* slab, PacketQueue* queue) except -1 nogil:
+    cdef void carry(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil:
         """Cut trains, and put each packet on the wire that leads to its destination."""
         cdef PacketQueue pieces
         cdef Packet* packet
@@ -153,35 +143,34 @@ cdef class Node(Receiver):
             packet_hand_over(slab, &self.ether.slab, packet)
             # Its own packets are as long as its MTU lets them be: nobody is there to tell it.
             self.emit(packet, port, True)
-        return 0
 
-    cdef int emit(self, Packet* packet, int port, bint fragile) except -1 nogil:
+    cdef void emit(self, Packet* packet, int port, bint fragile) noexcept nogil:
         """Put a packet on a wire, in fragments if it is too long and may be cut."""
         cdef void* way = self.ports[port].way
         cdef const WaySettings* s = &(<Way>way).settings
         cdef PacketQueue pieces
         if s.mtu == 0 or packet.length <= s.mtu:
-            return (<Way>way).enqueue(packet)
+            (<Way>way).enqueue(packet)
+            return
         if fragile or s.black_hole:
             (<Way>way).refuse(packet)
-            return 0
+            return
         memset(&pieces, 0, sizeof(pieces))
         packet_complete_checksum(&self.ether.slab, packet)
         self.fragmented += 1
         fragment(&self.ether.slab, packet, s.mtu, &pieces)
         while pieces.first != NULL:
             (<Way>way).enqueue(packet_pop(&pieces))
-        return 0
 
     # In from a wire.
 
-    cdef int arrive(self, Packet* packet, int port, bint more) except -1 nogil:
+    cdef void arrive(self, Packet* packet, int port, bint more) noexcept nogil:
         if self.forwards:
-            return self.forward(packet, port, more)
-        self.driver.input(packet, &self.ether.slab, more)
-        return 0
+            self.forward(packet, port, more)
+        else:
+            self.driver.input(packet, &self.ether.slab, more)
 
-    cdef int forward(self, Packet* packet, int port, bint more) except -1 nogil:
+    cdef void forward(self, Packet* packet, int port, bint more) noexcept nogil:
         """What a router does, in the order of RFC 1812 section 5.2.1."""
         cdef Hop hop
         cdef Verdict verdict
@@ -190,10 +179,10 @@ cdef class Node(Receiver):
         if hop_read(packet, &hop) < 0:
             self.bad_headers += 1
             self.drop(packet)
-            return 0
+            return
         if self.is_for_us(&hop.destination):
             self.driver.input(packet, &self.ether.slab, more)
-            return 0
+            return
         verdict = hop_judge(packet, &hop)
         # RFC 2827: where hosts are, nobody sends in the name of somebody who is elsewhere.
         if self.filters and self.ports[port].edge and self.route_of(&hop.source) != port:
@@ -202,27 +191,27 @@ cdef class Node(Receiver):
             self.expired += 1
             self.say(packet, SAY_EXPIRED, 0)
             self.drop(packet)
-            return 0
+            return
         if verdict != PASS_ON:
             self.martians += 1
             self.drop(packet)
-            return 0
+            return
         out = self.route_of(&hop.destination)
         if out == NO_PORT:
             self.no_route += 1
             self.say(packet, SAY_NO_ROUTE, 0)
             self.drop(packet)
-            return 0
+            return
         s = &(<Way>self.ports[out].way).settings
         if s.mtu and packet.length > s.mtu and hop.fragile:
             self.too_long += 1
             if not s.black_hole:
                 self.say(packet, SAY_TOO_BIG, s.mtu)
             self.drop(packet)
-            return 0
+            return
         count_hop(packet)
         self.forwarded += 1
-        return self.emit(packet, out, hop.fragile)
+        self.emit(packet, out, hop.fragile)
 
     cdef bint is_for_us(self, const Addr* destination) noexcept nogil:
         return (self.driver.engine is not None and self.driver.engine.core != NULL

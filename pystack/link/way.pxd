@@ -50,7 +50,7 @@ cdef class Ether:
 cdef class Receiver:
     # Takes a packet out of the ether's slab; port: what the receiver calls the wire.
     # more: others arrive at this instant.
-    cdef int arrive(self, Packet* packet, int port, bint more) except -1 nogil
+    cdef void arrive(self, Packet* packet, int port, bint more) noexcept nogil
 
 cdef class Way(Actor):
     cdef readonly str name
@@ -86,18 +86,18 @@ cdef class Way(Actor):
     cdef readonly uint64_t marked
     cdef readonly uint64_t longest_queue
     # Takes a packet out of the network's slab.
-    cdef int enqueue(self, Packet* packet) except -1 nogil
-    cdef int catch_up(self) except -1 nogil
-    cdef int transmit(self, Packet* packet, int64_t now) except -1 nogil
-    cdef int depart(self, Packet* packet, int64_t now) except -1 nogil
-    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1 nogil
+    cdef void enqueue(self, Packet* packet) noexcept nogil
+    cdef void catch_up(self) noexcept nogil
+    cdef void transmit(self, Packet* packet, int64_t now) noexcept nogil
+    cdef void depart(self, Packet* packet, int64_t now) noexcept nogil
+    cdef void fly(self, Packet* packet, int64_t arrival, bint late) noexcept nogil
     cdef PacketQueue* first_to_arrive(self) noexcept nogil
-    cdef int arrive(self) except -1 nogil
+    cdef void arrive(self) noexcept nogil
     cdef void set_due(self) noexcept nogil
     cdef bint chance(self, Effect effect, double probability) noexcept nogil
-    cdef bint is_lost(self, Packet* packet) except -1 nogil
-    cdef bint passes_filter(self, Packet* packet) except -1 with gil
+    cdef bint is_lost(self, Packet* packet) noexcept nogil
+    cdef bint passes_filter(self, Packet* packet) noexcept with gil
     cdef void refuse(self, Packet* packet) noexcept nogil
     cdef void drop(self, Packet* packet) noexcept nogil
-    cdef int tell_departure(self, Packet* packet, Fate fate) except -1 with gil
-    cdef int tell_arrival(self, Packet* packet) except -1 with gil
+    cdef void tell_departure(self, Packet* packet, Fate fate) noexcept with gil
+    cdef void tell_arrival(self, Packet* packet) noexcept with gil

@@ -55,11 +55,11 @@ cdef inline int64_t* arrival_of(Packet* packet) noexcept nogil:
     return <int64_t*>packet.control
 
 
-cdef Packet* copy_of(PacketSlab* slab, const Packet* packet) except NULL nogil:
+cdef Packet* copy_of(PacketSlab* slab, const Packet* packet) noexcept nogil:
+    """NULL: there is no memory."""
     cdef Packet* copy = packet_new(slab, packet.length)
     if copy == NULL:
-        with gil:
-            raise MemoryError
+        return NULL
     memcpy(copy.data, packet.data, packet.length)
     copy.length = packet.length
     copy.csum = packet.csum
@@ -105,9 +105,8 @@ cdef class Ether:
 cdef class Receiver:
     """Where a way leads to."""
 
-    cdef int arrive(self, Packet* packet, int port, bint more) except -1 nogil:
-        with gil:
-            raise NotImplementedError
+    cdef void arrive(self, Packet* packet, int port, bint more) noexcept nogil:
+        pass
 
 
 cdef class Way(Actor):
@@ -241,37 +240,36 @@ cdef class Way(Actor):
 
     # A packet's way.
 
-    cdef int enqueue(self, Packet* packet) except -1 nogil:
+    cdef void enqueue(self, Packet* packet) noexcept nogil:
         """Put a packet on the wire, or into the queue, or drop it because that is full."""
         self.packets += 1
         self.catch_up()
         if self.sending == NULL:
             self.transmit(packet, self.world.now)
             self.set_due()
-            return 0
+            return
         if (self.waiting.count >= self.settings.queue_packets
                 or self.waiting_bytes + packet.length > self.settings.queue_bytes):
             self.overflowed += 1
             if self.depart_tap is not None:
                 self.tell_departure(packet, FATE_QUEUE_FULL)
             self.drop(packet)
-            return 0
+            return
         if self.settings.mark and self.waiting.count >= self.settings.mark:
             self.marked += mark_congestion(packet)
         packet_push(&self.waiting, packet)
         self.waiting_bytes += packet.length
         self.longest_queue = max(self.longest_queue, <uint64_t>self.waiting.count)
-        return 0
 
-    cdef int transmit(self, Packet* packet, int64_t now) except -1 nogil:
+    cdef void transmit(self, Packet* packet, int64_t now) noexcept nogil:
         """The wire is free: begin to put a packet on it."""
         if self.settings.rate <= 0:
-            return self.depart(packet, now)
+            self.depart(packet, now)
+            return
         self.sending = packet
         self.sent_at = now + <int64_t>(packet.length * 8 * <double>SECOND / self.settings.rate)
-        return 0
 
-    cdef int catch_up(self) except -1 nogil:
+    cdef void catch_up(self) noexcept nogil:
         """Let all leave that has left by now, each in its time."""
         cdef Packet* packet = self.sending
         while packet != NULL and self.sent_at <= self.world.now:
@@ -282,7 +280,6 @@ cdef class Way(Actor):
                 self.waiting_bytes -= packet.length
                 self.transmit(packet, self.sent_at)
             packet = self.sending
-        return 0
 
     cdef int act(self) except -1:
         """Something has left, or arrives."""
@@ -304,7 +301,7 @@ cdef class Way(Actor):
             when = min(when, self.sent_at)
         self.due(max(when, self.world.now))
 
-    cdef int depart(self, Packet* packet, int64_t now) except -1 nogil:
+    cdef void depart(self, Packet* packet, int64_t now) noexcept nogil:
         """The last bit has left: what happens to it on its way?"""
         cdef WaySettings* s = &self.settings
         cdef int64_t arrival = now + s.delay
@@ -322,7 +319,7 @@ cdef class Way(Actor):
             if self.depart_tap is not None:
                 self.tell_departure(packet, fate)
             self.drop(packet)
-            return 0
+            return
         if s.jitter:
             arrival += <int64_t>(
                 (random_next(&self.random[<int>EFFECT_JITTER]) >> 11) * (2.0 * s.jitter) / 2.0**53)
@@ -347,7 +344,6 @@ cdef class Way(Actor):
         self.fly(packet, arrival, late)
         if copy != NULL:
             self.fly(copy, arrival, late)
-        return 0
 
     cdef bint chance(self, Effect effect, double probability) noexcept nogil:
         """Whether it happens this time."""
@@ -355,7 +351,7 @@ cdef class Way(Actor):
             return False
         return (random_next(&self.random[<int>effect]) >> 11) / 2.0**53 < probability
 
-    cdef bint is_lost(self, Packet* packet) except -1 nogil:
+    cdef bint is_lost(self, Packet* packet) noexcept nogil:
         cdef WaySettings* s = &self.settings
         if s.good_to_bad > 0:
             if self.chance(EFFECT_LOSS, s.bad_to_good if self.bad else s.good_to_bad):
@@ -366,21 +362,18 @@ cdef class Way(Actor):
             return True
         return self.filter is not None and not self.passes_filter(packet)
 
-    cdef bint passes_filter(self, Packet* packet) except -1 with gil:
-        return self.filter(octets(&self.ether.slab, packet))
-
-    cdef int fly(self, Packet* packet, int64_t arrival, bint late) except -1 nogil:
+    cdef void fly(self, Packet* packet, int64_t arrival, bint late) noexcept nogil:
         cdef Packet** at
         if self.held_bytes + packet.capacity > HELD_LIMIT:
             self.overflowed += 1
             self.drop(packet)
-            return 0
+            return
         self.held_bytes += packet.capacity
         if not late:
             self.last_arrival = arrival = max(arrival, self.last_arrival)
             arrival_of(packet)[0] = arrival
             packet_push(&self.flying, packet)
-            return 0
+            return
         arrival_of(packet)[0] = arrival
         at = &self.late.first
         while at[0] != NULL and arrival_of(at[0])[0] <= arrival:
@@ -390,7 +383,6 @@ cdef class Way(Actor):
         self.late.count += 1
         if packet.next == NULL:
             self.late.last = packet
-        return 0
 
     cdef PacketQueue* first_to_arrive(self) noexcept nogil:
         """The queue whose first packet has arrived by now; NULL: none has."""
@@ -403,7 +395,7 @@ cdef class Way(Actor):
             return NULL
         return queue
 
-    cdef int arrive(self) except -1 nogil:
+    cdef void arrive(self) noexcept nogil:
         """Deliver what has arrived by now."""
         cdef Packet* packet
         cdef PacketQueue* queue = self.first_to_arrive()
@@ -423,7 +415,6 @@ cdef class Way(Actor):
             if self.on_arrive is not None:
                 self.tell_arrival(packet)
             self.receiver.arrive(packet, self.port, queue != NULL)
-        return 0
 
     cdef void refuse(self, Packet* packet) noexcept nogil:
         """It is too long for the wire."""
@@ -433,13 +424,27 @@ cdef class Way(Actor):
     cdef void drop(self, Packet* packet) noexcept nogil:
         packet_free(&self.ether.slab, packet)
 
-    cdef int tell_departure(self, Packet* packet, Fate fate) except -1 with gil:
-        self.depart_tap(octets(&self.ether.slab, packet), self.world.now, FATES[<int>fate])
-        return 0
+    # What is asked and told. An exception is raised where the network's user waits next: who sends
+    # just now has done no wrong.
 
-    cdef int tell_arrival(self, Packet* packet) except -1 with gil:
-        self.on_arrive(octets(&self.ether.slab, packet), self.world.now, None)
-        return 0
+    cdef bint passes_filter(self, Packet* packet) noexcept with gil:
+        try:
+            return self.filter(octets(&self.ether.slab, packet))
+        except BaseException as problem:
+            self.world.fail(problem)
+        return False
+
+    cdef void tell_departure(self, Packet* packet, Fate fate) noexcept with gil:
+        try:
+            self.depart_tap(octets(&self.ether.slab, packet), self.world.now, FATES[<int>fate])
+        except BaseException as problem:
+            self.world.fail(problem)
+
+    cdef void tell_arrival(self, Packet* packet) noexcept with gil:
+        try:
+            self.on_arrive(octets(&self.ether.slab, packet), self.world.now, None)
+        except BaseException as problem:
+            self.world.fail(problem)
 
 
 cdef void spoil(PacketSlab* slab, Packet* packet, uint64_t where) noexcept nogil:

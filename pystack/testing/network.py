@@ -409,7 +409,7 @@ class VirtualNetwork:
         """Begin a function, which runs when the running one waits; `.result()` waits for it.
 
         What it raises is raised by whoever waits for its result, or else in the thread that made
-        the network, where that waits.
+        the network, where that waits, at the latest at the end of its `with`.
         """
         name = getattr(function, "__qualname__", repr(function))
         return self._world.spawn(function, args, kwargs, name)
@@ -533,7 +533,10 @@ class VirtualNetwork:
         problem: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
+        unraised = self._world.take_problem()
         self.close()
+        if problem is None and unraised is not None:
+            raise unraised
 
     def __repr__(self) -> str:
         return f"<VirtualNetwork seed={self.seed} now={self.now:g} hosts={len(self.hosts)}>"

@@ -226,6 +226,13 @@ def test_no_offloads_and_no_header_are_two_things(namespace):
         assert device.features == 0
 
 
+@pytest.mark.parametrize(("offloads", "trains"), [(True, True), (False, False), ("csum", False)])
+def test_without_trains_less_is_read_at_once(namespace, offloads, trains):
+    """32 segments of an Ethernet: as much as the sender shall be allowed by one ACK."""
+    with namespace.tun(*NETS, offloads=offloads) as device:
+        assert (Driver(device).batch_bytes // 1500 == 32) is not trains
+
+
 @pytest.mark.parametrize("offloads", ["tso4", "csum,lro"])
 def test_offloads_that_make_no_sense_are_refused(offloads):
     with pytest.raises(ValueError, match="offload"):

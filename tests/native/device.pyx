@@ -79,6 +79,10 @@ cdef class Driver:
         return self.device.poll_fd
 
     @property
+    def batch_bytes(self):
+        return self.device.batch_bytes
+
+    @property
     def live(self):
         return self.slab.live
 

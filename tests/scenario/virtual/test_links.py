@@ -111,6 +111,36 @@ def test_whoever_hears_departures_hears_each_when_it_is(flood, net):
     assert heard == [4_000_000, 5_000_000, 6_000_000, 7_000_000]
 
 
+@pytest.mark.parametrize("where", ["on_depart", "on_arrive", "filter"])
+@pytest.mark.parametrize("rate", [None, "1Mbit/s"])
+def test_an_exception_of_whoever_looks_is_raised_where_the_main_function_waits(net, rate, where):
+    """Not where somebody sends; and the next packet is as any other."""
+    looked = []
+
+    def look(*_):
+        looked.append(net.now)
+        if len(looked) == 1:
+            raise ZeroDivisionError
+        return True
+
+    a, b = net.host("10.0.0.1"), net.host("10.0.0.2")
+    link = net.link(a, b, rate=rate)
+    if where == "filter":
+        link.there.set(filter=look)
+    else:
+        setattr(link.there.way, where, look)
+    with a.socket(type=socket.SOCK_DGRAM) as sender, b.socket(type=socket.SOCK_DGRAM) as sink:
+        sink.bind(B)
+        for data in (b"one", b"two"):
+            sender.sendto(data, B)
+        with pytest.raises(ZeroDivisionError):
+            net.sleep(1)
+        net.sleep(1)
+        arrived = [sink.recv(9) for _ in range(link.there.counters["delivered"])]
+    assert arrived == ([b"two"] if where == "filter" else [b"one", b"two"])
+    assert len(looked) == 2
+
+
 def test_a_shorter_delay_is_that_of_the_next_to_leave(flood, net):
     """Though until then nothing could arrive before what was held back."""
 

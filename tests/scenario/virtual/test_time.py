@@ -101,6 +101,27 @@ def test_a_failure_that_nobody_waits_for_is_raised_where_the_main_thread_waits(n
     assert net.now == 1
 
 
+def interrupted_send():
+    """A network in which something has failed that nobody has waited for yet."""
+    net = VirtualNetwork()
+    a, b = net.host("10.0.0.1"), net.host("10.0.0.2")
+    net.link(a, b).there.set(filter=lambda packet: 1 // 0)
+    with a.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"", ("10.0.0.2", 9))
+    return net
+
+
+def test_a_failure_that_nobody_waits_for_is_raised_at_the_end():
+    with pytest.raises(ZeroDivisionError), interrupted_send() as net:
+        pass
+    assert net.closed
+
+
+def test_a_failure_of_the_main_function_is_the_one_that_is_raised():
+    with pytest.raises(KeyError), interrupted_send():
+        raise KeyError
+
+
 def test_a_timeout_is_virtual(net, pair):
     _, b, _ = pair
     began = time.monotonic()
