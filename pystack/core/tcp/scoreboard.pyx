@@ -96,31 +96,16 @@ cdef void sent_discount(Tcb* tcb, const Sent* sent, uint32_t segments) noexcept 
     adjust(tcb, sent.flags, -<int32_t>segments)
 
 
-cdef Sent* repeat_record(SentQueue* queue, uint32_t at) noexcept nogil:
-    """Have record number `at` twice, those before it moved down or those behind it up, whatever is
-    less; the first of the two, or NULL when out of memory.
-    """
-    cdef Sent* sent
-    if queue.first and at < queue.count // 2:
-        queue.first -= 1
-        sent = queue.items + queue.first
-        memmove(sent, sent + 1, (at + 1) * sizeof(Sent))
-    elif make_room(queue) == 0:
-        sent = queue.items + queue.first + at
-        memmove(sent + 1, sent, (queue.count - at) * sizeof(Sent))
-    else:
-        return NULL
-    queue.count += 1
-    return queue.items + queue.first + at
-
-
 cdef Sent* sent_split(Tcb* tcb, uint32_t at, uint32_t seq) noexcept nogil:
     cdef SentQueue* queue = &tcb.busy.sent
-    cdef Sent* sent = repeat_record(queue, at)
+    cdef Sent* sent
     cdef uint32_t before
-    if sent == NULL:
+    if make_room(queue) < 0:
         return NULL
+    sent = queue.items + queue.first + at
     before = sent_segments(sent)
+    memmove(sent + 1, sent, (queue.count - at) * sizeof(Sent))
+    queue.count += 1
     sent[0].end = seq
     sent[0].flags &= ~(SENT_FIN | SENT_PUSHED)
     sent[1].seq = seq
