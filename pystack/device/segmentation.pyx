@@ -44,7 +44,7 @@ cdef enum:
     UDP_CHECKSUM_AT = 6
     SPANS = 3                   # the packet's own bytes, and two borrowed stretches
 
-# A checked train. `taken` moves on as pieces are cut; the rest stays as it was read.
+# A checked train. `taken` and `pieces` move on as it is cut; the rest stays as it was read.
 ctypedef struct Train:
     const uint8_t* headers      # IP header, extension headers, transport header
     uint32_t ip_length          # bytes before the transport header
@@ -52,9 +52,11 @@ ctypedef struct Train:
     uint32_t payload_length
     uint32_t size               # payload of each piece but the last
     uint32_t pseudo_sum         # of the pseudo-header, without its length field
+    uint32_t ip4_sum            # of the IPv4 header, without what differs from piece to piece
     bint is_v4
     bint is_udp
     uint32_t taken              # payload bytes that have gone into pieces
+    uint32_t pieces             # how many there are
     const uint8_t* span[SPANS]  # the payload still to be taken
     uint32_t span_length[SPANS]
 
@@ -176,6 +178,12 @@ cdef uint32_t pseudo_sum_without_length(const Packet* packet) noexcept nogil:
     return sum + <uint16_t>~length
 
 
+cdef uint32_t ip4_sum_of_train(const uint8_t* ip, uint32_t length) noexcept nogil:
+    """Sum of an IPv4 header less its total length, identification and checksum."""
+    return (csum_add(0, ip, length)
+            + <uint16_t>~load16(ip + 2) + <uint16_t>~load16(ip + 4) + <uint16_t>~load16(ip + 10))
+
+
 cdef int train_read(const Packet* packet, Train* train) noexcept nogil:
     """Check a train and make a Train of it; 0, or -1 if metadata and bytes disagree."""
     cdef uint32_t transport_length
@@ -192,7 +200,8 @@ cdef int train_read(const Packet* packet, Train* train) noexcept nogil:
     train.payload_length = packet_total(packet) - train.headers_length
     train.size = packet.gso_size
     train.pseudo_sum = pseudo_sum_without_length(packet)
-    train.taken = 0
+    train.ip4_sum = ip4_sum_of_train(packet.data, packet.csum_start) if train.is_v4 else 0
+    train.taken = train.pieces = 0
     train_set_spans(train, packet)
     return 0
 
@@ -213,14 +222,14 @@ cdef void train_take(Train* train, uint8_t* out, uint32_t count) noexcept nogil:
         count -= part
 
 
-cdef void piece_set_ip4(Packet* piece, uint32_t index) noexcept nogil:
+cdef void piece_set_ip4(Packet* piece, const Train* train) noexcept nogil:
     """Total length, an identification of its own, header checksum."""
     cdef uint8_t* ip = piece.data
-    store16(ip + 2, <uint16_t>piece.length)
     # RFC 6864 section 4.3: packets that may be fragmented must not share an identification.
-    store16(ip + 4, <uint16_t>(load16(ip + 4) + index))
-    store16(ip + 10, 0)
-    store16(ip + 10, csum_finish(csum_add(0, ip, piece.csum_start)))
+    cdef uint16_t id = <uint16_t>(load16(train.headers + 4) + train.pieces)
+    store16(ip + 2, <uint16_t>piece.length)
+    store16(ip + 4, id)
+    store16(ip + 10, csum_finish(train.ip4_sum + piece.length + id))
 
 
 cdef inline void piece_set_ip6(Packet* piece) noexcept nogil:
@@ -276,7 +285,7 @@ cdef Packet* train_cut(PacketSlab* slab, Train* train, bint whole) noexcept nogi
     piece.csum_start = <uint16_t>train.ip_length
     piece.csum_offset = UDP_CHECKSUM_AT if train.is_udp else TCP_CHECKSUM_AT
     if train.is_v4:
-        piece_set_ip4(piece, offset // train.size)
+        piece_set_ip4(piece, train)
     else:
         piece_set_ip6(piece)
     transport = piece.data + train.ip_length
@@ -285,6 +294,7 @@ cdef Packet* train_cut(PacketSlab* slab, Train* train, bint whole) noexcept nogi
     else:
         piece_set_tcp(transport, offset, train.taken == train.payload_length)
     piece_set_checksum(piece, train.pseudo_sum, train.is_udp, whole)
+    train.pieces += 1
     return piece
 
 

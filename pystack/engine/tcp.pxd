@@ -13,6 +13,7 @@ cdef class TcpHandle(TcpEndpoint):
     cdef int64_t receive(
         self, uint8_t* target, size_t length, int flags, int64_t until
     ) noexcept nogil
+    cdef int wait_and_drop(self, size_t length, size_t* done, int64_t until) noexcept nogil
     cdef int64_t receive_released(
         self, uint8_t* target, size_t length, int flags, int64_t until
     ) noexcept

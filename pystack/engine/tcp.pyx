@@ -7,14 +7,20 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EINVAL, ENOTCONN, EPIPE
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 from pystack.core.endpoint cimport READY_LITTLE, READY_READ, READY_WRITE
 from pystack.core.memory.loan cimport Lender
 from pystack.core.tcp.calls cimport tcp_drained, tcp_shutdown
-from pystack.core.tcp.layer cimport FAST_OPEN_DEFERRED, Tcb
+from pystack.core.tcp.layer cimport FAST_OPEN_DEFERRED, Tcb, TcpLayer
 from pystack.core.tcp.receive cimport text_is_ready
-from pystack.core.tcp.transfer cimport tcp_peek, tcp_receive, tcp_send
+from pystack.core.tcp.transfer cimport (
+    tcp_drop_begin,
+    tcp_drop_end,
+    tcp_peek,
+    tcp_receive,
+    tcp_send,
+)
 from pystack.core.tcp.urgent cimport urgent_at_mark
 from pystack.core.wire.address cimport Addr
 from pystack.engine.clock cimport AT_ONCE
@@ -93,11 +99,35 @@ cdef class TcpHandle(TcpEndpoint):
                 break
             if count == -EAGAIN:
                 # What has been taken already counts towards SO_RCVLOWAT.
-                count = self.wait(READY_READ | READY_LITTLE, until)
+                if target == NULL and all_of_it:
+                    count = self.wait_and_drop(length, &done, until)
+                else:
+                    count = self.wait(READY_READ | READY_LITTLE, until)
                 if count < 0:
                     return done if done and count != RAISED else count
         self.leave()
         return done if done else count
+
+    cdef int wait_and_drop(self, size_t length, size_t* done, int64_t until) noexcept nogil:
+        """wait() until `length` bytes have come, which are dropped without waking anybody, or
+        something else has happened.
+        """
+        cdef TcpLayer* tcp = &self.engine.core.tcp
+        cdef Tcb* tcb = self.tcb()
+        cdef uint64_t dropped
+        cdef int code
+        if not tcp_drop_begin(tcp, tcb, length - done[0]):
+            return self.wait(READY_READ | READY_LITTLE, until)
+        code = self.wait(READY_READ | READY_LITTLE, until)
+        if code < 0 and self.engine.lock() < 0:     # the wait has given it back
+            return code
+        if self.owner.endpoint == &tcb.endpoint:
+            dropped = tcp_drop_end(tcp, tcb)
+            done[0] += dropped
+            self.consumed(dropped)
+        if code < 0:
+            self.engine.unlock()
+        return code
 
     cdef int64_t receive_released(
         self, uint8_t* target, size_t length, int flags, int64_t until

@@ -73,4 +73,4 @@ cdef class World:
 # Let a task run when those before it have run; context: its Turn.
 cdef void turn_call(void* context) noexcept nogil
 # block(), for code without the GIL: RAISED if an exception is set.
-cdef int world_block(World world, int64_t until) noexcept nogil
+cdef int world_block(World world, int64_t until) noexcept with gil

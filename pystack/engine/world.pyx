@@ -85,18 +85,16 @@ cdef bint is_ours(frame) except -1:
     return frame.f_globals.get("__name__", "").split(".")[0] in ("pystack", "threading")
 
 
-cdef int world_block(World world, int64_t until) noexcept nogil:
+cdef int world_block(World world, int64_t until) noexcept with gil:
     cdef int code = 0
-    with gil:
-        problem = None
-        try:
-            code = world.block(until)
-        except BaseException as caught:
-            problem = caught
-        if problem is not None:
-            set_exception(type(problem), problem)
-            problem = None
-            code = RAISED
+    problem = None
+    try:
+        code = world.block(until)
+    except BaseException as caught:
+        problem = caught
+    if problem is not None:
+        set_exception(type(problem), problem)
+        code = RAISED
     return code
 
 

@@ -20,6 +20,8 @@ ctypedef struct Hop:            # what a router looks at
     bint fragile                # must not be fragmented: IPv6, or DF
 
 cdef int hop_read(const Packet* packet, Hop* hop) noexcept nogil    # -1: BAD_HEADER
+# Of a packet of our own stack, whose header is good.
+cdef Addr hop_destination(const Packet* packet) noexcept nogil
 cdef Verdict hop_judge(const Packet* packet, const Hop* hop) noexcept nogil
 cdef bint is_martian(const Addr* address) noexcept nogil
 # One hop less, the checksum brought up to date.

@@ -20,6 +20,8 @@ from pystack.core.wire.address cimport (
     addr_is_loopback,
     addr_is_multicast,
     addr_is_v4,
+    addr_load4,
+    addr_load16,
     addr_v4,
 )
 from pystack.core.wire.bytes cimport load16, store16
@@ -59,6 +61,13 @@ cdef int hop_read(const Packet* packet, Hop* hop) noexcept nogil:
     hop.source, hop.destination = v4.source, v4.destination
     hop.fragile = v4.fragment & IPV4_DF
     return 0
+
+
+cdef Addr hop_destination(const Packet* packet) noexcept nogil:
+    """Of a packet of our own stack, whose header is good."""
+    if packet.data[0] >> 4 == 6:
+        return addr_load16(packet.data + 24)
+    return addr_load4(packet.data + 16)
 
 
 cdef bint is_martian(const Addr* address) noexcept nogil:

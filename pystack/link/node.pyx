@@ -30,6 +30,7 @@ from pystack.link.forwarding cimport (
     Verdict,
     count_hop,
     fragment,
+    hop_destination,
     hop_judge,
     hop_read,
 )
@@ -124,7 +125,7 @@ cdef class Node(Receiver):
         """Cut trains, and put each packet on the wire that leads to its destination."""
         cdef PacketQueue pieces
         cdef Packet* packet
-        cdef Hop hop
+        cdef Addr destination
         cdef int port
         memset(&pieces, 0, sizeof(pieces))
         while queue.first != NULL:
@@ -133,9 +134,8 @@ cdef class Node(Receiver):
             packet = packet_linearize(slab, packet_pop(&pieces))
             if packet == NULL:
                 continue
-            port = NO_PORT
-            if hop_read(packet, &hop) == 0:
-                port = self.route_of(&hop.destination)
+            destination = hop_destination(packet)
+            port = self.route_of(&destination)
             if port == NO_PORT:
                 self.no_route += 1
                 packet_free(slab, packet)

@@ -133,6 +133,7 @@ cdef bint is_in_motion(const Tcb* tcb) noexcept nogil:
     cdef const TcpBusy* busy = tcb.busy
     return (busy.packets_out != 0 or tcb.snd_una != tcb.snd_nxt and tcb.state > STATE_LISTEN
             or busy.send_ring.length != 0 or busy.received.length != 0
+            or busy.unwanted != 0 or busy.dropped != 0
             or busy.sent.count != 0 or busy.out_of_order.count != 0
             or busy.retransmit_at != DEADLINE_NEVER or busy.ack_at != DEADLINE_NEVER
             or busy.pace_at != DEADLINE_NEVER

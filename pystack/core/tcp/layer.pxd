@@ -310,6 +310,8 @@ cdef struct TcpBusy:
     Ring send_ring              # first byte is snd_una (SYN excluded); calls add, ack.pyx removes
     Loans loans                 # of its bytes, those that are elsewhere; by sequence numbers
     ReceiveQueue received       # up to rcv_nxt; receive.pyx adds, calls remove
+    uint64_t unwanted           # bytes that a waiting call still wants dropped as they come
+    uint64_t dropped            # those that it has had; both written by transfer.pyx
     SentQueue sent              # oldest first; written by scoreboard.pyx
     IntervalSet out_of_order    # received beyond rcv_nxt; written by receive.pyx
     # starts of the latest out-of-order arrivals, newest first (RFC 2018 section 4)

@@ -27,6 +27,7 @@ from pystack.core.tcp.segments cimport send_ack, send_data, text_room
 from pystack.core.tcp.send_buffer cimport send_buffer_moved
 from pystack.core.tcp.tcb cimport tcb_flight, tcb_rearm, tcb_unsent
 from pystack.core.tcp.tlp cimport tail_probe_sent
+from pystack.core.tcp.transfer cimport tcp_drop
 from pystack.core.wire.tcp cimport TCP_MAX_HEADER_LENGTH, seq_le
 
 cdef enum:
@@ -165,17 +166,19 @@ cdef bint send_new(
         TcpLayer* tcp, Tcb* tcb, uint32_t mss, uint32_t train, bint forced,
         bint* full) noexcept nogil:
     """One train of new data, with the FIN if it is time; True if something went out."""
+    cdef uint32_t most = train
     cdef uint32_t length
     cdef bint fin
     if tcb_unsent(tcb) == 0 and not tcb.fin_queued:
         return False
     if tcb.busy.sent.count >= tcb.config.max_sent:
         return False
-    # As Linux, half of the window at most: what is acknowledged lets the other half out.
-    length = max(tcb.congestion.cwnd // (2 * tcb.smss), <uint32_t>1) * mss
+    if train > mss:
+        # As Linux, half of the window: what is acknowledged lets the other half out.
+        most = min(train, max(tcb.congestion.cwnd // (2 * tcb.smss), <uint32_t>1) * mss)
     if tcb.busy.chunks.count > 1:
-        chunks_grow(tcb, min(min(train, length), room_in_window(tcb, mss)))
-    length = sendable(tcb, mss, mss if tcb.busy.urgent_out else min(train, length), forced)
+        chunks_grow(tcb, min(most, room_in_window(tcb, mss)))
+    length = sendable(tcb, mss, mss if tcb.busy.urgent_out else most, forced)
     fin = fin_may_go(tcb, length)
     if length == 0 and not fin:
         return False
@@ -275,17 +278,27 @@ cdef void note_limits(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         chrono_stop(tcp, tcb, CHRONO_ROOM)
 
 
+cdef bint only_receives(const Tcb* tcb) noexcept nogil:
+    """Nothing is outstanding and nothing to be sent, but perhaps an acknowledgment."""
+    return (tcb_flight(tcb) == 0 and tcb.busy.send_ring.length == 0
+            and (tcb.fin_sent or not tcb.fin_queued))
+
+
 cdef void output(TcpLayer* tcp, Tcb* tcb, bint forced) noexcept nogil:
     cdef Sent* lost
     cdef uint32_t mss, train
     cdef uint32_t before = tcb.snd_nxt
     cdef bint more = True
     cdef bint full = False
+    if only_receives(tcb):
+        return                  # to find that out below would be a twelfth of a train's cost
     sync_mss(tcp, tcb)
     if tcb_flight(tcb) == 0 and tcb.busy.send_ring.length and usable_window(tcb):
         congestion_idle(tcp, tcb)
     mss = text_room(tcb)
-    train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
+    train = mss
+    if tcb_unsent(tcb) > mss or tcb.busy.retransmit != RETRANSMIT_NONE:
+        train = pacing_train(tcp, tcb, mss, train_limit(tcp, mss))
     if tcb.busy.tail_probe_due:
         send_tail_probe(tcp, tcb, mss)
     # Not with options that differ from segment to segment.
@@ -322,3 +335,5 @@ cdef void tcp_output(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         tcb.busy.output_forced = False
     if tcb.busy.ack_now and tcb.state >= STATE_ESTABLISHED:
         send_ack(tcp, tcb)
+    if tcb.busy.unwanted:
+        tcp_drop(tcp, tcb)

@@ -2,7 +2,7 @@
 # Called by: text; input (duplicates); segments (SACK blocks).
 # RFCs: 9293 sections 3.10.7.4 and 3.8.6.2.2, 2018, 2883, 5681 section 4.2.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from pystack.core.context cimport count, count_many, endpoint_ready
 from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport READY_LITTLE, READY_READ, SERVICE_DISCARD, SERVICE_NONE
@@ -37,6 +37,17 @@ cdef inline bint text_is_kept(const Tcb* tcb) noexcept nogil:
     nobody will look at.
     """
     return not tcb.shut_read and tcb.endpoint.service != SERVICE_DISCARD
+
+
+cdef inline bint is_unwanted(const Tcb* tcb, uint32_t length) noexcept nogil:
+    """Text that only counts, as a call waits for it that wants no bytes."""
+    return (tcb.busy.unwanted >= <uint64_t>tcb.busy.received.length + length
+            and not tcb.urgent_in)
+
+
+cdef inline bint is_news(const Tcb* tcb) noexcept nogil:
+    """Not to a call that waits for more, all of which is dropped."""
+    return tcb.busy.unwanted <= tcb.busy.received.length or tcb.urgent_in
 
 
 cdef inline bint stays_in_packet(
@@ -139,10 +150,9 @@ cdef void nothing_follows(Tcb* tcb) noexcept nogil:
 
 cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """Take the text of a segment that has been trimmed to the window; True if rcv_nxt moved."""
-    tcb_output_later(tcp, tcb)
     if seg.seq != tcb.rcv_nxt:
         return out_of_order_input(tcp, tcb, seg)
-    if not text_is_kept(tcb):
+    if not text_is_kept(tcb) or is_unwanted(tcb, seg.length):
         if not tcb.shut_read:
             received_extend(&tcb.busy.received, seg.length)
     elif stays_in_packet(tcp, tcb, seg):
@@ -160,9 +170,12 @@ cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if not tcb.timestamps_ok:
         window_round_trip_of_window(tcp, tcb)
     acknowledge_text(tcp, tcb, seg)
-    endpoint_ready(
-        tcp.context, &tcb.endpoint,
-        READY_READ if text_is_ready(tcb) or tcb.shut_read else READY_LITTLE)
+    if tcb.busy.ack_now:
+        tcb_output_later(tcp, tcb)
+    if is_news(tcb):
+        endpoint_ready(
+            tcp.context, &tcb.endpoint,
+            READY_READ if text_is_ready(tcb) or tcb.shut_read else READY_LITTLE)
     return True
 
 

@@ -188,7 +188,9 @@ cdef void send_reset(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef inline void count_out(Tcb* tcb, uint32_t length, uint32_t mss) noexcept nogil:
-    cdef uint32_t segments = (length + mss - 1) // mss
+    cdef uint32_t segments = min(length, <uint32_t>1)
+    if length > mss:
+        segments = (length + mss - 1) // mss
     tcb.totals.segments_out += max(segments, <uint32_t>1)
     tcb.totals.data_segments_out += segments
     tcb.totals.bytes_sent += length

@@ -72,6 +72,8 @@ cdef void text_step(
     if tcb.ecn:
         ecn_text_input(tcp, tcb, seg)
     if text_input(tcp, tcb, seg):
+        if tcb.busy.unwanted:
+            tcb_output_later(tcp, tcb)      # which drops it, after the ACK
         if tcb.busy.fin_ahead and tcb.busy.fin_at == tcb.rcv_nxt:
             fin_reached(tcp, tcb)
     elif tcb.busy.ack_now:

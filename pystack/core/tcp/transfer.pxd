@@ -3,7 +3,7 @@
 # RFCs: 9293 sections 3.10.2 and 3.10.3.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from pystack.core.memory.loan cimport Lender
 from pystack.core.tcp.layer cimport Tcb, TcpLayer
 
@@ -25,3 +25,9 @@ cdef int64_t tcp_peek(
         TcpLayer* tcp, Tcb* tcb, uint8_t* target, size_t length, uint32_t offset) noexcept nogil
 # The application is done with `size` received bytes that it has looked at in the ring itself.
 cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil
+# RECEIVE that waits and wants no bytes, so that nobody has to wake for them. Begin: up to `length`
+# bytes are dropped as they come, and READY_READ follows the last one; False: another call does so
+# already, or out of memory. End: how many were dropped.
+cdef bint tcp_drop_begin(TcpLayer* tcp, Tcb* tcb, uint64_t length) noexcept nogil
+cdef void tcp_drop(TcpLayer* tcp, Tcb* tcb) noexcept nogil      # what has come; output.pyx
+cdef uint64_t tcp_drop_end(TcpLayer* tcp, Tcb* tcb) noexcept nogil

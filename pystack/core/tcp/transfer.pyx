@@ -4,11 +4,11 @@
 
 from libc.errno cimport EAGAIN, ENOMEM, ENOTCONN, EPIPE
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from pystack.core.memory.loan cimport LOAN_LEAST, Lender, loan_add
 from pystack.core.memory.ring cimport Ring, ring_extend, ring_lend, ring_put, ring_reserve
 from pystack.core.tcp.acknowledge cimport acknowledge_read
-from pystack.core.tcp.busy cimport tcb_wake
+from pystack.core.tcp.busy cimport tcb_is_awake, tcb_wake
 from pystack.core.tcp.chrono cimport CHRONO_BUSY, chrono_start
 from pystack.core.tcp.chunks cimport chunks_write
 from pystack.core.tcp.fast_open cimport is_early
@@ -20,7 +20,7 @@ from pystack.core.tcp.rate cimport rate_check_app_limited
 from pystack.core.tcp.receive_queue cimport received_consume, received_get
 from pystack.core.tcp.send_buffer cimport send_buffer_room
 from pystack.core.tcp.tcb cimport tcb_idle, tcb_output_later
-from pystack.core.tcp.urgent cimport urgent_limit, urgent_read
+from pystack.core.tcp.urgent cimport urgent_at_mark, urgent_limit, urgent_read
 from pystack.core.tcp.window cimport window_read
 
 
@@ -170,3 +170,28 @@ cdef void tcp_consume(TcpLayer* tcp, Tcb* tcb, uint32_t size) noexcept nogil:
     if tcb.state in (STATE_ESTABLISHED, STATE_FIN_WAIT_1, STATE_FIN_WAIT_2):
         window_read(tcp, tcb)
         acknowledge_read(tcp, tcb)
+
+
+cdef bint tcp_drop_begin(TcpLayer* tcp, Tcb* tcb, uint64_t length) noexcept nogil:
+    if not tcb_wake(tcp, tcb) or tcb.busy.unwanted or tcb.busy.dropped:
+        return False
+    tcb.busy.unwanted = length
+    return True
+
+
+cdef void tcp_drop(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef uint32_t size = <uint32_t>min(<uint64_t>tcb.busy.received.length, tcb.busy.unwanted)
+    size = 0 if urgent_at_mark(tcb) else urgent_limit(tcb, 0, size)
+    tcb.busy.unwanted -= size
+    tcb.busy.dropped += size
+    tcp_consume(tcp, tcb, size)
+
+
+cdef uint64_t tcp_drop_end(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef uint64_t dropped
+    if not tcb_is_awake(tcb):
+        return 0
+    tcp_drop(tcp, tcb)          # nobody may read it who comes later: it may never have been kept
+    dropped = tcb.busy.dropped
+    tcb.busy.unwanted = tcb.busy.dropped = 0
+    return dropped

@@ -82,4 +82,5 @@ ctypedef struct UdpLayer:
     FlowTable sockets           # bound ones, by local (and, if connected, remote) address and port
     FlowTable ports             # of DatagramPort
     Datagram* first             # all that are open
-    uint32_t connected_count
+    uint32_t connected_count    # sockets with a peer
+    uint32_t address_count      # sockets in the table that are found by a local address

@@ -7,7 +7,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from pystack.core.endpoint cimport MANNER_REUSE_PORT
 from pystack.core.memory.flow cimport FlowKey, flow_find, flow_insert, flow_remove, siphash
 from pystack.core.udp.layer cimport Datagram, UdpLayer
-from pystack.core.wire.address cimport addr_any, addr_is_v4
+from pystack.core.wire.address cimport addr_any, addr_is_any, addr_is_v4
+
+
+cdef inline bint has_address(const Datagram* socket) noexcept nogil:
+    """Whether it is found by a local address."""
+    return not addr_is_any(&socket.endpoint.key.local)
 
 
 cdef int table_insert(UdpLayer* udp, Datagram* socket) noexcept nogil:
@@ -17,12 +22,16 @@ cdef int table_insert(UdpLayer* udp, Datagram* socket) noexcept nogil:
         flow_remove(&udp.sockets, &older.endpoint.key)
     socket.twin = older
     # Behind flow_remove there is room: only a key that is new to the table can fail.
-    return -ENOMEM if flow_insert(&udp.sockets, &socket.endpoint.key) < 0 else 0
+    if flow_insert(&udp.sockets, &socket.endpoint.key) < 0:
+        return -ENOMEM
+    udp.address_count += has_address(socket)
+    return 0
 
 
 cdef void table_remove(UdpLayer* udp, Datagram* socket) noexcept nogil:
     """Let the table forget a socket that is in it."""
     cdef Datagram* at = <Datagram*>flow_find(&udp.sockets, &socket.endpoint.key)
+    udp.address_count -= has_address(socket)
     if at == socket:
         flow_remove(&udp.sockets, &socket.endpoint.key)
         if socket.twin != NULL:
@@ -94,10 +103,11 @@ cdef Datagram* table_find_bound(UdpLayer* udp, const FlowKey* flow) noexcept nog
     """The socket bound to a flow's local address and port, else to the port at every address."""
     cdef bint v6 = not addr_is_v4(&flow.local)
     cdef FlowKey key = flow[0]
-    cdef Datagram* socket
+    cdef Datagram* socket = NULL
     key.remote.hi = key.remote.lo = 0
     key.remote_port = 0
-    socket = <Datagram*>flow_find(&udp.sockets, &key)
+    if udp.address_count:
+        socket = <Datagram*>flow_find(&udp.sockets, &key)
     if socket == NULL:
         key.local = addr_any(v6)
         socket = <Datagram*>flow_find(&udp.sockets, &key)

@@ -69,16 +69,6 @@ def test_the_stream_is_the_same(seed):
 
 
 @pytest.fixture
-def connection(pair):
-    """Both ends of one, and the link between them; the server reads when it is told to."""
-    a, b, link = pair
-    with b.create_server(SERVER) as listener, a.create_connection(SERVER) as client:
-        server, _ = listener.accept()
-        with server:
-            yield client, server, link
-
-
-@pytest.fixture
 def data():
     return random.Random(1).randbytes(LONG)
 

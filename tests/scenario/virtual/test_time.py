@@ -101,7 +101,7 @@ def test_a_failure_that_nobody_waits_for_is_raised_where_the_main_thread_waits(n
     assert net.now == 1
 
 
-def interrupted_send():
+def failed_send():
     """A network in which something has failed that nobody has waited for yet."""
     net = VirtualNetwork()
     a, b = net.host("10.0.0.1"), net.host("10.0.0.2")
@@ -112,13 +112,13 @@ def interrupted_send():
 
 
 def test_a_failure_that_nobody_waits_for_is_raised_at_the_end():
-    with pytest.raises(ZeroDivisionError), interrupted_send() as net:
+    with pytest.raises(ZeroDivisionError), failed_send() as net:
         pass
     assert net.closed
 
 
 def test_a_failure_of_the_main_function_is_the_one_that_is_raised():
-    with pytest.raises(KeyError), interrupted_send():
+    with pytest.raises(KeyError), failed_send():
         raise KeyError
 
 
