@@ -6,7 +6,6 @@ RFCs: none.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -63,6 +62,4 @@ def run_command(subnet: SubnetOptions, command: list[str], say_ready: bool) -> i
             raise Failure(f"{command[0]}: no such command", NOT_FOUND) from None
         except PermissionError:
             raise Failure(f"{command[0]}: not executable", NOT_EXECUTABLE) from None
-        if signals.asked_by:  # after the last look, before it is passed on
-            os.kill(child.pid, signals.asked_by)
-        return child.wait()
+        return child.wait(lambda: signals.asked_by)  # asked after the last look

@@ -88,13 +88,16 @@ class Child:
             self._control.send(b"go")
             receive(self._control)  # nothing but the end of the connection if the command runs
 
-    def wait(self) -> int:
+    def wait(self, noted: Callable[[], int] = lambda: 0) -> int:
         """Wait for the command to end; return its exit status, 128 + n if signal n ended it.
 
-        In the main thread, signals to us are passed on to the command meanwhile.
+        In the main thread, signals to us are passed on to the command meanwhile; and the one that
+        `noted` returns, 0 for none, when from then on they are.
         """
         if threading.current_thread() is threading.main_thread():
             with wakeups(*FORWARDED, signal.SIGCHLD) as signals:
+                if number := noted():
+                    os.kill(self.pid, number)
                 while not self._ended():
                     self._forward(signals())
         else:
@@ -282,15 +285,23 @@ def in_foreground() -> bool:
 def wakeups(*numbers: signal.Signals) -> Iterator[Callable[[], bytes]]:
     """Catch signals; gives a function that waits for some and returns their numbers.
 
-    By a pipe, since a signal may reach another thread, and then interrupts no call of this one.
+    Each is caught here or by the handler before, never by both. What wakes is a pipe, since a
+    signal may reach another thread, and then interrupts no call of this one.
     """
+    caught = bytearray()
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    previous = {
+        number: signal.signal(number, lambda number, _: caught.append(number)) for number in numbers
+    }
     previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
 
     def wait() -> bytes:
-        select.select([reader], [], [])
-        return os.read(reader, 256)
+        while not caught:
+            select.select([reader], [], [])
+            os.read(reader, 256)
+        numbers = bytes(caught)
+        del caught[: len(numbers)]
+        return numbers
 
     try:
         yield wait

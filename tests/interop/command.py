@@ -16,6 +16,16 @@ PYSTACK = [sys.executable, "-m", "pystack"]
 SECONDS = 30  # for anything to happen
 
 
+@contextmanager
+def begun(command: Sequence[str], **how: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process whose output is read; it ends here at the latest."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class Serving:
     """A `pystack serve` that is ready, or waits to be."""
 

@@ -7,17 +7,42 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from interop.command import PYSTACK, SECONDS
+from interop.command import PYSTACK, SECONDS, begun
 from interop.harness import require_tool
 
 from pystack.device.namespace import NamespaceError
 
 NET = ["--net", "10.3.0.0/24"]
 ORDINARY_USER = "daemon"
+
+CAUGHT = """
+import signal, socket, sys
+number = {int(sys.argv[1])}
+signal.pthread_sigmask(signal.SIG_BLOCK, number)
+with socket.create_connection(("10.3.0.7", 7)):
+    print("ready", flush=True)
+    print("caught", signal.sigwait(number))
+sys.exit(3)
+"""
+# pystack itself, to which a signal comes just before it waits for the command.
+SIGNALLED = """
+import os, sys
+from pystack.cli import main
+from pystack.device.namespace import Child
+
+def signalled(child, *arguments, wait=Child.wait):
+    os.kill(os.getpid(), int(number))
+    return wait(child, *arguments)
+
+number = sys.argv.pop(1)
+Child.wait = signalled
+main()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -122,45 +147,45 @@ def test_stdin_and_stdout_are_the_commands():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_passed_on(number):
     """What a terminal sends goes to both anyway; here it goes to pystack alone."""
-    name = signal.Signals(number).name.removeprefix("SIG")
-    script = f'trap "echo caught; exit 3" {name}; echo ready; while :; do read -r _ <&3; done'
-    with subprocess.Popen(
-        [*PYSTACK, "run", *NET, "--", "bash", "-c", f"exec 3<>/dev/tcp/10.3.0.7/7; {script}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    command = [*PYSTACK, "run", *NET, "--", sys.executable, "-c", CAUGHT, str(int(number))]
+    with begun(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        assert process.communicate(timeout=SECONDS)[0] == "caught\n"
+        assert process.communicate(timeout=SECONDS)[0] == f"caught {int(number)}\n"
         assert process.returncode == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_before_the_wait_is_passed_on(number):
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(int(number)), "run", *NET, "--", "sleep", "1000"],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        timeout=SECONDS,
+    )
+    assert ended.returncode == 128 + number
+
+
 def test_what_ends_pystack_ends_the_command():
-    with subprocess.Popen(
-        [*PYSTACK, "run", *NET, "--", "sh", "-c", "echo ready; exec sleep 1000"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = [*PYSTACK, "run", *NET, "--", "sh", "-c", "echo ready; exec sleep 1000"]
+    with begun(command) as process:
         assert process.stdout.readline() == "ready\n"
         process.kill()
         assert process.stdout.read() == ""  # at the end of `sleep`, which held it too
 
 
 def test_a_shell_without_root():
-    with subprocess.Popen(
+    ran = subprocess.run(
         [*PYSTACK, "serve", *NET, "--rootless"],
         env={**os.environ, "SHELL": "/bin/sh"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        input="ping -c 1 -W 5 10.3.0.9; exit 5\n",
+        capture_output=True,
         text=True,
-    ) as process:
-        out, err = process.communicate("ping -c 1 -W 5 10.3.0.9; exit 5\n", timeout=SECONDS)
-    assert " 0% packet loss" in out
-    assert err.startswith("pystack: 10.3.0.0/24 answers here; try: ping 10.3.0.5\n")
-    assert process.returncode == 5
+        timeout=SECONDS,
+    )
+    assert " 0% packet loss" in ran.stdout
+    assert ran.stderr.startswith("pystack: 10.3.0.0/24 answers here; try: ping 10.3.0.5\n")
+    assert ran.returncode == 5
 
 
 @pytest.mark.root

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interop.command import begun
 
 from pystack.device.namespace import NamespaceError
 
@@ -110,7 +111,7 @@ def test_a_signal_ends_it_though_a_write_of_the_kernel_blocks(tmp_path):
     for name, last in (("1-ready", ""), ("2-blocks", "+0 write(4, ..., 100000000) = 100000000\n")):
         (tmp_path / f"{name}.pkt").write_text(BLOCKS + last)
     command = [sys.executable, "-m", "pystack", "drill", "--against", "kernel", "--jobs", "1"]
-    with subprocess.Popen([*command, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+    with begun([*command, str(tmp_path)]) as process:
         assert process.stdout.readline().startswith("pass")
         started = time.monotonic()
         process.terminate()
