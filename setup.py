@@ -30,7 +30,7 @@ from setuptools.errors import CCompilerError
 ROOT = Path(__file__).resolve().parent
 MODULES = "pystack/**/*.pyx"
 # Sources that need an operating system: glob -> sys.platform.
-ONLY_ON = {"pystack/device/tun*.pyx": "linux"}
+ONLY_ON = {"pystack/device/tun*.pyx": "linux", "pystack/device/uring.pyx": "linux"}
 
 DIRECTIVES = {
     "language_level": 3,

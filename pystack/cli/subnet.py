@@ -75,6 +75,7 @@ def running_subnet(options: SubnetOptions, fds: Sequence[int] = ()) -> Iterator[
 
     with ExitStack() as ending:
         signals.check()
+        raise_file_limit()
         devices = open_devices(options, fds)
         for device in devices:
             ending.callback(device.close)
@@ -90,6 +91,14 @@ def running_subnet(options: SubnetOptions, fds: Sequence[int] = ()) -> Iterator[
         be_silent()  # it answers by now
         signals.check()
         yield Subnet(options, shards, devices[0], recorder)
+
+
+def raise_file_limit() -> None:
+    """Open as many files as we may: each worker needs several."""
+    import resource  # on Linux only
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def open_devices(options: SubnetOptions, fds: Sequence[int] = ()) -> list[TunDevice]:

@@ -294,10 +294,12 @@ def wakeups(*numbers: signal.Signals) -> Iterator[Callable[[], bytes]]:
         number: signal.signal(number, lambda number, _: caught.append(number)) for number in numbers
     }
     previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    waiter = select.poll()  # select() does not know the many files of many workers
+    waiter.register(reader, select.POLLIN)
 
     def wait() -> bytes:
         while not caught:
-            select.select([reader], [], [])
+            waiter.poll()
             os.read(reader, 256)
         numbers = bytes(caught)
         del caught[: len(numbers)]

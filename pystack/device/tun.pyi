@@ -19,6 +19,7 @@ class TunDevice(Device):
         fd: int | None = None,
         configure: bool = True,
         multi_queue: bool = False,
+        io_uring: bool = True,
     ) -> None: ...
     @classmethod
     def queues(
@@ -30,4 +31,5 @@ class TunDevice(Device):
         host_addresses: Iterable[str | Address] | None = None,
         offloads: bool | str = True,
         configure: bool = True,
+        io_uring: bool = True,
     ) -> list[TunDevice]: ...

@@ -2,7 +2,17 @@
 # Called by: the drivers in engine/ (read, write), applications (the rest).
 # RFCs: none.
 
-from libc.errno cimport EAGAIN, EBADF, EBADFD, EINTR, EINVAL, ENODEV, ENXIO, errno
+from libc.errno cimport (
+    EAGAIN,
+    EBADF,
+    EBADFD,
+    EINTR,
+    EINVAL,
+    ENODEV,
+    ENXIO,
+    EOPNOTSUPP,
+    errno,
+)
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 from posix.uio cimport iovec
@@ -40,6 +50,14 @@ from pystack.device.tun_open cimport (
     tun_open,
     tun_set_offloads,
 )
+from pystack.device.uring cimport (
+    URING_ENTRIES,
+    uring_close,
+    uring_open,
+    uring_read,
+    uring_submit,
+    uring_writev,
+)
 from pystack.device.virtio cimport VirtioHeader, virtio_read, virtio_write
 
 from pystack.device import addressing
@@ -72,6 +90,8 @@ cdef enum:
     # again. If that is more, a sender of this machine mostly sleeps, and all that it has to do for
     # each packet is done in our call that writes the ACK, instead of on another CPU.
     BATCH_BYTES_PLAIN = 48 << 10
+    TOGETHER_LEAST = 3          # by one call; for two packets, two cost the same
+    PARTS_MAX = 3               # a packet with its header, and what it borrows
     FEATURE_ALL = FEATURE_CSUM | FEATURE_TSO4 | FEATURE_TSO6 | FEATURE_USO4 | FEATURE_USO6
 
 
@@ -136,6 +156,7 @@ cdef class TunDevice(Device):
         fd=None,
         configure=True,
         multi_queue=False,
+        io_uring=True,
     ):
         """Make an interface, or use one that exists.
 
@@ -148,6 +169,8 @@ cdef class TunDevice(Device):
         fd: an open TUN interface, wherever it came from; belongs to the device from now on.
         configure: False: leave addresses, routes, MTU and link state alone.
         multi_queue: an interface that can have several queues, of which this is one; see queues.
+        io_uring: False: one system call for each packet, also where the kernel permits to read or
+            write several by one.
 
         OSError: EPERM, EBUSY if the name is taken, ENOENT if there is no /dev/net/tun, and others;
         ValueError.
@@ -178,8 +201,12 @@ cdef class TunDevice(Device):
                 self.release()
             self.fd = -1  # a given one remains its giver's
             raise
+        if io_uring and uring_open(&self.reads) == 0:
+            uring_open(&self.writes)
 
     def __dealloc__(self):
+        uring_close(&self.reads)
+        uring_close(&self.writes)
         if self.fd >= 0:
             os_close(self.fd)
 
@@ -193,6 +220,7 @@ cdef class TunDevice(Device):
         host_addresses=None,
         offloads=True,
         configure=True,
+        io_uring=True,
     ):
         """A device for each of `number` queues (1 to 256) of one interface, for pystack.Shards.
 
@@ -203,7 +231,7 @@ cdef class TunDevice(Device):
         cdef TunDevice first, other
         if not 1 <= number <= SHARDS_MAX:
             raise ValueError(f"{number} queues: an interface has 1 to {SHARDS_MAX}")
-        how = {"host_addresses": host_addresses, "offloads": offloads}
+        how = {"host_addresses": host_addresses, "offloads": offloads, "io_uring": io_uring}
         first = cls(name, mtu=mtu, configure=configure, multi_queue=number > 1, **how)
         devices = [first]
         try:
@@ -245,34 +273,56 @@ cdef class TunDevice(Device):
     cdef int release(self) except -1:
         cdef int fd = self.fd
         self.fd = -1
+        uring_close(&self.reads)
+        uring_close(&self.writes)
         if fd >= 0:
             os_close(fd)
         return 0
 
     cdef int read(self, Packet** empty, int room) noexcept nogil:
-        cdef int filled = 0, _attempt, outcome
+        cdef int filled = 0, first, i, outcome
+        cdef bint together
         if self.closed:
             return -EBADF
         if self.next_shard is not None:
             filled = inbox_take(&self.inbox, empty, room)
-        for _attempt in range(filled, room):
-            outcome = self.read_one(empty[filled])
+        first = filled
+        together = (self.behind and self.reads.requests != NULL
+                    and TOGETHER_LEAST <= room - first <= URING_ENTRIES)
+        if together:
+            for i in range(first, room):
+                uring_read(
+                    &self.reads, self.fd, empty[i].data - self.header_size,
+                    self.header_size + PACKET_MAX)
+            uring_submit(&self.reads)
+        for i in range(first, room):
+            outcome = self.take(
+                empty[i], self.reads.results[i - first] if together else self.read_now(empty[i]))
             if outcome == 0:
+                empty[filled], empty[i] = empty[i], empty[filled]
                 filled += 1
             elif outcome == -EAGAIN:
-                break
+                if not together:
+                    break
+            elif outcome == -EOPNOTSUPP:
+                uring_close(&self.reads)
             elif is_gone(-outcome):
                 return filled if filled else outcome
             elif outcome != -EINTR:
                 self.lost += 1
+        self.behind = filled == room
         return filled
 
-    cdef int read_one(self, Packet* packet) noexcept nogil:
-        """Read a packet, its header into the headroom; 0 or a negative errno."""
-        cdef uint8_t* start = packet.data - self.header_size
-        cdef ssize_t got = tun_read(self.fd, start, self.header_size + PACKET_MAX)
+    cdef ssize_t read_now(self, Packet* packet) noexcept nogil:
+        """What read(2) returns, or a negative errno."""
+        cdef ssize_t got = tun_read(
+            self.fd, packet.data - self.header_size, self.header_size + PACKET_MAX)
+        return -errno if got < 0 else got
+
+    cdef int take(self, Packet* packet, ssize_t got) noexcept nogil:
+        """Make a packet of what a read has returned; 0 or a negative errno."""
         if got < 0:
-            return -errno
+            return <int>got
         if got <= self.header_size:
             return -EINVAL
         packet.length = <uint32_t>(got - self.header_size)
@@ -280,27 +330,24 @@ cdef class TunDevice(Device):
             packet.csum = CSUM_FULL
             packet.gso = GSO_NONE
             return 0
-        return 0 if virtio_read(<VirtioHeader*>start, packet) == 0 else -EINVAL
+        if virtio_read(<VirtioHeader*>(packet.data - self.header_size), packet) < 0:
+            return -EINVAL
+        return 0
 
     cdef int write(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil:
         cdef PacketQueue pieces
-        cdef Packet* packet
         cdef int problem = 0
         if self.closed:
             return device_gone(slab, queue, EBADF)
         memset(&pieces, 0, sizeof(pieces))
         while queue.first != NULL and not problem:
-            packet = packet_pop(queue)
-            if self.takes(packet):
-                problem = self.write_one(packet)
-                packet_free(slab, packet)
+            if self.takes(queue.first):
+                problem = self.write_some(slab, queue)
                 continue
-            if packet_segment(slab, packet, &pieces) < 0:
+            if packet_segment(slab, packet_pop(queue), &pieces) < 0:
                 self.lost += 1
             while pieces.first != NULL:
-                packet = packet_pop(&pieces)
-                problem = self.write_one(packet)
-                packet_free(slab, packet)
+                problem = self.write_some(slab, &pieces)
         return device_gone(slab, queue, problem) if problem else 0
 
     cdef bint takes(self, const Packet* packet) noexcept nogil:
@@ -309,35 +356,71 @@ cdef class TunDevice(Device):
             return self.features & feature_of(packet.gso) != 0
         return packet.csum != CSUM_PARTIAL or self.features & FEATURE_CSUM
 
-    cdef int write_one(self, Packet* packet) noexcept nogil:
-        """Write a packet by one call; 0, or the errno if the device is gone.
+    cdef int write_some(self, PacketSlab* slab, PacketQueue* queue) noexcept nogil:
+        """Write one or several packets from the head of a queue, as long as the kernel takes them
+        as they are; 0, or the errno if the device is gone.
 
-        What the kernel does not take otherwise (the interface is down, no memory) is lost, as on
-        any link. The virtio-net header goes into the packet's headroom: write(2) of one stretch
-        costs less than writev(2) of two, and most packets borrow nothing.
+        What it does not take otherwise (the interface is down, no memory) is lost, as on any link.
+        """
+        cdef Packet* packets[URING_ENTRIES]
+        cdef iovec[URING_ENTRIES][PARTS_MAX] parts
+        cdef int[URING_ENTRIES] part_counts
+        cdef bint together = queue.count >= TOGETHER_LEAST and self.writes.requests != NULL
+        cdef int most = URING_ENTRIES if together else 1
+        cdef int count = 0, problem = 0, i
+        cdef ssize_t wrote
+        while count < most and queue.first != NULL and self.takes(queue.first):
+            packets[count] = packet_pop(queue)
+            part_counts[count] = self.gather(packets[count], parts[count])
+            if part_counts[count] == 0:
+                self.lost += 1
+                packet_free(slab, packets[count])
+                continue
+            if together:
+                uring_writev(&self.writes, self.fd, parts[count], part_counts[count])
+            count += 1
+        if together:
+            uring_submit(&self.writes)
+        for i in range(count):
+            if together and self.writes.results[i] == -EOPNOTSUPP:
+                together = False
+                uring_close(&self.writes)
+            wrote = (self.writes.results[i] if together
+                     else self.write_now(parts[i], part_counts[i]))
+            if wrote < 0:
+                self.lost += 1
+                if is_gone(<int>-wrote):
+                    problem = <int>-wrote
+            packet_free(slab, packets[i])
+        return problem
+
+    cdef int gather(self, Packet* packet, iovec* parts) noexcept nogil:
+        """In how many parts a packet lies, and where; 0 if its metadata is wrong.
+
+        The virtio-net header goes into the packet's headroom: write(2) of one stretch costs less
+        than writev(2) of two, and most packets borrow nothing.
         """
         cdef uint8_t* start = packet.data - self.header_size
-        cdef iovec[3] parts
-        cdef ssize_t wrote
         cdef int count = 1, part
         check(packet_headroom(packet) >= self.header_size)  # HEADER_SIZE_MAX says so
         if self.header_size:
             memset(start, 0, self.header_size)
             if virtio_write(<VirtioHeader*>start, packet) < 0:
-                self.lost += 1
                 return 0
         parts[0].iov_base = start
         parts[0].iov_len = self.header_size + packet.length
-        for part in range(2):
+        for part in range(PARTS_MAX - 1):
             if packet.borrowed_length[part]:
                 parts[count].iov_base = <void*>packet.borrowed[part]
                 parts[count].iov_len = packet.borrowed_length[part]
                 count += 1
+        return count
+
+    cdef ssize_t write_now(self, const iovec* parts, int count) noexcept nogil:
+        """What write(2) returns, or a negative errno."""
+        cdef ssize_t wrote
         if count == 1:
-            wrote = tun_write(self.fd, start, parts[0].iov_len)
+            wrote = tun_write(self.fd, parts.iov_base, parts.iov_len)
         else:
             wrote = tun_writev(self.fd, parts, count)
-        if wrote >= 0:
-            return 0
-        self.lost += 1
-        return errno if is_gone(errno) else 0
+        return -errno if wrote < 0 else wrote

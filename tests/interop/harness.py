@@ -99,7 +99,11 @@ class Namespace:
         """
         fd = self.open_tun(*networks, mtu=mtu, offloads=offloads, **more)
         return TunDevice(
-            fd=fd, mtu=mtu, offloads=offloads, host_addresses=more.get("host_addresses")
+            fd=fd,
+            mtu=mtu,
+            offloads=offloads,
+            host_addresses=more.get("host_addresses"),
+            io_uring=more.get("io_uring", True),
         )
 
     def tuns(self, number: int, *networks: str, mtu: int = 1500) -> list[TunDevice]:

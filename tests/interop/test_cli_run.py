@@ -90,6 +90,13 @@ def test_workers():
     assert opened == [str(n + 1) for n in range(12)]
 
 
+def test_many_workers_need_more_files_than_a_shell_permits():
+    """What the shell permits, the command may have."""
+    limited = ("sh", "-c", 'ulimit -S -n 1024 && exec "$@"', "sh")
+    ran = run(*NET, "--workers", "200", "--", "sh", "-c", "ulimit -S -n", prefix=limited)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1024\n", "")
+
+
 def test_the_command_has_no_other_network():
     ran = run(*NET, "--", "ip", "-o", "link")
     assert [line.split(": ")[1] for line in ran.stdout.splitlines()] == ["lo", "pystack0"]
