@@ -21,7 +21,7 @@ SAME = [
     "fast-retransmit", "sack-sent", "close-orderly", "linger-zero", "closed-port", "epoll",
     "vectors", "unreachable", "path-mtu", "udp", "echo",
 ]  # fmt: skip
-TRIES = 3  # a busy machine is late
+TRIES = 10  # a busy machine is late
 
 
 def drill(*arguments: str) -> subprocess.CompletedProcess[str]:

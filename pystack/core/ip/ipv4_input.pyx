@@ -9,7 +9,9 @@ from pystack.core.ip.control_noise cimport is_control_noise
 from pystack.core.ip.fragments cimport Fragment, fragments_input
 from pystack.core.ip.layer cimport IpLayer, IpView, PROTOCOL_IGMP, PROTOCOL_UDP
 from pystack.core.ip.membership cimport ip_multicast_accepts
-from pystack.core.ip.networks cimport ip_is_broadcast, ip_is_destination, ip_is_source
+from pystack.core.ip.networks cimport (
+    ip_addresses_are_noted, ip_is_broadcast, ip_is_destination, ip_is_source, ip_note_addresses
+)
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport addr_is_multicast
@@ -61,9 +63,31 @@ cdef bint is_wanted(IpLayer* ip, const Packet* packet, const Ipv4Header* header)
     )
 
 
+cdef bint addresses_fit(
+    IpLayer* ip, Packet* packet, const Ipv4Header* header, bint* to_many
+) noexcept nogil:
+    """Judge source and destination."""
+    cdef bint looped = packet.control[0] == PACKET_LOOPED
+    if ip_addresses_are_noted(ip, &header.source, &header.destination, False):
+        return True
+    if not ip_is_destination(ip, &header.destination, looped):
+        if not addr_is_multicast(&header.destination) and (
+                not ip_is_broadcast(ip, &header.destination)):
+            return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
+        if not is_wanted(ip, packet, header):
+            return drop_to_many(ip, packet, header)
+        to_many[0] = True
+    # Who asks about groups may have no address yet (RFC 3376 section 4.2.13).
+    if not ip_is_source(ip, &header.source, looped) and not (
+            to_many[0] and header.protocol == PROTOCOL_IGMP):
+        return drop(ip, packet, Counter.IP_DROP_BAD_SOURCE)
+    if not looped and not to_many[0]:
+        ip_note_addresses(ip, &header.source, &header.destination, False)
+    return True
+
+
 cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
     """Judge header, options and addresses."""
-    cdef bint looped = packet.control[0] == PACKET_LOOPED
     cdef bint to_many = False
     cdef Ipv4Header header
     cdef int fault = ipv4_parse(packet.data, packet.length, &header)
@@ -74,17 +98,8 @@ cdef bint ipv4_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
         # RFC 7126 sections 4.3 and 4.4: source routes are dropped, in silence.
         if ipv4_check_options(packet.data, &header) != IPV4_OPTIONS_GOOD:
             return drop(ip, packet, Counter.IP_DROP_BAD_OPTIONS)
-    if not ip_is_destination(ip, &header.destination, looped):
-        if addr_is_multicast(&header.destination) or ip_is_broadcast(ip, &header.destination):
-            if not is_wanted(ip, packet, &header):
-                return drop_to_many(ip, packet, &header)
-            to_many = True
-        else:
-            return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
-    # Who asks about groups may have no address yet (RFC 3376 section 4.2.13).
-    if not ip_is_source(ip, &header.source, looped) and not (
-            to_many and header.protocol == PROTOCOL_IGMP):
-        return drop(ip, packet, Counter.IP_DROP_BAD_SOURCE)
+    if not addresses_fit(ip, packet, &header, &to_many):
+        return False
     view.source = header.source
     view.destination = header.destination
     view.packet = packet

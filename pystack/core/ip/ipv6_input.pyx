@@ -14,7 +14,9 @@ from pystack.core.ip.fragments cimport Fragment, fragments_input
 from pystack.core.ip.icmp cimport icmp6_parameter_problem
 from pystack.core.ip.layer cimport IpLayer, IpView, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP
 from pystack.core.ip.membership cimport ip_multicast_is_joined
-from pystack.core.ip.networks cimport ip_is_destination, ip_is_source
+from pystack.core.ip.networks cimport (
+    ip_addresses_are_noted, ip_is_destination, ip_is_source, ip_note_addresses
+)
 from pystack.core.ip.output cimport PACKET_LOOPED
 from pystack.core.memory.packet cimport Packet
 from pystack.core.wire.address cimport Addr, addr_is_multicast, addr_is_v4
@@ -63,26 +65,39 @@ cdef bint drop_multicast(IpLayer* ip, Packet* packet, const Addr* destination) n
     return drop(ip, packet, Counter.IP_DROP_BROADCAST_OR_MULTICAST)
 
 
-cdef bint ipv6_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
-    """Judge the fixed header and its addresses."""
+cdef bint addresses_fit(
+    IpLayer* ip, Packet* packet, const Ipv6Header* header, bint* to_many
+) noexcept nogil:
+    """Judge source and destination."""
     cdef bint looped = packet.control[0] == PACKET_LOOPED
-    cdef bint to_many = False
-    cdef Ipv6Header header
-    cdef int fault = ipv6_parse(packet.data, packet.length, &header)
-    if fault:
-        return drop(ip, packet, reason_of(fault))
-    packet.length = IPV6_HEADER_LENGTH + <uint32_t>header.payload_length
+    if ip_addresses_are_noted(ip, &header.source, &header.destination, True):
+        return True
     if addr_is_multicast(&header.destination):
         if not ip_multicast_is_joined(ip, &header.destination) or (
                 not ip_is_source(ip, &header.source, looped)):
             return drop_multicast(ip, packet, &header.destination)
-        to_many = True
+        to_many[0] = True
     elif addr_is_v4(&header.destination) or (
             not ip_is_destination(ip, &header.destination, looped)):
         return drop(ip, packet, Counter.IP_DROP_NOT_OUR_ADDRESS)
     # Mapped addresses are ours to hold IPv4 in, and never on a wire (RFC 4291 section 2.5.5.2).
     if addr_is_v4(&header.source) or not ip_is_source(ip, &header.source, looped):
         return drop(ip, packet, Counter.IP_DROP_BAD_SOURCE)
+    if not looped and not to_many[0]:
+        ip_note_addresses(ip, &header.source, &header.destination, True)
+    return True
+
+
+cdef bint ipv6_accept(IpLayer* ip, Packet* packet, IpView* view) noexcept nogil:
+    """Judge the fixed header and its addresses."""
+    cdef bint to_many = False
+    cdef Ipv6Header header
+    cdef int fault = ipv6_parse(packet.data, packet.length, &header)
+    if fault:
+        return drop(ip, packet, reason_of(fault))
+    packet.length = IPV6_HEADER_LENGTH + <uint32_t>header.payload_length
+    if not addresses_fit(ip, packet, &header, &to_many):
+        return False
     view.source = header.source
     view.destination = header.destination
     view.packet = packet

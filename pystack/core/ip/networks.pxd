@@ -2,8 +2,9 @@
 
 from libc.stdint cimport uint32_t
 from pystack.core.ip.layer cimport IpLayer
+from pystack.core.ip.network_list cimport AddressPair
 from pystack.core.wire.address cimport (
-    Addr, addr_is_any, addr_is_loopback, addr_is_multicast, addr_is_v4, addr_v4
+    Addr, addr_eq, addr_is_any, addr_is_loopback, addr_is_multicast, addr_is_v4, addr_v4
 )
 
 # Our networks: prefix_length 0..128 (IPv4 adds 96). 0; -EINVAL host bits set; -EEXIST overlaps;
@@ -27,6 +28,19 @@ cdef bint ip_is_broadcast(IpLayer* ip, const Addr* address) noexcept nogil
 # An address that a packet may come from; looped: it comes from ourselves.
 cdef bint ip_is_source(IpLayer* ip, const Addr* address, bint looped) noexcept nogil
 cdef void networks_release(IpLayer* ip) noexcept nogil
+# Note that these are a source and a destination of ours, of a packet that has not looped.
+cdef void ip_note_addresses(
+    IpLayer* ip, const Addr* source, const Addr* destination, bint v6
+) noexcept nogil
+
+
+cdef inline bint ip_addresses_are_noted(
+    const IpLayer* ip, const Addr* source, const Addr* destination, bint v6
+) noexcept nogil:
+    """They were noted last, so that nobody need look again."""
+    cdef const AddressPair* noted = &ip.networks.noted[v6]
+    return (noted.is_set and addr_eq(source, &noted.source)
+            and addr_eq(destination, &noted.destination))
 
 
 cdef inline bint addr_is_unicast(const Addr* a) noexcept nogil:

@@ -6,7 +6,7 @@ from libc.errno cimport EADDRNOTAVAIL, EEXIST, EINVAL, ENETUNREACH, ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from pystack.core.ip.layer cimport IpLayer
-from pystack.core.ip.network_list cimport Network, NetworkList
+from pystack.core.ip.network_list cimport AddressPair, Network, NetworkList
 from pystack.core.ip.source_rules cimport source_is_better
 from pystack.core.wire.address cimport (
     Addr, addr_eq, addr_in_prefix, addr_is_loopback, addr_is_multicast, addr_is_v4
@@ -75,6 +75,11 @@ cdef bint is_excluded(const NetworkList* networks, const Addr* address) noexcept
     return False
 
 
+cdef void forget_addresses(NetworkList* networks) noexcept nogil:
+    """What was noted of them may be true no more."""
+    networks.noted[0].is_set = networks.noted[1].is_set = False
+
+
 cdef int ip_add_network(IpLayer* ip, const Addr* prefix, int prefix_length) noexcept nogil:
     """Add a network whose addresses all answer.
 
@@ -103,6 +108,7 @@ cdef int ip_add_network(IpLayer* ip, const Addr* prefix, int prefix_length) noex
     network.prefix_length = prefix_length
     network.v4 = v4
     networks.count += 1
+    forget_addresses(networks)
     return 0
 
 
@@ -118,6 +124,7 @@ cdef int ip_exclude_address(IpLayer* ip, const Addr* address) noexcept nogil:
     networks.excluded = excluded
     excluded[networks.excluded_count] = address[0]
     networks.excluded_count += 1
+    forget_addresses(networks)
     return 0
 
 
@@ -128,6 +135,16 @@ cdef void networks_release(IpLayer* ip) noexcept nogil:
     ip.networks.items = NULL
     ip.networks.excluded = NULL
     ip.networks.count = ip.networks.excluded_count = 0
+    forget_addresses(&ip.networks)
+
+
+cdef void ip_note_addresses(
+    IpLayer* ip, const Addr* source, const Addr* destination, bint v6
+) noexcept nogil:
+    cdef AddressPair* noted = &ip.networks.noted[v6]
+    noted.source = source[0]
+    noted.destination = destination[0]
+    noted.is_set = True
 
 
 cdef inline bint is_of_loopback(const Network* network) noexcept nogil:
