@@ -8,7 +8,7 @@ from pystack.engine.batch cimport batch_read, batch_room
 from pystack.engine.clock cimport clock_ns
 from pystack.engine.engine cimport Engine
 from pystack.engine.sleeper cimport SLEEP_INTERRUPTED, sleeper_sleep
-from pystack.engine.turn cimport Turning
+from pystack.engine.turn cimport Turning, turning_may_rest
 
 cdef enum:
     # Of how long it is worth to look. A wake-up takes tens of microseconds on a virtual machine.
@@ -66,12 +66,15 @@ cdef int wait_for_packets(
         eager
         and now < began + min(turning.patience, duration)
         and not engine.sleeper.rung
+        and not engine.holding
     ):
         filled = look(engine, turning, eager)
         now = clock_ns()
         if filled:
             learn_patience(turning, now - began)
             return filled
+    if not turning_may_rest(engine, turning):
+        return 0
     outcome = sleeper_sleep(&engine.sleeper, fd, duration)
     if outcome == -1:
         return -EBADF

@@ -66,6 +66,7 @@ cdef class Engine:
 
     cdef bint stopping          # with the lock
     cdef bint holding           # with the lock: something waits for more, until the next flush
+    cdef bint driven            # with the lock: a driver is awake, and flushes before it sleeps
     cdef PacketQueue outbound   # with the lock: without a device, packets to be fetched
     cdef uint64_t outbound_bytes
     cdef uint64_t outbound_lost
@@ -85,6 +86,8 @@ cdef class Engine:
     cdef void leave(self, Owner* owner) noexcept nogil
     # Without sending: the caller sees to it that the stack is turned soon.
     cdef void leave_holding(self, Owner* owner) noexcept nogil
+    # Without sending, if a driver that is awake will do it.
+    cdef void leave_to_driver(self, Owner* owner) noexcept nogil
     # After a call has failed, without the lock: may never return, if the interpreter ends.
     cdef void stay(self) noexcept nogil
     # Around one call that sends, without the lock: lend the bytes of `data`; NULL: they are copied.

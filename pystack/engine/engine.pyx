@@ -275,6 +275,13 @@ cdef class Engine:
         owner_show(owner)
         self.unlock()
 
+    cdef void leave_to_driver(self, Owner* owner) noexcept nogil:
+        """End a call whose output a driver sends, if one is awake, with that of other calls."""
+        if self.driven:
+            self.leave_holding(owner)
+        else:
+            self.leave(owner)
+
     cdef Lender* begin_lending(self, object data, Py_ssize_t size):
         return <Lender*>lending_new(&self.repaid, data, size)
 

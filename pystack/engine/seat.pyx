@@ -31,7 +31,7 @@ from pystack.engine.sleeper cimport (
     sleeper_sleep,
     sleeper_wake,
 )
-from pystack.engine.turn cimport Turning, turn
+from pystack.engine.turn cimport Turning, turn, turning_ends
 
 cdef enum:
     # How long nobody may sit there: as late as that packets and timers may be met while a program
@@ -42,6 +42,8 @@ cdef enum:
     LONGEST_NAP_NS = 3_600_000_000_000
     # A call that turns the crank for others looks so often whether a signal has arrived.
     SITTING_NS = 100_000_000
+    # After so many turns that have woken others, but not itself, it leaves the seat to them.
+    OTHERS_FIRST = 4
     LEFT_TO_OTHERS = 2
 
 cdef extern from "Python.h":
@@ -69,6 +71,7 @@ cdef bint seat_offer(Engine engine, Turning* turning) noexcept nogil:
     if engine.turning == NULL or is_ending(engine) or now < turning.alone_until:
         engine.unlock()
         return False
+    turning_ends(engine)
     engine.vacant = True
     engine.naps_until = min(now + VACANT_NS, core_deadline(engine.core))
     engine.wakes_at = engine.naps_until
@@ -170,7 +173,7 @@ cdef int wait_asleep(Engine engine, Owner* owner, Waiter* waiter, int64_t until)
     waiter.wake = wake_sleeper
     waiter.context = &bed
     owner_add_waiter(owner, waiter)
-    engine.leave(owner)
+    engine.leave_to_driver(owner)
     code = sleep(bed.lock, until)
     if engine.lock() < 0:
         return FORKED       # in the handler of a signal; the waiter is the parent's
@@ -182,14 +185,15 @@ cdef int wait_asleep(Engine engine, Owner* owner, Waiter* waiter, int64_t until)
 
 
 cdef int sit(Engine engine, const Waiter* waiter, int64_t until) noexcept nogil:
-    """Turn the crank until the waiter is woken: 0; TIMED_OUT; SLEEP_INTERRUPTED; LEFT_TO_OTHERS,
-    who were woken: packets seem to come for them.
+    """Turn the crank until the waiter is woken: 0; TIMED_OUT; SLEEP_INTERRUPTED; LEFT_TO_OTHERS:
+    packets seem to come for them.
     """
     cdef Turning* turning = <Turning*>engine.turning
     cdef int fd = engine.device.poll_fd
     cdef int64_t now = clock_ns()
     cdef int64_t enough = now + SITTING_NS
     cdef int64_t duration = 0
+    cdef int others = 0
     cdef int filled
     cdef bint interrupted
     while True:
@@ -199,7 +203,8 @@ cdef int sit(Engine engine, const Waiter* waiter, int64_t until) noexcept nogil:
         duration = turn(engine, turning, filled)
         if waiter.woken or duration < 0:
             return 0
-        if turning.roused:
+        others += turning.roused
+        if others == OTHERS_FIRST:
             return LEFT_TO_OTHERS
         now = clock_ns()
         if now >= until:
@@ -211,6 +216,7 @@ cdef int sit(Engine engine, const Waiter* waiter, int64_t until) noexcept nogil:
 
 cdef void stand_up(Engine engine) noexcept nogil:
     """Leave the seat to the next call; the thread looks after it soon, or is told to."""
+    turning_ends(engine)
     engine.vacant = True
     engine.sittings += 1
     engine.wakes_at = engine.naps_until

@@ -25,6 +25,7 @@ cdef class TcpHandle(TcpEndpoint):
         self, const uint8_t* data, size_t length, int flags, int64_t until, bint everything,
         Lender* lender
     ) noexcept
+    cdef int64_t transmit_short(self, const uint8_t* data, size_t length) noexcept
     cdef int64_t transmit_from(self, data, int flags, timeout, bint everything) except -1
     # The text that there is, up to so much; None: there is none, or something else has happened.
     cdef bytes take(self, size_t most)

@@ -105,7 +105,7 @@ cdef class TcpHandle(TcpEndpoint):
                     count = self.wait(READY_READ | READY_LITTLE, until)
                 if count < 0:
                     return done if done and count != RAISED else count
-        self.leave()
+        self.engine.leave_to_driver(&self.owner)
         return done if done else count
 
     cdef int wait_and_drop(self, size_t length, size_t* done, int64_t until) noexcept nogil:
@@ -280,11 +280,39 @@ cdef class TcpHandle(TcpEndpoint):
     ) noexcept:
         """The same without the GIL, as receive_released."""
         cdef int64_t count
+        cdef size_t done = 0
         if self.engine.crank is not None:
             return self.transmit(data, length, flags, until, everything, NULL, 0, lender)
+        if length <= SHORT and not flags:
+            count = self.transmit_short(data, length)
+            if count != -EAGAIN:
+                if count < 0 or count == <int64_t>length or not everything:
+                    return count
+                done = count
         with nogil:
-            count = self.transmit(data, length, flags, until, everything, NULL, 0, lender)
-        return count
+            count = self.transmit(
+                data + done, length - done, flags, until, everything, NULL, 0, lender)
+        return <int64_t>done + count if count >= 0 else count
+
+    cdef int64_t transmit_short(self, const uint8_t* data, size_t length) noexcept:
+        """How many bytes were taken at once, or a negative code; -EAGAIN: transmit() is to do it.
+
+        With the GIL if a driver sends them: to take it again would cost more than all the rest. But
+        to send takes longer than other threads should be kept waiting.
+        """
+        cdef int64_t count = self.enter()
+        if count < 0:
+            return count
+        if self.tcb().fast_open & FAST_OPEN_DEFERRED:
+            self.engine.unlock()
+            return -EAGAIN
+        count = tcp_send(&self.engine.core.tcp, self.tcb(), data, length, False, False, NULL)
+        if self.engine.driven:
+            self.engine.leave_holding(&self.owner)
+        else:
+            with nogil:
+                self.leave()
+        return -EPIPE if count == -ENOTCONN else count      # as Linux says it
 
     cdef int64_t submit(
         self, const uint8_t* data, size_t length, bint hold, Lender* lender

@@ -17,6 +17,8 @@ def run(Engine engine):
     cdef Turning driver
     cdef int fd = -1
     memset(&driver, 0, sizeof(driver))
+    # With one CPU, it may be awake and yet not run before a call's thread has used up its time.
+    driver.stays = cpus() > 1
     if engine.device is not None:
         fd = engine.device.poll_fd
         if engine.device.without_gil:
@@ -26,6 +28,13 @@ def run(Engine engine):
             seat_await(engine, &driver)
     engine.turning = NULL
     engine.driver_ended()
+
+
+def cpus():
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def start(Engine engine):

@@ -53,5 +53,23 @@ cdef int64_t turn(Engine engine, Turning* turning, int filled) noexcept nogil:
     until = sleep_until(engine, turning, now)
     engine.wakes_at = AWAKE if until <= now else until
     turning.roused = engine.roused.count != roused
+    engine.driven = turning.stays
     engine.unlock()
     return NEVER if until == NEVER else max(until - now, <int64_t>0)
+
+
+cdef bint turning_may_rest(Engine engine, const Turning* turning) noexcept nogil:
+    cdef bint may
+    if not turning.stays or engine.lock() < 0:
+        return True
+    may = not engine.holding
+    engine.driven = not may
+    engine.unlock()
+    return may
+
+
+cdef void turning_ends(Engine engine) noexcept nogil:
+    engine.driven = False
+    if engine.holding and not engine.failure:
+        core_enter(engine.core, engine.now())
+        engine.flush()

@@ -17,7 +17,7 @@ def get(url: str, **options) -> str:
     return httpx.get(url, timeout=20, **options).text
 
 
-@pytest.mark.needs("uvicorn", "httptools", "httpx")
+@pytest.mark.needs("uvicorn", "websockets", "httptools", "httpx")
 @pytest.mark.parametrize("http", ["h11", "httptools"])
 @pytest.mark.parametrize("tls", [False, True])
 def test_uvicorn_serves_http(wire, http, tls):

@@ -32,7 +32,7 @@ def exchange(client, url):
     assert (found.hexdigest(), said) == (big_sum(), big_sum())
 
 
-@pytest.mark.needs("requests", "uvicorn", "httptools")
+@pytest.mark.needs("requests", "uvicorn", "websockets", "httptools")
 @pytest.mark.parametrize("tls", [False, True])
 def test_requests_carries_a_file_each_way(wire, tls):
     import requests
@@ -42,7 +42,7 @@ def test_requests_carries_a_file_each_way(wire, tls):
         exchange(client, f"http{'s' * tls}://server.test/big")
 
 
-@pytest.mark.needs("urllib3", "uvicorn", "httptools")
+@pytest.mark.needs("urllib3", "uvicorn", "websockets", "httptools")
 def test_urllib3_keeps_connections(wire):
     import urllib3
 
@@ -56,7 +56,7 @@ def test_urllib3_keeps_connections(wire):
         assert pool.connection_from_url("https://server.test/").num_connections == 1
 
 
-@pytest.mark.needs("httpx", "uvicorn", "h11")
+@pytest.mark.needs("httpx", "uvicorn", "websockets", "h11")
 def test_httpx_asks(wire):
     import httpx
 
@@ -68,7 +68,7 @@ def test_httpx_asks(wire):
         assert client.get("https://server.test/").text.startswith("https 10.1.0.5 10.2.0.")
 
 
-@pytest.mark.needs("httpx", "uvicorn", "h11")
+@pytest.mark.needs("httpx", "uvicorn", "websockets", "h11")
 def test_httpx_asks_on_an_event_loop(wire):
     async def client():
         import httpx

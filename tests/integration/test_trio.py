@@ -349,7 +349,7 @@ def test_the_page_on_trio_shows_what_happens(number, capsys):
     assert capsys.readouterr().out == printed
 
 
-@pytest.mark.needs("httpx", "anyio", "uvicorn", "h11")
+@pytest.mark.needs("httpx", "anyio", "uvicorn", "websockets", "h11")
 def test_httpx_and_anyio_ask_on_trio(wire):
     import anyio
     import httpx

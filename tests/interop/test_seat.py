@@ -105,6 +105,30 @@ def test_many_threads_wait_and_all_are_answered(namespace):
                 assert one.recv(100) == b"%d" % index
 
 
+def test_threads_that_are_all_asked_at_once_are_answered(namespace):
+    with conversation(namespace) as (stack, _, _), ExitStack() as all_of_them:
+        listener = all_of_them.enter_context(stack.create_server((HOST[4], 81)))
+        clients = []
+        for _ in range(THREADS):
+            clients.append(all_of_them.enter_context(namespace.connect(HOST[4], 81, SECONDS)))
+            accepted, _ = listener.accept()
+            all_of_them.enter_context(accepted)
+            all_of_them.enter_context(Background(echo, accepted, REQUESTS))
+        for one in clients:
+            all_of_them.enter_context(Background(ask, one, REQUESTS))
+
+
+def test_who_waits_for_something_rare_leaves_the_seat_to_others(namespace):
+    with conversation(namespace) as (stack, connection, client):
+        sit(stack, connection, client)
+        with stack.create_server((HOST[4], 81)) as rare:
+            with Background(rare.accept) as waiter:
+                wait_until_blocked(waiter)
+                sit(stack, connection, client, REQUESTS // 2)
+                namespace.connect(HOST[4], 81, SECONDS).close()
+            waiter.result[0].close()
+
+
 def test_a_timeout_ends_a_call_in_the_seat(namespace):
     with conversation(namespace) as (stack, connection, client):
         sit(stack, connection, client)

@@ -11,7 +11,7 @@ import pystack
 EXAMPLE = "web_clients"
 
 
-@pytest.mark.needs("requests", "httpx", "aiohttp", "uvicorn", "h11")
+@pytest.mark.needs("requests", "httpx", "aiohttp", "uvicorn", "websockets", "h11")
 def test_each_client_comes_from_its_own_address(example, wire):
     with (
         wire.serving(uvicorn_with("h11")),

@@ -1,0 +1,227 @@
+"""What calls leave to a driver that is awake: it is sent before the driver sleeps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+from native.turn import Driver
+
+from pystack import Device, PipeDevice, Stack
+
+BATCH = 64  # packets
+JUNK = b"no packet at all"
+
+
+class Talk:
+    """A connection between two stacks that their caller turns."""
+
+    def __init__(self, near: Stack, far: Stack, client: socket.socket) -> None:
+        self.near, self.far = near, far
+        self.client = client
+        with far.create_server(("10.2.0.5", 80)) as listener:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            assert client.connect_ex(("10.2.0.5", 80)) == errno.EINPROGRESS
+            self.exchange(3)
+            self.server, _ = listener.accept()
+
+    def exchange(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.near.poll()
+            self.far.poll()
+
+    def heard(self) -> bytes:
+        """What has come to the server, from what the near stack has sent by itself."""
+        self.far.poll()
+        try:
+            return self.server.recv(100)
+        except BlockingIOError:
+            return b""
+
+
+@pytest.fixture
+def talk():
+    near, far = PipeDevice.pair()
+    with (
+        Stack("10.1.0.0/24", device=near, driver="caller") as one,
+        Stack("10.2.0.0/24", device=far, driver="caller") as other,
+        one.socket() as client,
+    ):
+        talk = Talk(one, other, client)
+        with talk.server:
+            yield talk
+
+
+def test_while_a_driver_is_awake_it_sends(talk):
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    assert talk.client.send(b"one") == 3
+    talk.client.sendall(b"two")
+    assert talk.heard() == b""
+    assert not driver.may_rest()
+    driver.turn()
+    assert talk.heard() == b"onetwo"
+    driver.end()
+
+
+def test_while_it_sleeps_a_call_sends(talk):
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    assert driver.may_rest()
+    talk.client.sendall(b"at once")
+    assert talk.heard() == b"at once"
+    driver.turn()
+    talk.client.sendall(b"then not")
+    assert not driver.may_rest()
+    driver.turn()
+    assert driver.may_rest()
+    assert talk.heard() == b"then not"
+    driver.end()
+
+
+def test_one_that_ends_has_sent_everything(talk):
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    talk.client.sendall(b"left")
+    driver.end()
+    assert talk.heard() == b"left"
+    talk.client.sendall(b"at once")
+    assert talk.heard() == b"at once"
+
+
+def test_one_that_does_other_things_between_its_turns_is_left_nothing(talk):
+    driver = Driver(talk.near, stays=False)
+    driver.turn()
+    talk.client.sendall(b"at once")
+    assert talk.heard() == b"at once"
+    assert driver.may_rest()
+    driver.end()
+
+
+def test_a_read_leaves_what_it_has_to_say_too(talk):
+    talk.server.sendall(bytes(100_000))
+    talk.exchange(20)
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    before = talk.near.counters()["packets_out"]
+    assert talk.client.recv_into(bytearray(50_000)) == 50_000
+    assert talk.near.counters()["packets_out"] == before
+    driver.turn()
+    assert talk.near.counters()["packets_out"] == before + 1  # the window is open again
+    driver.end()
+
+
+def test_what_is_long_is_sent_by_the_call_with_all_that_was_left(talk):
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    talk.client.sendall(b"short")
+    assert talk.client.send(bytes(20_000)) == 20_000
+    assert talk.heard().startswith(b"short\0")
+    driver.end()
+
+
+def test_a_call_that_finds_no_room_sends_what_takes_it(talk):
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    talk.client.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        talk.client.sendall(bytes(10_000_000))
+    with pytest.raises(BlockingIOError):
+        talk.client.send(b"short")
+    assert talk.heard() == bytes(100)
+    driver.end()
+
+
+def test_errors_are_told_once_and_by_the_call_that_meets_them(talk):
+    driver = Driver(talk.near, stays=True)
+    driver.turn()
+    with talk.near.socket() as unconnected, pytest.raises(BrokenPipeError):
+        unconnected.sendall(b"to nobody")
+    talk.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    talk.server.close()
+    talk.exchange()
+    with pytest.raises(ConnectionResetError):
+        talk.client.sendall(b"too late")
+    with pytest.raises(BrokenPipeError):
+        talk.client.sendall(b"again")
+    driver.end()
+
+
+class Halting(Device):
+    """A device that can halt its driver, while that is awake, and notes who sends."""
+
+    def __init__(self, file: socket.socket) -> None:
+        super().__init__()
+        self.file = file
+        self.senders: list[str] = []
+        self.steps: list[Callable[[], list[bytes]]] = []  # of receive
+        self.halted, self.go_on = threading.Event(), threading.Event()
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def receive(self) -> list[bytes]:
+        if self.steps:
+            return self.steps.pop(0)()
+        try:
+            return [self.file.recv(65536)]
+        except BlockingIOError:
+            return []
+
+    def send(self, packets: list[bytes]) -> None:
+        self.senders.append(threading.current_thread().name)
+        for packet in packets:
+            self.file.send(packet)
+
+    def halt(self) -> None:
+        """Return when the driver is between two turns: it asks at once after a full batch."""
+        self.steps += [lambda: [JUNK] * BATCH, self.wait]
+        Device.deliver(self, [JUNK])
+        assert self.halted.wait(30)
+
+    def wait(self) -> list[bytes]:
+        self.halted.set()
+        assert self.go_on.wait(30)
+        return []
+
+    def close(self) -> None:
+        self.go_on.set()
+        super().close()
+        self.file.close()
+
+
+@pytest.fixture
+def halting():
+    files = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for file in files:
+        file.setblocking(False)
+    return [Halting(file) for file in files]
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_the_thread_sends_for_calls_if_there_is_a_cpu_for_both(halting, monkeypatch, cpus):
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    near, far = halting
+    with (
+        Stack("10.1.0.0/24", device=near) as one,
+        Stack("10.2.0.0/24", device=far) as other,
+        other.create_server(("10.2.0.5", 80)) as listener,
+        one.create_connection(("10.2.0.5", 80), 30) as client,
+    ):
+        server, _ = listener.accept()
+        with server:
+            near.halt()
+            near.senders.clear()
+            client.sendall(b"to be sent")
+            ours = threading.current_thread().name
+            assert near.senders == ([ours] if cpus == 1 else [])
+            near.go_on.set()
+            server.settimeout(30)
+            assert server.recv(100) == b"to be sent"
+            assert (ours in near.senders) == (cpus == 1)
