@@ -89,7 +89,9 @@ def test_while_a_program_does_something_else_packets_do_not_wait_for_it(namespac
             assert client.recv(1) == b"x"
 
 
-def test_many_threads_wait_and_all_are_answered(namespace):
+@contextmanager
+def echo_threads(namespace, requests):
+    """Clients of a program with a thread for each, which answers so many requests."""
     with conversation(namespace) as (stack, _, _), ExitStack() as all_of_them:
         listener = all_of_them.enter_context(stack.create_server((HOST[4], 81)))
         clients = []
@@ -97,7 +99,12 @@ def test_many_threads_wait_and_all_are_answered(namespace):
             clients.append(all_of_them.enter_context(namespace.connect(HOST[4], 81, SECONDS)))
             accepted, _ = listener.accept()
             all_of_them.enter_context(accepted)
-            all_of_them.enter_context(Background(echo, accepted, ROUNDS))
+            all_of_them.enter_context(Background(echo, accepted, requests))
+        yield clients
+
+
+def test_many_threads_wait_and_all_are_answered(namespace):
+    with echo_threads(namespace, ROUNDS) as clients:
         for index in range(ROUNDS):
             for one in clients:
                 one.sendall(b"%d" % index)
@@ -106,16 +113,9 @@ def test_many_threads_wait_and_all_are_answered(namespace):
 
 
 def test_threads_that_are_all_asked_at_once_are_answered(namespace):
-    with conversation(namespace) as (stack, _, _), ExitStack() as all_of_them:
-        listener = all_of_them.enter_context(stack.create_server((HOST[4], 81)))
-        clients = []
-        for _ in range(THREADS):
-            clients.append(all_of_them.enter_context(namespace.connect(HOST[4], 81, SECONDS)))
-            accepted, _ = listener.accept()
-            all_of_them.enter_context(accepted)
-            all_of_them.enter_context(Background(echo, accepted, REQUESTS))
+    with echo_threads(namespace, REQUESTS) as clients, ExitStack() as asking:
         for one in clients:
-            all_of_them.enter_context(Background(ask, one, REQUESTS))
+            asking.enter_context(Background(ask, one, REQUESTS))
 
 
 def test_who_waits_for_something_rare_leaves_the_seat_to_others(namespace):

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import threading
-from collections.abc import Callable
 
 import pytest
 from native.turn import Driver
 
-from pystack import Device, PipeDevice, Stack
-
-BATCH = 64  # packets
-JUNK = b"no packet at all"
+from pystack import PipeDevice, Stack
 
 
 class Talk:
@@ -149,79 +143,3 @@ def test_errors_are_told_once_and_by_the_call_that_meets_them(talk):
     with pytest.raises(BrokenPipeError):
         talk.client.sendall(b"again")
     driver.end()
-
-
-class Halting(Device):
-    """A device that can halt its driver, while that is awake, and notes who sends."""
-
-    def __init__(self, file: socket.socket) -> None:
-        super().__init__()
-        self.file = file
-        self.senders: list[str] = []
-        self.steps: list[Callable[[], list[bytes]]] = []  # of receive
-        self.halted, self.go_on = threading.Event(), threading.Event()
-
-    def fileno(self) -> int:
-        return self.file.fileno()
-
-    def receive(self) -> list[bytes]:
-        if self.steps:
-            return self.steps.pop(0)()
-        try:
-            return [self.file.recv(65536)]
-        except BlockingIOError:
-            return []
-
-    def send(self, packets: list[bytes]) -> None:
-        self.senders.append(threading.current_thread().name)
-        for packet in packets:
-            self.file.send(packet)
-
-    def halt(self) -> None:
-        """Return when the driver is between two turns: it asks at once after a full batch."""
-        self.steps += [lambda: [JUNK] * BATCH, self.wait]
-        Device.deliver(self, [JUNK])
-        assert self.halted.wait(30)
-
-    def wait(self) -> list[bytes]:
-        self.halted.set()
-        assert self.go_on.wait(30)
-        return []
-
-    def close(self) -> None:
-        self.go_on.set()
-        super().close()
-        self.file.close()
-
-
-@pytest.fixture
-def halting():
-    files = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for file in files:
-        file.setblocking(False)
-    return [Halting(file) for file in files]
-
-
-@pytest.mark.parametrize("cpus", [1, 2])
-def test_the_thread_sends_for_calls_if_there_is_a_cpu_for_both(halting, monkeypatch, cpus):
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
-    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
-    near, far = halting
-    with (
-        Stack("10.1.0.0/24", device=near) as one,
-        Stack("10.2.0.0/24", device=far) as other,
-        other.create_server(("10.2.0.5", 80)) as listener,
-        one.create_connection(("10.2.0.5", 80), 30) as client,
-    ):
-        server, _ = listener.accept()
-        with server:
-            near.halt()
-            near.senders.clear()
-            client.sendall(b"to be sent")
-            ours = threading.current_thread().name
-            assert near.senders == ([ours] if cpus == 1 else [])
-            near.go_on.set()
-            server.settimeout(30)
-            assert server.recv(100) == b"to be sent"
-            assert (ours in near.senders) == (cpus == 1)

@@ -15,6 +15,8 @@ from scenario.sockets.blocked import wait_until_blocked
 from pystack import Device, PipeDevice, Stack
 
 REQUESTS = 300
+BATCH = 64  # packets
+JUNK = b"no packet at all"
 
 
 class Delivering(Device):
@@ -68,12 +70,44 @@ def delivering_pair():
     return devices
 
 
-def asked_pair():
+class Halting(Asked):
+    """One that can halt its driver while that is awake, and notes who sends."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.senders = []
+        self.steps = []  # what receive does next
+        self.halted, self.go_on = threading.Event(), threading.Event()
+
+    def receive(self):
+        return self.steps.pop(0)() if self.steps else super().receive()
+
+    def send(self, packets):
+        self.senders.append(threading.current_thread())
+        super().send(packets)
+
+    def halt(self):
+        """Return when the driver is between two turns: it asks at once after a full batch."""
+        self.steps += [lambda: [JUNK] * BATCH, self.wait]
+        self.deliver([JUNK])
+        assert self.halted.wait(30)
+
+    def wait(self):
+        self.halted.set()
+        assert self.go_on.wait(30)
+        return []
+
+    def close(self):
+        self.go_on.set()
+        super().close()
+
+
+def asked_pair(kind=Asked):
     files = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for file in files:
         file.setblocking(False)
         file.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    return tuple(map(Asked, files))
+    return tuple(map(kind, files))
 
 
 PAIRS = {
@@ -240,6 +274,31 @@ def test_a_driver_that_is_closed_while_packets_pour_in_ends(in_thread):
         stop.set()
         pouring.result()
         assert not one.engine.thread.is_alive()
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_the_thread_sends_for_calls_if_there_is_a_cpu_for_both(monkeypatch, cpus):
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    near, far = asked_pair(Halting)
+    me = threading.current_thread()
+    with (
+        Stack("10.1.0.0/24", device=near) as one,
+        Stack("10.2.0.0/24", device=far) as other,
+        other.create_server(("10.2.0.5", 80)) as listener,
+        one.create_connection(("10.2.0.5", 80), 30) as client,
+    ):
+        server, _ = listener.accept()
+        with server:
+            near.halt()
+            near.senders.clear()
+            client.sendall(b"to be sent")
+            assert near.senders == ([me] if cpus == 1 else [])
+            near.go_on.set()
+            server.settimeout(30)
+            assert server.recv(100) == b"to be sent"
+            assert (me in near.senders) == (cpus == 1)
 
 
 TIMEOUT = 2.0  # seconds: more than it takes until a packet arrives
