@@ -4,8 +4,13 @@
 
 from libc.string cimport memset
 from pystack.engine.batch cimport batch_end
+from pystack.engine.busy_poll cimport wait_for_packets
 from pystack.engine.engine cimport Engine
+from pystack.engine.sleeper cimport sleeper_sleep, sleeper_wake
 from pystack.engine.turn cimport Turning, turn, turning_ends, turning_may_rest
+
+cdef enum:
+    SECOND = 1_000_000_000
 
 
 cdef class Driver:
@@ -25,6 +30,15 @@ cdef class Driver:
 
     def may_rest(self):
         return turning_may_rest(self.engine, &self.turning)
+
+    def sleeps(self):
+        """Whether it sleeps when it waits for packets, of which there are none; it is woken."""
+        cdef bint interrupted, slept
+        sleeper_wake(&self.engine.sleeper)
+        wait_for_packets(self.engine, &self.turning, -1, SECOND, &interrupted)
+        slept = not self.engine.sleeper.rung
+        sleeper_sleep(&self.engine.sleeper, -1, 0)
+        return slept
 
     def end(self):
         self.engine.lock()

@@ -56,9 +56,10 @@ def test_while_a_driver_is_awake_it_sends(talk):
     assert talk.client.send(b"one") == 3
     talk.client.sendall(b"two")
     assert talk.heard() == b""
-    assert not driver.may_rest()
+    assert not driver.sleeps()
     driver.turn()
     assert talk.heard() == b"onetwo"
+    assert driver.sleeps()
     driver.end()
 
 
