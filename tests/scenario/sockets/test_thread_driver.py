@@ -8,6 +8,7 @@ import resource
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from scenario.sockets.blocked import wait_until_blocked
@@ -108,6 +109,20 @@ def asked_pair(kind=Asked):
         file.setblocking(False)
         file.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     return tuple(map(kind, files))
+
+
+@contextmanager
+def connected(near, far):
+    """The stack of the near device, and both ends of a connection that it has opened."""
+    with (
+        Stack("10.1.0.0/24", device=near) as one,
+        Stack("10.2.0.0/24", device=far) as other,
+        other.create_server(("10.2.0.5", 80)) as listener,
+        one.create_connection(("10.2.0.5", 80), 30) as client,
+    ):
+        server, _ = listener.accept()
+        with server:
+            yield one, client, server
 
 
 PAIRS = {
@@ -283,22 +298,15 @@ def test_the_thread_sends_for_calls_if_there_is_a_cpu_for_both(monkeypatch, cpus
     monkeypatch.setattr(os, "cpu_count", lambda: cpus)
     near, far = asked_pair(Halting)
     me = threading.current_thread()
-    with (
-        Stack("10.1.0.0/24", device=near) as one,
-        Stack("10.2.0.0/24", device=far) as other,
-        other.create_server(("10.2.0.5", 80)) as listener,
-        one.create_connection(("10.2.0.5", 80), 30) as client,
-    ):
-        server, _ = listener.accept()
-        with server:
-            near.halt()
-            near.senders.clear()
-            client.sendall(b"to be sent")
-            assert near.senders == ([me] if cpus == 1 else [])
-            near.go_on.set()
-            server.settimeout(30)
-            assert server.recv(100) == b"to be sent"
-            assert (me in near.senders) == (cpus == 1)
+    with connected(near, far) as (_, client, server):
+        near.halt()
+        near.senders.clear()
+        client.sendall(b"to be sent")
+        assert near.senders == ([me] if cpus == 1 else [])
+        near.go_on.set()
+        server.settimeout(30)
+        assert server.recv(100) == b"to be sent"
+        assert (me in near.senders) == (cpus == 1)
 
 
 TIMEOUT = 2.0  # seconds: more than it takes until a packet arrives
@@ -316,18 +324,10 @@ class Slow:
 
 
 def test_a_call_that_is_woken_when_its_time_is_up_has_what_woke_it(in_thread):
-    near, far = PipeDevice.pair()
-    with (
-        Stack("10.1.0.0/24", device=near) as one,
-        Stack("10.2.0.0/24", device=far) as other,
-        one.create_server(("10.1.0.5", 80)) as listener,
-        other.create_connection(("10.1.0.5", 80), 20) as client,
-    ):
-        server, _ = listener.accept()
-        with server:
-            server.settimeout(TIMEOUT)
-            receiving = in_thread(server.recv, 100)
-            wait_until_blocked(receiving.thread)
-            one.capture(Slow(time.monotonic() + TIMEOUT + 0.1))
-            client.sendall(b"late")
-            assert receiving.result() == b"late"
+    with connected(*PipeDevice.pair()) as (one, client, server):
+        client.settimeout(TIMEOUT)
+        receiving = in_thread(client.recv, 100)
+        wait_until_blocked(receiving.thread)
+        one.capture(Slow(time.monotonic() + TIMEOUT + 0.1))
+        server.sendall(b"late")
+        assert receiving.result() == b"late"
