@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from differential.dialogue import Call
 from differential.play import Moment
@@ -54,13 +55,15 @@ def options_of(last: Moment, name: str) -> tuple[list[object], list[object]]:
 
 
 def small_record(last: Moment, moments: list[Moment]) -> bool:
-    """Linux has nothing left of the connection but its numbers; after a reset, nothing."""
+    """Linux has nothing left of the connection but its numbers; after a reset, nothing; pystack
+    after an abort.
+    """
+    waited = [m.step for m in moments[:-1] if m.before == "TIME-WAIT"]
     orphan = last.before == "FIN-WAIT-2" and not last.virtual.state
-    killed = last.before == "TIME-WAIT" and any(
-        m.before == "TIME-WAIT" and isinstance(m.step, Plan) and "R" in m.step.flags
-        for m in moments[:-1]
-    )
-    return killed or ((last.before == "TIME-WAIT" or orphan) and are_bare(last))
+    reset = any(isinstance(step, Plan) and "R" in step.flags for step in waited)
+    if last.before == "TIME-WAIT" and reset:
+        return True
+    return are_bare(last) and (last.before == "TIME-WAIT" or orphan or Call("abort") in waited)
 
 
 def half_open(last: Moment, moments: list[Moment]) -> bool:
@@ -114,6 +117,23 @@ def old_ack_with_timestamp(last: Moment, moments: list[Moment]) -> bool:
     old = any(plan.ack_from == "una" or plan.ack < 0 for plan in plans(moments))
     sacks = options_of(last, "sack")
     return old and same_but_for_options(last) and sacks[0] == sacks[1]
+
+
+def text_before_ack(last: Moment, moments: list[Moment]) -> bool:
+    """The text of a segment whose ACK field nobody can have sent."""
+    step = last.step
+    if not isinstance(step, Plan) or not step.length or step.ack >= 0:
+        return False
+    bare = flags(last) == (["A"], ["A"])
+    return bare and last.kernel.packets[0].ack > last.virtual.packets[0].ack
+
+
+def smaller_window(last: Moment, moments: list[Moment]) -> bool:
+    """From where a bare segment or a reset is: not from beyond the window."""
+    windows = [plan.window for plan in plans(moments) if "A" in plan.flags]
+    shrunk = any(0 < later < earlier for earlier, later in pairwise(windows))
+    lengths = [[p.length for p in each] for each in (last.kernel.packets, last.virtual.packets)]
+    return shrunk and flags(last)[0] == flags(last)[1] and not any(lengths[0] + lengths[1])
 
 
 def long_reset(last: Moment, moments: list[Moment]) -> bool:
@@ -205,6 +225,8 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "A segment across the window's right edge": right_edge,
     "Malformed options, and MD5": malformed_options,
     "The timestamp of a segment with an old ACK": old_ack_with_timestamp,
+    "Text with an ACK that nobody can have sent": text_before_ack,
+    "A window that has become smaller": smaller_window,
     "A RST with text, SYN or FIN": long_reset,
     "A FIN beyond a hole": fin_beyond_hole,
     "Many SACK blocks": forgotten_block,

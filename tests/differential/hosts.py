@@ -68,6 +68,7 @@ class Application:
         made = self.open_socket(KIND[self.family])
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # pystack's always are
         made.bind(self.where[0])
         return made
 

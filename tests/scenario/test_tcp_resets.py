@@ -274,6 +274,38 @@ def test_a_reset_may_have_the_number_of_the_fin_before_it(state):
     assert peer.state == "CLOSED"
 
 
+def test_a_reset_may_have_the_number_behind_all_that_was_sacked():
+    """As Linux: what is missing was lost, and the peer will not send it again."""
+    peer = accepted(options=FULL)
+    for start in (100, 300):
+        peer.inject("A", seq=start, data=bytes(100))
+        peer.expect("A", ack=1)
+    peer.inject("R", seq=200)
+    peer.expect("A", ack=1)
+    assert peer.state == "ESTABLISHED"
+    peer.inject("R", seq=400)
+    assert peer.state == "CLOSED"
+
+
+def test_behind_a_hole_that_was_not_sacked_a_reset_is_challenged():
+    """RFC 5961 section 3.2: it would have to guess the number of the hole."""
+    peer = accepted(options=PLAIN)
+    peer.inject("A", seq=100, data=bytes(100))
+    peer.expect("A", ack=1)
+    peer.inject("R", seq=200)
+    peer.expect("A", ack=1)
+    assert peer.state == "ESTABLISHED"
+
+
+def test_a_challenge_to_the_handshake_is_from_beyond_the_syn():
+    """Also to a peer whose SYN has offered no window (RFC 9293 section 3.10.7.4: SEQ=SND.NXT)."""
+    peer = listening(options=PLAIN)
+    peer.inject("S", seq=0, window=0)
+    peer.expect("SA")
+    peer.inject("A", seq=-5000)
+    peer.expect("A", seq=1, ack=1)
+
+
 def test_challenges_to_the_handshake_cost_the_connection_none():
     """As Linux; RFC 5961 section 7."""
     peer = listening(options=PLAIN)

@@ -254,6 +254,15 @@ def test_only_who_has_seen_the_syn_ack_completes_the_handshake(off):
     assert peer.state == "ESTABLISHED"
 
 
+def test_an_old_timestamp_in_the_handshake_is_answered():
+    """RFC 7323 section 5.3 R1: nothing was sent yet that could have overtaken it."""
+    peer = listening(options=FULL)
+    peer.open()
+    peer.inject("A", seq=0, options={"ts": (peer.ts_val - 1, peer.ts_recent)})
+    peer.expect("A", seq=1, ack=1)
+    assert peer.state == "SYN-RECEIVED"
+
+
 def test_an_overtaken_ack_is_dropped_in_silence():
     """As Linux: reordered ACKs are no reason for ACKs (RFC 7323 section 5.3 R1 would have one)."""
     peer = accepted(options=FULL)

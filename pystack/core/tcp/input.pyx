@@ -15,6 +15,7 @@ from pystack.core.ip.layer cimport (
 from pystack.core.ip.policy cimport policy_find
 from pystack.core.memory.deadline cimport DEADLINE_NEVER
 from pystack.core.memory.flow cimport FlowKey
+from pystack.core.memory.interval cimport IntervalSet
 from pystack.core.memory.packet cimport CSUM_FULL, packet_free
 from pystack.core.tcp.ack cimport ack_input, fin_is_acked
 from pystack.core.tcp.busy cimport tcb_wake
@@ -229,12 +230,16 @@ cdef void segment_arrives(
     text_steps(tcp, tcb, view, &seg)
 
 
+cdef inline bint is_half_open(const Tcb* tcb) noexcept nogil:
+    return tcb.state == STATE_SYN_RECEIVED and tcb.passive
+
+
 cdef bint is_without_purpose(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """Neither ACK nor RST nor SYN: the fifth step would drop it; as Linux, nothing answers it
     before that.
     """
     return (seg.flags & (TCP_ACK | TCP_RST | TCP_SYN) == 0 and tcb.state != STATE_TIME_WAIT
-            and not (tcb.state == STATE_SYN_RECEIVED and tcb.passive))
+            and not is_half_open(tcb))
 
 
 cdef bint is_crossing_syn_ack(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
@@ -281,7 +286,7 @@ cdef bint timestamp_is_good(
     count(tcp.context, Counter.TCP_DROP_PAWS)
     if seg.flags & TCP_RST:
         return False            # of the time before TIME-WAIT: it must not end it (RFC 1337)
-    if is_bare_ack(seg) and seq_lt(seg.seq, tcb.rcv_nxt):
+    if is_bare_ack(seg) and seq_lt(seg.seq, tcb.rcv_nxt) and not is_half_open(tcb):
         return False            # as Linux: one that was overtaken, nothing is missing
     report_duplicate(tcp, tcb, seg)
     acknowledge_out_of_window(tcp, tcb, seg)
@@ -294,8 +299,7 @@ cdef bint echo_is_good(
 
     As Linux; in SYN-SENT it is RFC 7323 section 3.2 that asks for it.
     """
-    if (tcb.state != STATE_SYN_RECEIVED or not tcb.passive or not tcb.timestamps_ok
-            or seg.flags & TCP_RST
+    if (not is_half_open(tcb) or not tcb.timestamps_ok or seg.flags & TCP_RST
             or tcb.busy.retransmit_at == DEADLINE_NEVER      # a cookie: we have kept nothing
             or is_early(tcb)    # it may have seen later ones
             or echo_is_ours(tcp, tcb, options)):
@@ -340,6 +344,12 @@ cdef bint is_reset_at_fin(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
             and tcb.state in (STATE_CLOSE_WAIT, STATE_LAST_ACK, STATE_CLOSING))
 
 
+cdef bint is_reset_behind_sacked(const Tcb* tcb, const TcpSegment* seg) noexcept nogil:
+    """As Linux: what is missing was lost, and who resets does not send it again."""
+    cdef const IntervalSet* held = &tcb.busy.out_of_order
+    return tcb.sack_ok and held.count and seg.seq == held.items[held.count - 1].end
+
+
 cdef bint sequence_is_acceptable(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """First, check sequence number."""
     if is_in_window(tcb, seg) or is_reset_at_fin(tcb, seg):
@@ -364,7 +374,8 @@ cdef bint reset_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept no
     if tcb.state == STATE_TIME_WAIT and (tcb.config.rfc1337 or seg.seq != tcb.rcv_nxt):
         count(tcp.context, Counter.TCP_DROP_RESET_IN_TIME_WAIT)
         return False
-    if seg.seq != tcb.rcv_nxt and not is_reset_at_fin(tcb, seg):
+    if seg.seq != tcb.rcv_nxt and not (
+            is_reset_at_fin(tcb, seg) or is_reset_behind_sacked(tcb, seg)):
         count(tcp.context, Counter.TCP_DROP_RESET_OUT_OF_WINDOW)
         challenge_ack(tcp, tcb)
         return False
@@ -390,7 +401,7 @@ cdef bint syn_step(
     """
     if not seg.flags & TCP_SYN:
         return True
-    if tcb.state == STATE_SYN_RECEIVED and tcb.passive:
+    if is_half_open(tcb):
         # RFC 9293: "return this connection to the LISTEN state"; as Linux (and RFC 793) the peer is
         # told, whose earlier attempt that may have been.
         send_reset_for(tcp, view, seg)

@@ -163,10 +163,10 @@ cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexce
 cdef uint32_t acceptable_seq(const Tcb* tcb) noexcept nogil:
     """SND.NXT, but not beyond the window of a peer that has shrunk it, who would drop the ACK.
 
-    As Linux: as long as it is not only the scale that hides the difference.
+    As Linux: as long as it is not only the scale that hides the difference. Our SYN takes no room.
     """
     cdef uint32_t edge = tcb.snd_una + tcb.snd_wnd
-    if seq_ge(edge, tcb.snd_nxt) or (
+    if tcb.state == STATE_SYN_RECEIVED or seq_ge(edge, tcb.snd_nxt) or (
             tcb.rcv_scale_offered and tcb.snd_nxt - edge < <uint32_t>1 << tcb.rcv_scale):
         return tcb.snd_nxt
     return edge
