@@ -70,7 +70,8 @@ def half_open(last: Moment, moments: list[Moment]) -> bool:
     """Linux has nothing yet of the connection but its numbers."""
     been = any(moment.before == "SYN-RECEIVED" for moment in moments)
     told = isinstance(last.step, Plan) and all(each in (*BARE, ["SA"]) for each in flags(last))
-    odd = any(
+    echo = any(m.before == "SYN-RECEIVED" and flags(m)[1] == ["A"] for m in moments[:-1])
+    odd = echo or any(
         "A" not in plan.flags or plan.ack_from == "una" or plan.ack or plan.ts != (0, 0)
         or "S" in plan.flags for plan in plans(moments[2:])
     )  # fmt: skip

@@ -110,7 +110,7 @@ def shorten(packet: Packet, rng: random.Random) -> None:
 
 
 def lengthen(packet: Packet, rng: random.Random) -> None:
-    room = LENGTH_MAX - len(packet)
+    room = max(LENGTH_MAX - len(packet), 0)
     packet += rng.randbytes(min(room, rng.choice((1, 3, 8, 60, 1500, rng.randrange(66000)))))
 
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 from native.core import CallError, Host
-from scenario.peer import FULL, SECOND
+from scenario.peer import FULL, PLAIN, SACK, SECOND
 from scenario.tcp_states import (
     SHUT_RD,
     SHUT_RDWR,
@@ -290,6 +290,32 @@ def test_only_the_ack_of_our_fin_ends_the_wait(state):
         assert peer.state == state
     peer.inject("A", ack=12)
     assert peer.state == ("TIME-WAIT" if state == "CLOSING" else "CLOSED")
+
+
+@pytest.mark.parametrize("options", [PLAIN, SACK], ids=["plain", "sack"])
+def test_text_that_was_held_beyond_the_fin_is_forgotten(options):
+    """As Linux: the stream ends where the FIN is (RFC 9293 section 3.10.7.4 eighth)."""
+    peer = accepted(options=options)
+    peer.inject("A", seq=500, data=bytes(500))
+    peer.expect("A", ack=1)
+    peer.inject("FA", seq=1, data=bytes(700))
+    assert peer.expect("A", ack=702).options.get("sack", []) in ([], [(500, 701)])
+    assert peer.state == "CLOSE-WAIT"
+    assert len(peer.socket.receive(2000)) == 700
+    assert peer.socket.receive() == b""
+
+
+def test_text_that_was_held_beyond_a_fin_beyond_a_hole_is_forgotten():
+    """As Linux: the same when the hole before them is filled."""
+    peer = accepted()
+    peer.inject("FA", seq=500, data=bytes(100))
+    peer.expect("A", ack=1)
+    peer.inject("A", seq=600, data=bytes(100))
+    peer.expect("A", ack=1)
+    peer.inject("A", seq=1, data=bytes(499))
+    peer.expect("A", ack=601)
+    assert peer.state == "CLOSE-WAIT"
+    assert len(peer.socket.receive(2000)) == 599
 
 
 def test_a_fin_that_overtakes_text_waits_for_it():

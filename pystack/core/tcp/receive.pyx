@@ -124,17 +124,21 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
 
 
 cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """The hole at rcv_nxt is filled: what lies behind it is in order now."""
+    """The hole at rcv_nxt is filled: what lies behind it is in order now, up to the peer's FIN."""
     cdef const Interval* interval = tcb.busy.out_of_order.items
+    cdef uint32_t end
     if seq_lt(interval.start, tcb.rcv_nxt):     # RFC 2883 section 4.2: part of it was here already
         duplicate_seen(tcp, tcb, interval.start, seq_min(interval.end, tcb.rcv_nxt))
     interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if interval != NULL:
+        end = interval.end
+        if tcb.busy.fin_ahead and seq_ge(tcb.busy.fin_at, tcb.rcv_nxt):
+            end = seq_min(end, tcb.busy.fin_at)
         if not tcb.shut_read:
-            received_extend(&tcb.busy.received, interval.end - tcb.rcv_nxt)
-        count_many(tcp.context, Counter.TCP_BYTES_IN, interval.end - tcb.rcv_nxt)
-        tcb.totals.bytes_received += interval.end - tcb.rcv_nxt
-        tcb.rcv_nxt = interval.end
+            received_extend(&tcb.busy.received, end - tcb.rcv_nxt)
+        count_many(tcp.context, Counter.TCP_BYTES_IN, end - tcb.rcv_nxt)
+        tcb.totals.bytes_received += end - tcb.rcv_nxt
+        tcb.rcv_nxt = end
     interval_remove_below(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if tcb.busy.out_of_order.count == 0:
         tcb.busy.recent_count = 0

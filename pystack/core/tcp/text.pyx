@@ -48,6 +48,9 @@ cdef void text_steps(
         TcpLayer* tcp, Tcb* tcb, const IpView* view, TcpSegment* seg) noexcept nogil:
     if seg.flags & TCP_URG:
         urgent_input(tcp, tcb, seg)
+    if seg.flags & TCP_FIN and not tcb.fin_received:
+        tcb.busy.fin_ahead = True
+        tcb.busy.fin_at = seg.seq + seg.length
     if seg.length:
         if seg.flags & TCP_FIN and seg.seq == tcb.rcv_nxt and tcb.state == STATE_ESTABLISHED:
             # For the text as for the FIN: see fin_reached.
@@ -86,12 +89,9 @@ cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogi
     """Eighth, check the FIN bit; one beyond a hole is remembered until the hole is filled."""
     if tcb.fin_received:
         return
-    if seg.seq + seg.length == tcb.rcv_nxt:
+    if tcb.busy.fin_at == tcb.rcv_nxt:
         fin_reached(tcp, tcb)
-        return
-    tcb.busy.fin_ahead = True
-    tcb.busy.fin_at = seg.seq + seg.length
-    if seg.length == 0:         # otherwise its text has drawn an ACK already
+    elif seg.length == 0:         # otherwise its text has drawn an ACK already
         tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
 
