@@ -95,12 +95,18 @@ def more_in_syn_ack(last: Moment, moments: list[Moment]) -> bool:
 
 def left_edge(last: Moment, moments: list[Moment]) -> bool:
     """Now, or earlier: then its ACK field has been heard."""
-    for plan in plans(moments):
-        length = plan.length + ("S" in plan.flags) + ("F" in plan.flags)
-        known_syn = plan.seq_from == "iss" and plan is last.step and last.before != "SYN-SENT"
-        ends_at = plan.seq + length - (1 if known_syn else 0)
-        if length and ends_at == 0 and (plan.seq_from == "nxt" or known_syn):
-            return len(flags(last)[0]) < 2
+    nxt = acked = 0
+    for moment in moments:
+        plan = moment.step
+        if isinstance(plan, Plan) and plan.seq_from != "edge":
+            start = plan.seq + (nxt if plan.seq_from == "nxt" else 0)
+            end = start + plan.length + ("S" in plan.flags) + ("F" in plan.flags)
+            heard = plan.seq_from == "nxt" or (plan is last.step and last.before != "SYN-SENT")
+            if end > start and end in (nxt, acked) and heard:
+                return len(flags(last)[0]) < 2
+            if "R" not in plan.flags and start <= nxt < end:
+                nxt = end
+        acked = max([acked, *(packet.ack for packet in moment.virtual.packets)])
     return False
 
 
