@@ -21,6 +21,7 @@ from pystack.core.ip.flow_label cimport flow_label_new
 from pystack.core.ip.layer cimport PROTOCOL_UDP
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.stack cimport Core
+from pystack.core.tcp.calls cimport tcp_take_soft_error
 from pystack.core.tcp.config cimport TcpConfig
 from pystack.core.tcp.configure cimport config_own
 from pystack.core.tcp.ecn cimport ECN_MASK
@@ -375,6 +376,8 @@ cdef int get_of_all(Endpoint* endpoint, int option, int64_t* value) noexcept nog
     if option == SO_ERROR:
         value[0] = endpoint.error
         endpoint.error = 0
+        if value[0] == 0 and endpoint.kind == ENDPOINT_TCP:
+            value[0] = tcp_take_soft_error(<Tcb*>endpoint)
     elif option == SO_TYPE:
         value[0] = SOCK_STREAM if endpoint.kind == ENDPOINT_TCP else SOCK_DGRAM
     elif option == SO_DOMAIN:

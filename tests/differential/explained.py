@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from differential.dialogue import Call
 from differential.play import Moment
-from differential.segments import Plan
+from differential.segments import Fault, Plan
 
 BARE = (["A"], ["R"], ["RA"], [])
 
@@ -203,7 +203,20 @@ def ack_before_text(last: Moment, moments: list[Moment]) -> bool:
 def syn_after_reset(last: Moment, moments: list[Moment]) -> bool:
     if last.before != "SYN-SENT" or flags(last)[0][-1:] != ["S"]:
         return False
-    return any([packet.flags for packet in m.virtual.packets] == ["R"] for m in moments)
+    wrong = any("R" in plan.flags and plan.ack for plan in plans(moments))
+    return wrong or any([packet.flags for packet in m.virtual.packets] == ["R"] for m in moments)
+
+
+def error_about_nothing(last: Moment, moments: list[Moment]) -> bool:
+    """From SND.NXT; now, or earlier, where nothing could be seen of it yet."""
+    nxt = at = 0
+    for moment in moments:
+        if isinstance(moment.step, Fault) and at + moment.step.seq == nxt:
+            return True
+        for packet in moment.virtual.packets:
+            at = packet.seq
+            nxt = max(nxt, at + packet.length + sum(flag in packet.flags for flag in "SF"))
+    return False
 
 
 def window_holds_ack(last: Moment, moments: list[Moment]) -> bool:
@@ -220,7 +233,20 @@ def window_holds_ack(last: Moment, moments: list[Moment]) -> bool:
     calls = [m.step for m in moments if isinstance(m.step, Call)]
     read = sum(call.argument for call in calls if call.name == "recv")
     unread = sum(plan.length for plan in plans(moments[:-1])) > read
-    return sorted(flags(last)) == [[], ["A"]] and windows_differ and unread
+    told = sorted(flags(last)) == [[], ["A"]]
+    return told and unread and (windows_differ or edge_moves(moments))
+
+
+def edge_moves(moments: list[Moment]) -> bool:
+    """The last moment's ACK, the kernel's or pystack's, offers more than was ever offered."""
+    for host in ("kernel", "virtual"):
+        edges = [
+            [packet.ack + packet.window for packet in getattr(moment, host).packets]
+            for moment in moments
+        ]
+        if edges[-1] and edges[-1][-1] > max(sum(edges[:-1], [0])):
+            return True
+    return False
 
 
 EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
@@ -243,4 +269,5 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "How much goes at once": amount_at_once,
     "A SYN again after a reset": syn_after_reset,
     "Duplicate ACKs next to text": ack_before_text,
+    "ICMP errors about bare segments": error_about_nothing,
 }

@@ -89,13 +89,19 @@ class Application:
         self.socket.setblocking(False)
         return "ok"
 
-    def do_send(self, size: int) -> str:
-        taken = self.socket.send(bytes((self.sent + i) % 251 for i in range(size)))
+    def do_send(self, size: int, flags: int = 0) -> str:
+        taken = self.socket.send(bytes((self.sent + i) % 251 for i in range(size)), flags)
         self.sent += taken
         return f"{taken} bytes"
 
-    def do_recv(self, size: int) -> str:
-        data = self.socket.recv(size)
+    def do_oob(self, size: int) -> str:
+        return self.do_send(size, socket.MSG_OOB)
+
+    def do_peek(self, size: int) -> str:
+        return self.do_recv(size, socket.MSG_PEEK)
+
+    def do_recv(self, size: int, flags: int = 0) -> str:
+        data = self.socket.recv(size, flags)
         return f"{len(data)} bytes {data[:1].hex()}..{data[-1:].hex()}" if data else "end"
 
     def do_shutdown(self, how: int) -> str:
@@ -113,6 +119,10 @@ class Application:
 
     def do_nodelay(self, value: int) -> str:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
+        return "ok"
+
+    def do_cork(self, value: int) -> str:
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, value)
         return "ok"
 
     def do_error(self, _: int) -> str:

@@ -10,10 +10,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field, fields
 
-from scenario.tcp_wire import FLAGS, MODULUS, checksum, ip_packet, letters, tcp_bytes
+from scenario.peer import ERRORS
+from scenario.tcp_wire import (
+    FLAGS,
+    MODULUS,
+    checksum,
+    icmp_error,
+    ip_packet,
+    letters,
+    tcp_bytes,
+)
 
 ISS = 1_000_000
 IRS_UNSEEN = 7_000_000
+ROUTER = "10.9.0.77", "fd09::77"
 TCP, ICMP, ICMPV6 = 6, 1, 58
 NAMES = {0: "eol", 1: "nop", 2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 8: "ts"}
 FORMS = {2: ("!H", 4), 3: ("!B", 3), 4: ("", 2), 8: ("!II", 10)}
@@ -49,6 +59,17 @@ class Plan:
                 if getattr(self, each.name) != each.default
             ]
         )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An ICMP error of a router about the host's last segment, or one `seq` beside it."""
+
+    name: str
+    seq: int = 0
+
+    def __str__(self) -> str:
+        return f"> icmp {self.name}" + (f", seq={self.seq}" if self.seq else "")
 
 
 @dataclass(frozen=True)
@@ -106,6 +127,7 @@ class View:
         self.host_clock = 0
         self.clock = 5000
         self.timestamps = False
+        self.last = b""  # segment of the host
 
     # Out of the peer
 
@@ -125,6 +147,17 @@ class View:
         if plan.ecn:
             mark(packet, plan.ecn)
         return bytes(packet)
+
+    def build_fault(self, fault: Fault) -> bytes:
+        """Nothing at all if the host has not sent anything yet: a packet that nobody takes."""
+        if not self.last:
+            return ip_packet(self.peer[0], self.host[0], TCP, b"")
+        quoted = bytearray(self.last)
+        at, _, _ = head(self.last)
+        (seq,) = struct.unpack_from("!I", quoted, at + 4)
+        struct.pack_into("!I", quoted, at + 4, (seq + fault.seq) % MODULUS)
+        kind, code = ERRORS[fault.name][":" in self.host[0]]
+        return icmp_error(ROUTER[":" in self.host[0]], self.host[0], kind, code, 0, bytes(quoted))
 
     def note_sent(self, plan: Plan, seq: int, ack: int) -> None:
         """Whatever follows on what was sent is the new SND.NXT."""
@@ -168,6 +201,7 @@ class View:
         if protocol != TCP:
             return Seen(text=f"< icmp {packet[at]} {packet[at + 1]}")
         seq, ack, offset, bits, window, _, urgent = struct.unpack_from("!IIBBHHH", packet, at + 4)
+        self.last = packet
         # How text is pushed within a write tells of buffers only; scenario tests look at the flag.
         flags = letters(bits & ~FLAGS["P"])
         if "S" in flags:

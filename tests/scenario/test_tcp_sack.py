@@ -155,6 +155,14 @@ def test_a_segment_over_two_blocks_reports_the_first_duplicate():
     assert answer.sack == [(501, 601), (451, 851)]
 
 
+def test_a_segment_over_old_text_and_a_block_reports_the_first_duplicate():
+    """RFC 2883 section 4, as Linux: the one below the ACK that was."""
+    peer = accepted(options=SACK)
+    arrive(peer, 1, 501)
+    answer = arrive(peer, 51, size=600)
+    assert (answer.ack, answer.sack) == (651, [(51, 101)])
+
+
 def test_a_duplicate_is_reported_once():
     """RFC 2883 section 4: in the one ACK that it draws."""
     peer = accepted(options=SACK)

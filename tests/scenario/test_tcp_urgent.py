@@ -145,6 +145,16 @@ def test_urgent_text_waits_for_a_closed_window():
     peer.expect("AU", seq=1, urgent=1)
 
 
+def test_a_bare_ack_points_at_urgent_text_too():
+    """RFC 9293 section 3.8.5: also where the text itself cannot be sent yet."""
+    peer = accepted()
+    peer.inject("A", window=0)
+    peer.socket.send(b"now!", urgent=True)
+    peer.inject("A", data=b"text", window=0)
+    peer.advance(40 * MS)
+    assert peer.expect("AU", seq=1, ack=5).urgent == 4
+
+
 def test_urgent_text_more_than_64_kib_ahead_is_pointed_at_later():
     """RFC 9293 section 3.8.5: the pointer has 16 bits."""
     peer = accepted(options={"mss": 1000, "wscale": 7}, initial_window=100)

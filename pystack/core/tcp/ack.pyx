@@ -119,7 +119,6 @@ cdef void advance(TcpLayer* tcp, Tcb* tcb, uint32_t ack, AckNews* news) noexcept
     # It stays within reach of comparison, however long no small segment is sent.
     tcb.busy.snd_small = seq_max(tcb.busy.snd_small, ack)
     tcb.busy.retransmits = 0
-    tcb.soft_error = 0
     tcb.busy.first_unacked_at = tcp.context.now
     if tcb.busy.urgent_out and seq_ge(ack, tcb.busy.snd_up):
         tcb.busy.urgent_out = False
@@ -259,6 +258,7 @@ cdef bint ack_input(
             recovery_acked(tcp, tcb, &news, False)
             tcb_output_later(tcp, tcb)
         return True
+    tcb.soft_error = 0          # as Linux: the path works
     if outstanding:
         news.in_flight_before = sent_in_flight(tcb)
         news.prior_highest = sent_highest_sacked(tcb)

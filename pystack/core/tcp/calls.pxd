@@ -35,6 +35,8 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # What poll() would say now: Ready bits.
 cdef int tcp_poll(const Tcb* tcb) noexcept nogil
+# What an ICMP error has said of a connection that goes on, errno, positive, once; 0: nothing.
+cdef int tcp_take_soft_error(Tcb* tcb) noexcept nogil
 # True when SO_LINGER's wait is over: all data and the FIN are acknowledged, or the connection is
 # gone.
 cdef bint tcp_drained(const Tcb* tcb) noexcept nogil

@@ -400,6 +400,13 @@ cdef void tcp_close(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
         become_orphan(tcp, tcb)
 
 
+cdef int tcp_take_soft_error(Tcb* tcb) noexcept nogil:
+    """RFC 9293 section 3.9.2.2 (SHLD-25); by SO_ERROR, as Linux."""
+    cdef int error = tcb.soft_error
+    tcb.soft_error = 0
+    return error
+
+
 cdef void tcp_abort(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """ABORT (RFC 9293 section 3.10.5): RST if the peer knows of the connection, and everything is
     forgotten.

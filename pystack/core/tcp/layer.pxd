@@ -480,7 +480,7 @@ cdef struct Tcb:
     uint32_t rate_interval_us
     # RFC 8985: the reordering window; written by rack.pyx
     uint32_t rack_adapted_at    # `delivered` when it was last widened
-    int16_t soft_error          # last ICMP error; reported if the connection times out (RFC 5461)
+    int16_t soft_error          # last ICMP error: for who asks, or why it timed out (RFC 5461)
     uint16_t reordering         # segments
     uint16_t peer_mss           # from its SYN, 536/1220 if none (RFC 9293 section 3.7.1)
     uint8_t rack_steps          # RACK.reo_wnd_mult

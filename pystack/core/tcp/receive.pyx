@@ -127,7 +127,8 @@ cdef void absorb(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
     """The hole at rcv_nxt is filled: what lies behind it is in order now, up to the peer's FIN."""
     cdef const Interval* interval = tcb.busy.out_of_order.items
     cdef uint32_t end
-    if seq_lt(interval.start, tcb.rcv_nxt):     # RFC 2883 section 4.2: part of it was here already
+    # RFC 2883 section 4.2: part of it was here already. As Linux, the first duplicate is reported.
+    if seq_lt(interval.start, tcb.rcv_nxt) and not tcb.busy.duplicate_pending:
         duplicate_seen(tcp, tcb, interval.start, seq_min(interval.end, tcb.rcv_nxt))
     interval = interval_find(&tcb.busy.out_of_order, tcb.rcv_nxt)
     if interval != NULL:

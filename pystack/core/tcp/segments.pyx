@@ -147,6 +147,9 @@ cdef void segment_begin(
     seg.ack = tcb.rcv_nxt
     seg.flags = flags
     seg.window = window_field(tcb)
+    if tcb.busy.urgent_out and seq_lt(seq, tcb.busy.snd_up) and tcb.busy.snd_up - seq <= 0xFFFF:
+        seg.flags |= TCP_URG
+        seg.urgent = <uint16_t>(tcb.busy.snd_up - seq)
 
 
 cdef void send_bare(TcpLayer* tcp, Tcb* tcb, uint32_t seq, uint8_t flags) noexcept nogil:
@@ -292,9 +295,6 @@ cdef int send_data(
         seg.flags |= TCP_PSH
     if sent & SENT_FIN:
         seg.flags |= TCP_FIN
-    if tcb.busy.urgent_out and seq_lt(seq, tcb.busy.snd_up) and tcb.busy.snd_up - seq <= 0xFFFF:
-        seg.flags |= TCP_URG
-        seg.urgent = <uint16_t>(tcb.busy.snd_up - seq)
     count_out(tcb, length, mss)
     if tcb.ecn:
         ecn_output(tcb, &seg, length != 0 and fresh)

@@ -69,6 +69,22 @@ def test_a_failed_connect_leaves_its_error_in_the_queue(stack, asks):
         assert (told.type, told.code) == (3, 1)
 
 
+def test_who_looks_hears_of_a_soft_error_once(stack):
+    """RFC 9293 section 3.9.2.2 (SHLD-25): the connection goes on."""
+    far = pystack.Stack("192.0.2.0/24", now=SECOND)
+    with far, far.create_server(("192.0.2.7", 80)), stack.socket() as client:
+        client.setblocking(False)
+        assert client.connect_ex(("192.0.2.7", 80)) == errno.EINPROGRESS
+        far.receive(sent(stack), SECOND)
+        stack.receive(sent(far), SECOND)
+        far.receive(sent(stack), SECOND)
+        client.send(b"x")
+        stack.receive(icmp_error("198.51.100.1", 3, 1, sent(stack)), SECOND)
+        errors = [client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for _ in range(2)]
+        assert errors == [errno.EHOSTUNREACH, 0]
+        client.send(b"y")
+
+
 def test_control_messages_that_do_not_fit_are_cut_off(stack):
     with stack.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
         client.setsockopt(pystack.IPPROTO_IPV6, pystack.IPV6_RECVERR, 1)
