@@ -145,6 +145,17 @@ def test_urgent_text_waits_for_a_closed_window():
     peer.expect("AU", seq=1, urgent=1)
 
 
+def test_a_window_probe_tells_of_urgent_text_from_where_it_is_heard():
+    """RFC 9293 section 3.8.5, as Linux: what is outside of the window is not looked at."""
+    peer = accepted()
+    peer.inject("A", window=0)
+    peer.socket.send(b"now!", urgent=True)
+    peer.step()
+    peer.expect("AU", seq=1, urgent=4)
+    peer.expect("AU", seq=0, urgent=5)
+    peer.expect_nothing()
+
+
 def test_a_bare_ack_points_at_urgent_text_too():
     """RFC 9293 section 3.8.5: also where the text itself cannot be sent yet."""
     peer = accepted()

@@ -181,6 +181,9 @@ cdef void send_ack(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
 
 
 cdef void send_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    """From before SND.UNA, so that it is answered; what is urgent, from where the peer hears it."""
+    if tcb.busy.urgent_out and tcb.busy.snd_up - tcb.snd_una <= 0xFFFF:
+        send_bare(tcp, tcb, tcb.snd_una, TCP_ACK)
     send_bare(tcp, tcb, tcb.snd_una - 1, TCP_ACK)
 
 
