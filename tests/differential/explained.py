@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from differential.dialogue import Call
+from differential.dialogue import Call, Wait
 from differential.play import Moment
 from differential.segments import Fault, Plan
 
@@ -69,7 +69,7 @@ def small_record(last: Moment, moments: list[Moment]) -> bool:
 def half_open(last: Moment, moments: list[Moment]) -> bool:
     """Linux has nothing yet of the connection but its numbers."""
     been = any(moment.before == "SYN-RECEIVED" for moment in moments)
-    told = isinstance(last.step, Plan) and all(each in (*BARE, ["SA"]) for each in flags(last))
+    told = isinstance(last.step, Plan | Wait) and all(e in (*BARE, ["SA"]) for e in flags(last))
     echo = any(m.before == "SYN-RECEIVED" and flags(m)[1] == ["A"] for m in moments[:-1])
     odd = echo or any(
         "A" not in plan.flags or plan.ack_from == "una" or plan.ack or plan.ts != (0, 0)
