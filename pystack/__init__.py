@@ -96,14 +96,20 @@ def __getattr__(name: str) -> object:
 
 
 def _load(name: str) -> object:
+    import sys
     from importlib import import_module
 
     try:
         return getattr(import_module(_MODULES[name]), name)
-    except ModuleNotFoundError:
-        if name != "TunDevice":
+    except ModuleNotFoundError as missing:
+        if name == "TunDevice" and sys.platform != "linux":
+            return _NoTunDevice
+        if not str(missing.name).startswith("pystack."):
             raise
-        return _NoTunDevice
+        raise ImportError(
+            f"pystack: {__path__[0]} is its source, which is not compiled: run `pip install -e .` "
+            "there, or work in another directory"
+        ) from None
 
 
 def _constant(name: str) -> object:

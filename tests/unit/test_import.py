@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,20 @@ with pystack.Stack('10.0.0.0/24') as stack:
 
 def test_asyncio_is_loaded_with_what_needs_it():
     assert "asyncio" in loaded_by("import pystack; pystack.aio.Stack")
+
+
+@pytest.mark.parametrize("name", ["Stack", "TunDevice"])
+def test_source_that_is_not_compiled_says_so(tmp_path, name):
+    """As where somebody works in a copy of the source, and has installed it elsewhere."""
+    source = Path(pystack.__file__).parent
+    shutil.copytree(source, tmp_path / "pystack", ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import pystack; pystack.{name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: pystack: {tmp_path / 'pystack'} is its source, which is not compiled: run "
+        "`pip install -e .` there, or work in another directory"
+    )
 
 
 def test_every_public_name_is_there():
