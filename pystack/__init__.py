@@ -81,12 +81,15 @@ _CONSTANTS = (
 
 
 def __getattr__(name: str) -> object:
-    if name in ("aio", "testing", "trio"):
-        from importlib import import_module
+    import sys
 
-        value: object = import_module(f"pystack.{name}")
+    value: object
+    if name in ("aio", "testing", "trio"):
+        value = _load(f"pystack.{name}")
+    elif name == "TunDevice" and sys.platform != "linux":
+        value = _NoTunDevice
     elif name in _MODULES:
-        value = _load(name)
+        value = getattr(_load(_MODULES[name]), name)
     elif name.startswith(_CONSTANTS):
         value = _constant(name)
     else:
@@ -95,15 +98,12 @@ def __getattr__(name: str) -> object:
     return value
 
 
-def _load(name: str) -> object:
-    import sys
+def _load(module: str) -> object:
     from importlib import import_module
 
     try:
-        return getattr(import_module(_MODULES[name]), name)
+        return import_module(module)
     except ModuleNotFoundError as missing:
-        if name == "TunDevice" and sys.platform != "linux":
-            return _NoTunDevice
         if not str(missing.name).startswith("pystack."):
             raise
         raise ImportError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from differential.segments import Fault, Plan
+from differential.segments import IcmpError, Plan
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Wait:
         return f"{self.ms} ms pass"
 
 
-Step = Plan | Fault | Call | Wait
+Step = Plan | IcmpError | Call | Wait
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,9 @@ FLAGS = (
     *("A",) * 10, *("PA",) * 6, *("FA",) * 3, "FPA", "S", "S", "SA", "R", "R", "RA", "", "F", "SF",
     "SR", "SFA", "UA", "UPA", "SEC", "SAE", "EA", "CA", "ECA", "P", "FR", "FSRPAU",
 )  # fmt: skip
-FAULTS = ("network unreachable", "host unreachable", "port unreachable", "prohibited",
-          "time exceeded")  # fmt: skip
+ICMP_ERRORS = (
+    "network unreachable", "host unreachable", "port unreachable", "prohibited", "time exceeded",
+)  # fmt: skip
 FAR = (1 << 31) - 1
 RAW = (
     b"\x00", b"\x01\x01\x00\xff", b"\x08\x0a\x00", b"\x05\x03\x01", b"\x05\x0a\x00\x00\x00\x01",
@@ -118,7 +119,7 @@ def dialogue(seed: int) -> Dialogue:
 
 def step(rng: random.Random) -> Step:
     if rng.random() < 0.03:
-        return Fault(rng.choice(FAULTS), rng.choice((0, 0, 0, -1, 1, 5000, -5000)))
+        return IcmpError(rng.choice(ICMP_ERRORS), rng.choice((0, 0, 0, -1, 1, 5000, -5000)))
     if rng.random() < 0.8:
         return segment(rng)
     name, argument = rng.choice((

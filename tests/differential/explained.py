@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from differential.dialogue import Call, Wait
 from differential.play import Moment
-from differential.segments import Fault, Plan
+from differential.segments import IcmpError, Plan
 
 BARE = (["A"], ["R"], ["RA"], [])
 
@@ -211,7 +211,7 @@ def error_about_nothing(last: Moment, moments: list[Moment]) -> bool:
     """From SND.NXT; now, or earlier, where nothing could be seen of it yet."""
     nxt = at = 0
     for moment in moments:
-        if isinstance(moment.step, Fault) and at + moment.step.seq == nxt:
+        if isinstance(moment.step, IcmpError) and at + moment.step.seq == nxt:
             return True
         for packet in moment.virtual.packets:
             at = packet.seq

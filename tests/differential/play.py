@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from differential.dialogue import Call, Dialogue, Step, Wait
 from differential.hosts import HOST, PEER, Kernel, Virtual
-from differential.segments import Fault, Plan, Seen, View
+from differential.segments import IcmpError, Plan, Seen, View
 
 MS = 1_000_000
 TICK = 10 * MS  # more than one of Linux, with 250 or 1000 in a second
@@ -86,8 +86,8 @@ class Player:
             packets, outcome = host.wait(now), ""
             if isinstance(step, Plan):
                 host.inject(view.build(step), now)
-            elif isinstance(step, Fault):
-                host.inject(view.build_fault(step), now)
+            elif isinstance(step, IcmpError):
+                host.inject(view.build_error(step), now)
             elif isinstance(step, Call):
                 outcome = host.application.call(step.name, step.argument)
             elif isinstance(step, Wait):

@@ -62,7 +62,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Fault:
+class IcmpError:
     """An ICMP error of a router about the host's last segment, or one `seq` beside it."""
 
     name: str
@@ -148,15 +148,15 @@ class View:
             mark(packet, plan.ecn)
         return bytes(packet)
 
-    def build_fault(self, fault: Fault) -> bytes:
+    def build_error(self, error: IcmpError) -> bytes:
         """Nothing at all if the host has not sent anything yet: a packet that nobody takes."""
         if not self.last:
             return ip_packet(self.peer[0], self.host[0], TCP, b"")
         quoted = bytearray(self.last)
         at, _, _ = head(self.last)
         (seq,) = struct.unpack_from("!I", quoted, at + 4)
-        struct.pack_into("!I", quoted, at + 4, (seq + fault.seq) % MODULUS)
-        kind, code = ERRORS[fault.name][":" in self.host[0]]
+        struct.pack_into("!I", quoted, at + 4, (seq + error.seq) % MODULUS)
+        kind, code = ERRORS[error.name][":" in self.host[0]]
         return icmp_error(ROUTER[":" in self.host[0]], self.host[0], kind, code, 0, bytes(quoted))
 
     def note_sent(self, plan: Plan, seq: int, ack: int) -> None:

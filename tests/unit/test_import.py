@@ -57,13 +57,14 @@ def test_asyncio_is_loaded_with_what_needs_it():
     assert "asyncio" in loaded_by("import pystack; pystack.aio.Stack")
 
 
-@pytest.mark.parametrize("name", ["Stack", "TunDevice"])
+@pytest.mark.parametrize("name", ["Stack", "TunDevice", "aio"])
 def test_source_that_is_not_compiled_says_so(tmp_path, name):
     """As where somebody works in a copy of the source, and has installed it elsewhere."""
     source = Path(pystack.__file__).parent
     shutil.copytree(source, tmp_path / "pystack", ignore=shutil.ignore_patterns("*.so", "*.pyd"))
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import pystack; pystack.{name}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    isolated = [sys.executable, "-S", "-c", program]  # from what is installed, which would help out
+    done = subprocess.run(isolated, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         f"ImportError: pystack: {tmp_path / 'pystack'} is its source, which is not compiled: run "
