@@ -86,7 +86,7 @@ cdef class Engine:
     cdef void leave(self, Owner* owner) noexcept nogil
     # Without sending: the caller sees to it that the stack is turned soon.
     cdef void leave_holding(self, Owner* owner) noexcept nogil
-    # Without sending, if a driver that is awake will do it.
+    # Without sending, if a driver that is awake will do it, or who holds what waits already.
     cdef void leave_to_driver(self, Owner* owner) noexcept nogil
     # After a call has failed, without the lock: may never return, if the interpreter ends.
     cdef void stay(self) noexcept nogil

@@ -276,8 +276,8 @@ cdef class Engine:
         self.unlock()
 
     cdef void leave_to_driver(self, Owner* owner) noexcept nogil:
-        """End a call whose output a driver sends, if one is awake, with that of other calls."""
-        if self.driven:
+        """End a call whose output somebody else sends soon, if so, with that of other calls."""
+        if self.driven or self.holding:
             self.leave_holding(owner)
         else:
             self.leave(owner)

@@ -133,7 +133,9 @@ cdef class LoopCrank(LoopDriver):
         The driver's fds say when to turn before; so does a call that makes something due earlier.
         """
         cdef bint came
-        cdef int64_t delay = self.crank()
+        cdef int64_t delay
+        self.again = False
+        delay = self.crank()
         if delay < 0:
             self.ended()
         else:
@@ -184,13 +186,12 @@ cdef class LoopCrank(LoopDriver):
 
     def settle(self):
         """Turn after the callbacks that are due now, if something then still waits to be sent."""
-        if self.soon is None:
+        if self.soon is None and self.looking is None:
             self.soon = self.call_soon(self.soon_called)
 
     def soon_called(self):
         self.soon = None
         if self.again or self.engine.holding:
-            self.again = False
             self.step()
 
     def end(self):

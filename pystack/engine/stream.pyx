@@ -8,7 +8,7 @@
 # is learnt from what it did before: a piece waits if, when the program last wrote, more followed
 # before the loop turned again. It leaves with the last one that is expected, and at the latest when
 # the callbacks that are due now have run. So nothing waits for time to pass, and who writes once
-# never waits.
+# never waits, but for others who are answered together with it (corking).
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EAGAIN
@@ -86,7 +86,8 @@ cdef class Stream(Watch):
     def write(self, data):
         """How many bytes were taken, perhaps none; OSError."""
         cdef TcpHandle handle = self.handle
-        cdef bint hold = self.more_comes()
+        cdef bint more = self.more_comes()
+        cdef bint hold
         cdef Lender* lender
         cdef int64_t count
         cdef Py_buffer view
@@ -98,7 +99,7 @@ cdef class Stream(Watch):
                     count = handle.submit(<const uint8_t*>view.buf, view.len, False, lender)
                 handle.engine.end_lending(lender)
             else:
-                hold = hold and self.watcher.settle_later()
+                hold = self.watcher.may_hold(more)
                 count = handle.submit(<const uint8_t*>view.buf, view.len, hold, NULL)
         finally:
             PyBuffer_Release(&view)

@@ -207,7 +207,7 @@ cdef class TcpHandle(TcpEndpoint):
         cdef int64_t count = tcp_receive(
             &self.engine.core.tcp, self.tcb(), target, length, False)
         self.consumed(count)
-        self.leave()
+        self.engine.leave_to_driver(&self.owner)
         return count
 
     def recv_into(self, buffer, Py_ssize_t length, int flags, timeout):

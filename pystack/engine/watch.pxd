@@ -6,6 +6,7 @@
 # the queue of its watcher, whose loop is rung once however many there are. No socket needs an fd.
 
 from libc.stdint cimport int64_t
+from pystack.engine.corking cimport Corking
 from pystack.engine.endpoint cimport Handle
 from pystack.engine.mutex cimport Mutex
 from pystack.engine.owner cimport Waiter
@@ -44,8 +45,9 @@ cdef class Watcher:
     # Ring in another way; from any thread, with the lock of a stack.
     cdef void ring_with(self, void (*ring)(void*) noexcept nogil, void* context) noexcept
     cdef void attend(self) noexcept nogil
-    # Whether that is so: then what is written may wait until then.
-    cdef bint settle_later(self) except -1
+    cdef Corking corking        # of what its connections write
+    # Whether what is written now may wait; the stack will be turned then. more: more comes.
+    cdef bint may_hold(self, bint more) except -1
     cpdef list take(self)
 
 cdef class Watch:

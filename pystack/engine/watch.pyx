@@ -12,6 +12,8 @@ from pystack.core.endpoint cimport (
     READY_WRITE,
 )
 from pystack.core.tcp.layer cimport Tcb
+from pystack.engine.clock cimport clock_ns
+from pystack.engine.corking cimport corking_start, corking_waits
 from pystack.engine.endpoint cimport Handle
 from pystack.engine.errors cimport check
 from pystack.engine.mutex cimport mutex_close, mutex_lock, mutex_open, mutex_unlock
@@ -75,6 +77,7 @@ cdef class Watcher:
         if mutex_open(&self.queue.guard) < 0 or sleeper_open(&self.bell) < 0:
             raise MemoryError
         self.ring_with(ring_bell, &self.bell)
+        corking_start(&self.corking)
 
     def __dealloc__(self):
         sleeper_close_fds(&self.bell)
@@ -94,6 +97,12 @@ cdef class Watcher:
     def use_fds(self, int wake_read, int wake_write):
         """Ring by writing to an fd; they are an eventfd twice, or the ends of a pipe; now ours."""
         sleeper_use_fds(&self.bell, wake_read, wake_write)
+
+    def cork(self, int64_t pause):
+        """Have writes to many connections wait for each other if they follow each other within so
+        many ns.
+        """
+        self.corking.pause = pause
 
     def call_task(self, Task task):
         """Ring by calling a function that waits in virtual time."""
@@ -121,8 +130,11 @@ cdef class Watcher:
 
     def deliver(self, complain):
         """Call back whom it concerns; complain(exception) of a callback that raises."""
+        cdef list taken = self.take()
         cdef Watch watch
-        for watch in self.take():
+        if taken:
+            self.corking.crowd = len(taken)
+        for watch in taken:
             try:
                 watch.deliver()
             except (SystemExit, KeyboardInterrupt):
@@ -130,8 +142,8 @@ cdef class Watcher:
             except BaseException as problem:
                 complain(problem)
 
-    cdef bint settle_later(self) except -1:
-        if self.settle is None:
+    cdef bint may_hold(self, bint more) except -1:
+        if self.settle is None or not (corking_waits(&self.corking, clock_ns()) or more):
             return False
         try:
             self.settle()

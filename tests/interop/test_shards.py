@@ -133,7 +133,7 @@ def test_segments_in_fragments_reach_their_connections(namespace):
         for client in clients:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
-        # They stay open: when they are closed, a segment that was sent twice is answered with a RST.
+        # They stay open: once closed, they answer a segment that was sent twice with a RST.
         for server in map(ending.enter_context, accept(servers)):
             server.settimeout(SECONDS)
             assert receive_all(server) == sha256(data)

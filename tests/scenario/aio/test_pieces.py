@@ -1,9 +1,11 @@
 """What a program writes in pieces within one turn of the loop leaves in one, without waiting for
-time to pass; and what arrives is handed over without a detour."""
+time to pass; so do its answers to many connections. What arrives is handed over without a detour.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
@@ -11,7 +13,12 @@ import dpkt
 import pytest
 from scenario.aio.conftest import Recorder, World, in_loop
 
+from pystack.aio.attachment import attach
+
 spoken = ContextVar("spoken", default="")
+
+MANY, FEW = 20, 7  # connections
+FOREVER = 1 << 62  # ns
 
 
 class Wire:
@@ -148,6 +155,62 @@ async def test_long_pieces_do_not_wait():
         await asked_in_vain(near, far, wire)
         far.transport.write(bytes(20_000))
         assert wire.take() != []
+
+
+class Together:
+    """How many segments with text a stack sends at a time."""
+
+    def __init__(self, stack) -> None:
+        self.times: Counter[int] = Counter()
+        stack.capture(self)
+
+    def write(self, packet: bytes, time_ns: int, outbound: bool) -> None:
+        if outbound and dpkt.ip.IP(packet).data.data:
+            self.times[time_ns] += 1
+
+
+@asynccontextmanager
+async def asked(number: int, pause: int):
+    """So many clients of an echo server; its answers, `pause` ns apart at most, leave together."""
+
+    class Echo(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.write(data)
+
+    async with World("loop") as world:
+        pairs = [await world.pair(server=Echo) for _ in range(number)]
+        attach(world.near).watcher.cork(pause)
+        together = Together(world.near)
+        attach(world.far).watcher.cork(FOREVER)
+        for near, _ in pairs:
+            near.transport.write(b"?")
+        for near, _ in pairs:
+            await near.received(1)
+        yield together.times
+        for near, _ in pairs:
+            near.transport.abort()
+        for _, far in pairs:
+            await far.lost
+
+
+@in_loop
+async def test_quick_answers_to_many_leave_together():
+    async with asked(MANY, FOREVER) as times:
+        assert times.total() == MANY
+        assert len(times) < MANY
+
+
+@in_loop
+async def test_slow_answers_leave_one_by_one():
+    async with asked(MANY, -1) as times:
+        assert times.total() == len(times) == MANY
+
+
+@in_loop
+async def test_answers_to_few_leave_one_by_one():
+    async with asked(FEW, FOREVER) as times:
+        assert times.total() == len(times) == FEW
 
 
 @in_loop
