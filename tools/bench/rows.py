@@ -335,7 +335,7 @@ IPV4_ROWS = (
         "goodput", "goodput at 1 % loss and 20 ms, cubic", "pystack-link", "linux-link", unit=MBIT
     ),
     trial(
-        "simulation", "simulated segments of 100 MB, both ways", "simulation", number=100, asked=1e6
+        "simulation", "simulated segments of 1 GB, both ways", "simulation", number=1000, asked=1e6
     ),
     trial(
         "import",
