@@ -5,7 +5,6 @@ time to pass; so do its answers to many connections. What arrives is handed over
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
@@ -26,6 +25,7 @@ class Wire:
 
     def __init__(self, stack) -> None:
         self.texts: list[bytes] = []
+        self.times: list[int] = []  # those that leave together have the same
         self.fins: set[tuple[int, int]] = set()
         self.seen: set[tuple[int, int]] = set()
         stack.capture(self)
@@ -40,6 +40,7 @@ class Wire:
         if segment.data and which not in self.seen:
             self.seen.add(which)
             self.texts.append(segment.data)
+            self.times.append(time_ns)
 
     def take(self) -> list[bytes]:
         texts, self.texts = self.texts, []
@@ -157,18 +158,6 @@ async def test_long_pieces_do_not_wait():
         assert wire.take() != []
 
 
-class Together:
-    """How many segments with text a stack sends at a time."""
-
-    def __init__(self, stack) -> None:
-        self.times: Counter[int] = Counter()
-        stack.capture(self)
-
-    def write(self, packet: bytes, time_ns: int, outbound: bool) -> None:
-        if outbound and dpkt.ip.IP(packet).data.data:
-            self.times[time_ns] += 1
-
-
 @asynccontextmanager
 async def asked(number: int, pause: int):
     """So many clients of an echo server; its answers, `pause` ns apart at most, leave together."""
@@ -181,13 +170,12 @@ async def asked(number: int, pause: int):
     async with World("loop") as world:
         pairs = [await world.pair(server=Echo) for _ in range(number)]
         attach(world.near).watcher.cork(pause)
-        together = Together(world.near)
-        attach(world.far).watcher.cork(FOREVER)
+        wire = Wire(world.near)
         for near, _ in pairs:
             near.transport.write(b"?")
         for near, _ in pairs:
             await near.received(1)
-        yield together.times
+        yield wire.times
         for near, _ in pairs:
             near.transport.abort()
         for _, far in pairs:
@@ -197,20 +185,20 @@ async def asked(number: int, pause: int):
 @in_loop
 async def test_quick_answers_to_many_leave_together():
     async with asked(MANY, FOREVER) as times:
-        assert times.total() == MANY
-        assert len(times) < MANY
+        assert len(times) == MANY
+        assert len(set(times)) == 1
 
 
 @in_loop
 async def test_slow_answers_leave_one_by_one():
     async with asked(MANY, -1) as times:
-        assert times.total() == len(times) == MANY
+        assert len(times) == len(set(times)) == MANY
 
 
 @in_loop
 async def test_answers_to_few_leave_one_by_one():
     async with asked(FEW, FOREVER) as times:
-        assert times.total() == len(times) == FEW
+        assert len(times) == len(set(times)) == FEW
 
 
 @in_loop
