@@ -2,8 +2,9 @@
 # Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
 # RFCs: none.
 #
-# Who waits for the lock must not hold the GIL; who has the lock may take the GIL (Python devices,
-# captures). Python code that runs inside the lock and calls the same stack gets EDEADLK.
+# Who waits for the lock must not hold the GIL. Who has the lock takes the GIL only where Python code
+# runs inside (Python devices, captures, calls that are seldom made): it may have to wait, and with
+# it all connections. Python code that runs inside the lock and calls the same stack gets EDEADLK.
 
 from libc.stdint cimport int64_t, uint64_t
 from pystack.core.endpoint cimport Endpoint
@@ -80,6 +81,8 @@ cdef class Engine:
     # 0, or EDEADLK, FORKED, negative: the lock is not held then.
     cdef int lock(self) noexcept nogil
     cdef void unlock(self) noexcept nogil
+    # Whether somebody has the lock just now.
+    cdef bint is_entered(self) noexcept nogil
     # lock for calls of the core: fails also when the stack is closed or its device gone.
     cdef int enter(self) noexcept nogil
     # Send, wake whom it concerns, unlock; owner: whose doorbell the call may have changed, or NULL.

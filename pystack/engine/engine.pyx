@@ -121,13 +121,22 @@ cdef void wake_driver(void* sleeper) noexcept nogil:
 
 
 cdef void wait_for_lock(Mutex* mutex) noexcept nogil:
-    """Not with the GIL, which who has the lock may want. What is short comes here with it."""
-    cdef PyThreadState* state = NULL
-    if gil_is_held():
+    """Not with the GIL, which who has the lock may want; what is short comes here with it.
+
+    Nor for the GIL with the lock: that may take as long as some thread computes, and meanwhile
+    nobody's packets would be taken in.
+    """
+    cdef PyThreadState* state
+    if not gil_is_held():
+        mutex_lock(mutex)
+        return
+    while True:
         state = gil_release()
-    mutex_lock(mutex)
-    if state != NULL:
+        mutex_lock(mutex)
+        mutex_unlock(mutex)
         gil_take(state)
+        if mutex_try(mutex):
+            return
 
 
 cdef void endpoint_release(Core* core, Endpoint* endpoint, bint abort) noexcept nogil:
@@ -224,6 +233,9 @@ cdef class Engine:
             wait_for_lock(&self.mutex)
         self.inside = me
         return 0
+
+    cdef bint is_entered(self) noexcept nogil:
+        return self.inside != 0
 
     cdef void unlock(self) noexcept nogil:
         """Give the lock back; wake the driver if it would sleep beyond the next deadline."""

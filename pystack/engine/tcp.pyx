@@ -269,7 +269,10 @@ cdef class TcpHandle(TcpEndpoint):
                     return count
             else:
                 break
-        self.leave()
+        if length <= SHORT:
+            self.engine.leave_to_driver(&self.owner)
+        else:
+            self.leave()
         if count == -ENOTCONN:
             return -EPIPE       # as Linux says it
         return <int64_t>done if count >= 0 else count
@@ -297,10 +300,13 @@ cdef class TcpHandle(TcpEndpoint):
     cdef int64_t transmit_short(self, const uint8_t* data, size_t length) noexcept:
         """How many bytes were taken at once, or a negative code; -EAGAIN: transmit() is to do it.
 
-        With the GIL if a driver sends them: to take it again would cost more than all the rest. But
-        to send takes longer than other threads should be kept waiting.
+        With the GIL if the lock is free and a driver sends them: to take it again would cost more
+        than all the rest. But to send takes longer than other threads should be kept waiting.
         """
-        cdef int64_t count = self.enter()
+        cdef int64_t count
+        if self.engine.is_entered():
+            return -EAGAIN
+        count = self.enter()
         if count < 0:
             return count
         if self.tcb().fast_open & FAST_OPEN_DEFERRED:
