@@ -2,9 +2,9 @@
 # Called by: endpoint (socket calls), thread and caller (drivers), pystack.stack (the rest).
 # RFCs: none.
 #
-# Who waits for the lock must not hold the GIL. Who has the lock takes the GIL only where Python code
-# runs inside (Python devices, captures, calls that are seldom made): it may have to wait, and with
-# it all connections. Python code that runs inside the lock and calls the same stack gets EDEADLK.
+# Who waits for the lock must not hold the GIL. Who has the lock takes the GIL only where Python
+# code runs inside (Python devices, captures, calls that are seldom made): he may have to wait, and
+# so may all connections. Python code that runs inside and calls the same stack gets EDEADLK.
 
 from libc.stdint cimport int64_t, uint64_t
 from pystack.core.endpoint cimport Endpoint
