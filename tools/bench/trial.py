@@ -81,7 +81,10 @@ def pystack_link(number: int, round: int) -> float:
 
 
 def linux_link(number: int, round: int) -> float:
-    """The same of this machine's kernel, in real time; transfers at once, which mostly wait."""
+    """The same of this machine's kernel, in real time; transfers at once, which mostly wait.
+
+    What was late is done once more, alone: to leave it out would leave out long ones.
+    """
     from kernel_transfer import DISTURBED, KernelTransfer, transfer
 
     cells = [
@@ -90,6 +93,9 @@ def linux_link(number: int, round: int) -> float:
     ]
     with ProcessPoolExecutor(AT_ONCE) as executor:
         found = list(executor.map(transfer, cells))
+    late_cells = [cell for cell, (_, late) in zip(cells, found, strict=True) if late >= DISTURBED]
+    with ProcessPoolExecutor(1) as executor:
+        found += executor.map(transfer, late_cells)
     good = [goodput for goodput, late in found if late < DISTURBED]
     if not good:
         raise RuntimeError("the machine was so busy that the link delivered everything late")
