@@ -28,8 +28,14 @@ from interop.virtual import (
     wait_until,
 )
 
+import pystack
+
 SIZE = 50 * MB
 CLIENTS = 32
+REPORT_ERRORS = {
+    4: (pystack.IPPROTO_IP, pystack.IP_RECVERR),
+    6: (pystack.IPPROTO_IPV6, pystack.IPV6_RECVERR),
+}
 
 NGINX = """
 daemon off; master_process off; user root; pid {directory}/pid; error_log stderr;
@@ -153,6 +159,7 @@ def test_an_unreachable_network_is_reported(namespace, family):
     beyond = "192.0.2.1" if family == 4 else "2001:db8::1"
     with virtual_net(namespace) as stack, stack.socket(KIND[family], socket.SOCK_DGRAM) as client:
         client.settimeout(SECONDS)
+        client.setsockopt(*REPORT_ERRORS[family], 1)
         client.connect((beyond, 80))
         client.send(b"hello")
         with pytest.raises(OSError) as problem:

@@ -35,6 +35,7 @@ cdef enum:
     TCP_HEADER_LENGTH = 20
     TRANSPORT_HEADER_LENGTH = 8     # of UDP and both ICMPs
     ECN_CE = 3
+    NOT_CAPABLE = 1                 # of ecn_seen: a fragment whose sender cannot ECN
 
 cdef enum Place:
     PLACE_NEW = 0
@@ -268,12 +269,13 @@ cdef int fragment_store(
 
 
 cdef bint ecn_merge(const Reassembly* datagram, uint8_t* tos) noexcept nogil:
-    """RFC 3168 section 5.3: CE if any fragment is; False if some are not ECN-capable at all."""
-    if not datagram.ecn_seen & (1 << ECN_CE):
-        return True
-    if datagram.ecn_seen & 1:
-        return False
-    tos[0] |= ECN_CE
+    """RFC 3168 section 5.3: CE if any fragment is; False if only some are ECN-capable at all, for
+    which it has no rule but one for CE, and Linux has this one.
+    """
+    if datagram.ecn_seen & NOT_CAPABLE:
+        return datagram.ecn_seen == NOT_CAPABLE
+    if datagram.ecn_seen & (1 << ECN_CE):
+        tos[0] |= ECN_CE
     return True
 
 

@@ -1,11 +1,13 @@
-# The errno that Linux makes of an ICMP error (icmp_err_convert, icmpv6_err_convert).
-# Called by: icmp_input.
+# What Linux makes of an ICMP error (icmp_err_convert, icmpv6_err_convert): an errno, and whether
+# that is more than a hint.
+# Called by: icmp_input, tcp and udp.
 # RFCs: none.
 
 from libc.errno cimport (
     EACCES, ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPROTO
 )
 from libc.stdint cimport uint8_t
+from pystack.core.ip.layer cimport IcmpError
 from pystack.core.wire.icmp cimport (
     ICMP4_PARAMETER_PROBLEM, ICMP4_UNREACHABLE, ICMP6_PARAMETER_PROBLEM, ICMP6_TIME_EXCEEDED,
     ICMP6_TOO_BIG, ICMP6_UNREACHABLE
@@ -70,3 +72,14 @@ cdef int icmp6_errno(uint8_t kind, uint8_t code) noexcept nogil:
     if code == 4:                   # port
         return ECONNREFUSED
     return EACCES                   # prohibited, source policy, reject route
+
+
+cdef bint icmp_error_is_fatal(const IcmpError* error) noexcept nogil:
+    if error.v6:
+        if error.icmp_type != ICMP6_UNREACHABLE:
+            return error.icmp_type == ICMP6_PARAMETER_PROBLEM
+        return error.error != ENETUNREACH and error.error != EHOSTUNREACH
+    if error.icmp_type != ICMP4_UNREACHABLE:
+        return error.icmp_type == ICMP4_PARAMETER_PROBLEM
+    # Network, host, source route, and both not for this type of service.
+    return error.icmp_code not in (0, 1, 5, 11, 12)

@@ -271,9 +271,9 @@ cdef inline bint is_deprecated4(uint8_t kind) noexcept nogil:
 cdef IpVerdict icmp4_input(IpLayer* ip, IpView* view, IcmpError* error) noexcept nogil:
     cdef uint8_t kind = view.payload[0]
     cdef uint8_t code = view.payload[1]
-    if kind == ICMP4_ECHO and code == 0:
+    if kind == ICMP4_ECHO:
         return echo_answer(ip, view, ICMP4_ECHO_REPLY)
-    if kind == ICMP4_ECHO_REPLY and code == 0:
+    if kind == ICMP4_ECHO_REPLY:
         return echo_reply(ip)
     if kind == ICMP4_UNREACHABLE:
         return unreachable4(ip, view, error)
@@ -293,9 +293,9 @@ cdef IpVerdict icmp4_input(IpLayer* ip, IpView* view, IcmpError* error) noexcept
 cdef IpVerdict icmp6_input(IpLayer* ip, IpView* view, IcmpError* error) noexcept nogil:
     cdef uint8_t kind = view.payload[0]
     cdef uint8_t code = view.payload[1]
-    if kind == ICMP6_ECHO and code == 0:
+    if kind == ICMP6_ECHO:
         return echo_answer(ip, view, ICMP6_ECHO_REPLY)
-    if kind == ICMP6_ECHO_REPLY and code == 0:
+    if kind == ICMP6_ECHO_REPLY:
         return echo_reply(ip)
     if kind == ICMP6_UNREACHABLE:
         return unreachable6(ip, view, error)

@@ -8,9 +8,9 @@ from pystack.core.counters cimport Counter
 from pystack.core.endpoint cimport MANNER_REPORT_ERRORS, MANNER_REPORT_EXTENSIONS, READY_ERROR
 from pystack.core.error_queue cimport ErrorReport, error_queue_add
 from pystack.core.ip.error_report cimport error_report_of
+from pystack.core.ip.icmp_errno cimport icmp_error_is_fatal
 from pystack.core.ip.layer cimport (
-    ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_TOO_BIG, ICMP_ERROR_UNKNOWN,
-    IcmpError,
+    ICMP_ERROR_PORT_UNREACHABLE, ICMP_ERROR_TOO_BIG, ICMP_ERROR_UNKNOWN, IcmpError,
 )
 from pystack.core.ip.path_mtu cimport ip_path_mtu_lower
 from pystack.core.tcp.busy cimport tcb_wake
@@ -24,6 +24,7 @@ from pystack.core.tcp.mtu_search cimport mtu_search_too_big
 from pystack.core.tcp.recovery cimport recovery_too_big
 from pystack.core.tcp.tcb cimport tcb_finish
 from pystack.core.wire.bytes cimport load16, load32
+from pystack.core.wire.icmp cimport ICMP4_HOST_UNREACHABLE, ICMP4_UNREACHABLE
 from pystack.core.wire.tcp cimport seq_ge, seq_lt
 
 
@@ -59,10 +60,16 @@ cdef void error_keep(TcpLayer* tcp, Tcb* tcb, const IcmpError* error) noexcept n
 
 
 cdef bint ends_an_open(const Tcb* tcb, const IcmpError* error) noexcept nogil:
-    """As Linux, which lets Time Exceeded pass only where an IPv6 peer has opened."""
-    if error.kind == ICMP_ERROR_TIME_EXCEEDED:
-        return not (tcb.passive and error.v6)
-    return error.kind != ICMP_ERROR_UNKNOWN
+    """As Linux. Half-open connections end with other errors than attempts to connect, and not with
+    the same in both families.
+    """
+    if error.kind == ICMP_ERROR_UNKNOWN:
+        return False
+    if not tcb.passive or is_early(tcb):
+        return True
+    if error.v6:
+        return icmp_error_is_fatal(error)
+    return error.icmp_type != ICMP4_UNREACHABLE or error.icmp_code <= ICMP4_HOST_UNREACHABLE
 
 
 cdef bint tcp_error(TcpLayer* tcp, const IcmpError* error) noexcept nogil:

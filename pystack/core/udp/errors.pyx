@@ -12,10 +12,9 @@ from pystack.core.endpoint cimport (
 )
 from pystack.core.error_queue cimport ORIGIN_LOCAL, ErrorReport, error_queue_add
 from pystack.core.ip.error_report cimport error_report_of
+from pystack.core.ip.icmp_errno cimport icmp_error_is_fatal
 from pystack.core.ip.layer cimport (
-    ICMP_ERROR_TIME_EXCEEDED,
     ICMP_ERROR_TOO_BIG,
-    ICMP_ERROR_UNKNOWN,
     PROTOCOL_UDP,
     IcmpError,
     IpSend,
@@ -48,14 +47,16 @@ cdef void flow_of_error(const IcmpError* error, FlowKey* flow) noexcept nogil:
 
 
 cdef bint error_is_reported(const Datagram* socket, const IcmpError* error) noexcept nogil:
-    """Whether an application hears of an error (RFC 1122 section 4.1.3.3), as in Linux."""
+    """Whether an application hears of an error (RFC 1122 section 4.1.3.3): as in Linux, of all if
+    it asks for them (IP_RECVERR), otherwise of those that will not pass.
+    """
     if error.kind == ICMP_ERROR_TOO_BIG:
         if socket.endpoint.marking.mtu_discover == MTU_DISCOVER_DONT:
             return False
     if socket.endpoint.manners & MANNER_REPORT_ERRORS:
         return True
     # An unconnected socket could not tell which of its peers is meant.
-    return socket.connected and error.kind not in (ICMP_ERROR_TIME_EXCEEDED, ICMP_ERROR_UNKNOWN)
+    return socket.connected and (error.kind == ICMP_ERROR_TOO_BIG or icmp_error_is_fatal(error))
 
 
 cdef inline uint32_t queue_room(const Datagram* socket) noexcept nogil:

@@ -10,6 +10,8 @@ import struct
 import dpkt
 import pytest
 
+import pystack
+
 V4 = ("10.0.0.1", "10.0.9.1")
 V6 = ("fd00::1", "fd09::1")
 
@@ -138,6 +140,7 @@ def test_no_route_is_net_unreachable(net, chain):
     a, *_ = chain
     seen = arrivals(a)
     with a.socket(type=socket.SOCK_DGRAM) as one:
+        one.setsockopt(socket.IPPROTO_IP, pystack.IP_RECVERR, 1)
         one.connect(("203.0.113.5", 9))
         one.send(b"x")
         with pytest.raises(OSError) as caught:
