@@ -1,5 +1,5 @@
 # A driver between two turns, as tests see it.
-# Called by: tests/scenario/sockets/test_left_to_driver.
+# Called by: tests/scenario/sockets: test_left_to_driver, test_lock_and_gil.
 # RFCs: none.
 
 from libc.string cimport memset

@@ -180,6 +180,14 @@ def test_an_echo_reply_is_for_whoever_asked(host, family):
 
 
 @both
+def test_an_echo_reply_may_have_a_code_too(host, family):
+    """As with Linux."""
+    kind, _ = reply_types(family)
+    got = host.receive(packet(family, family.icmp, icmp(family, kind, 9, 1, b"x")))
+    assert (got.to, got.payload[1]) == ("echo reply", 9)
+
+
+@both
 def test_two_of_our_addresses_ping_each_other(host, family):
     kind = 128 if family.v6 else 8
     request = icmp(family, kind, 0, 5, bytes(3000), family.second, family.ours)

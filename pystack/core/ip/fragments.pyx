@@ -35,7 +35,7 @@ cdef enum:
     TCP_HEADER_LENGTH = 20
     TRANSPORT_HEADER_LENGTH = 8     # of UDP and both ICMPs
     ECN_CE = 3
-    NOT_CAPABLE = 1                 # of ecn_seen: a fragment whose sender cannot ECN
+    NOT_CAPABLE = 1 << 0            # in ecn_seen
 
 cdef enum Place:
     PLACE_NEW = 0
@@ -269,9 +269,7 @@ cdef int fragment_store(
 
 
 cdef bint ecn_merge(const Reassembly* datagram, uint8_t* tos) noexcept nogil:
-    """RFC 3168 section 5.3: CE if any fragment is; False if only some are ECN-capable at all, for
-    which it has no rule but one for CE, and Linux has this one.
-    """
+    """CE if any fragment is (RFC 3168 section 5.3); False, as in Linux, if only some can be."""
     if datagram.ecn_seen & NOT_CAPABLE:
         return datagram.ecn_seen == NOT_CAPABLE
     if datagram.ecn_seen & (1 << ECN_CE):

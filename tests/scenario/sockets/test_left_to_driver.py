@@ -2,52 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 
 import pytest
 from native.turn import Driver
-
-from pystack import PipeDevice, Stack
-
-
-class Talk:
-    """A connection between two stacks that their caller turns."""
-
-    def __init__(self, near: Stack, far: Stack, client: socket.socket) -> None:
-        self.near, self.far = near, far
-        self.client = client
-        with far.create_server(("10.2.0.5", 80)) as listener:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            assert client.connect_ex(("10.2.0.5", 80)) == errno.EINPROGRESS
-            self.exchange(3)
-            self.server, _ = listener.accept()
-
-    def exchange(self, times: int = 1) -> None:
-        for _ in range(times):
-            self.near.poll()
-            self.far.poll()
-
-    def heard(self) -> bytes:
-        """What has come to the server, from what the near stack has sent by itself."""
-        self.far.poll()
-        try:
-            return self.server.recv(100)
-        except BlockingIOError:
-            return b""
-
-
-@pytest.fixture
-def talk():
-    near, far = PipeDevice.pair()
-    with (
-        Stack("10.1.0.0/24", device=near, driver="caller") as one,
-        Stack("10.2.0.0/24", device=far, driver="caller") as other,
-        one.socket() as client,
-    ):
-        talk = Talk(one, other, client)
-        with talk.server:
-            yield talk
 
 
 def test_while_a_driver_is_awake_it_sends(talk):

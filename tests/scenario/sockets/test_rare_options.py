@@ -90,7 +90,9 @@ def test_a_receive_timeout_ends_with_eagain(host, option):
         began = time.monotonic()
         call = sock.accept if sock is listener else lambda sock=sock: sock.recv(10)
         assert number_of_error(call) == errno.EAGAIN
-        assert 0.015 < time.monotonic() - began < 5
+        # The kernel counts its ticks, also those that it has missed and makes up for.
+        least = 0.015 if host.pair is not None else 0
+        assert least < time.monotonic() - began < 5
 
 
 def test_a_send_timeout_ends_with_eagain_or_what_was_taken(host):
