@@ -91,7 +91,7 @@ def test_a_receive_timeout_ends_with_eagain(host, option):
         call = sock.accept if sock is listener else lambda sock=sock: sock.recv(10)
         assert number_of_error(call) == errno.EAGAIN
         # The kernel counts its ticks, also those that it has missed and makes up for.
-        least = 0.015 if host.pair is not None else 0
+        least = 0.015 if host.stack is not None else 0
         assert least < time.monotonic() - began < 5
 
 
