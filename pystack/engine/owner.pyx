@@ -34,7 +34,7 @@ cdef int datagram_poll(const Datagram* datagram) noexcept nogil:
     if datagram.queue.first != NULL or datagram.shut_read:
         ready |= READY_READ
     if datagram.endpoint.error or not error_queue_is_empty(datagram.endpoint.errors):
-        ready |= READY_READ | READY_ERROR
+        ready |= READY_ERROR
     return ready
 
 

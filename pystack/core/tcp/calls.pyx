@@ -430,7 +430,7 @@ cdef int tcp_poll(const Tcb* tcb) noexcept nogil:
     """What poll() would report: Ready bits."""
     cdef int events = 0
     if tcb.endpoint.error or not error_queue_is_empty(tcb.endpoint.errors):
-        events |= READY_ERROR | READY_READ | READY_WRITE
+        events |= READY_ERROR
     if tcb.state == STATE_LISTEN:
         return READY_READ if tcb.rare.backlog.accept.count else 0
     if tcb.state == STATE_CLOSED:

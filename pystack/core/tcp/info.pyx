@@ -14,7 +14,7 @@ from pystack.core.tcp.layer cimport (
     STATE_FIN_WAIT_2, STATE_LAST_ACK, STATE_LISTEN, STATE_SYN_RECEIVED, STATE_SYN_SENT,
     STATE_TIME_WAIT, Tcb, TcpLayer,
 )
-from pystack.core.tcp.mss cimport announced_mss
+from pystack.core.tcp.mss cimport announced_mss, default_mss
 from pystack.core.tcp.pacing cimport pacing_rate
 from pystack.core.tcp.rate cimport rate_of
 from pystack.core.tcp.rtt cimport rtt_min, rtt_timeout
@@ -30,7 +30,7 @@ cdef enum:
     OPTION_SYN_DATA = 32
     OPTION_TFO_CHILD = 128
     FIRST_DEVIATION = 250_000   # us, before there is a sample
-    DEFAULT_MSS = 536           # before there is a peer
+    FIRST_MSS = 536             # before there is a peer
     LEAST_SEGMENT = 88
     UNLIMITED = 0x7FFFFFFF      # ssthresh before the first loss
     NO_SAMPLE = 0xFFFFFFFF      # min_rtt before the first
@@ -44,7 +44,7 @@ LINUX_STATE[<int>STATE_SYN_SENT] = 2
 LINUX_STATE[<int>STATE_SYN_RECEIVED] = 3
 LINUX_STATE[<int>STATE_FIN_WAIT_1] = 4
 LINUX_STATE[<int>STATE_FIN_WAIT_2] = 5
-LINUX_STATE[<int>STATE_TIME_WAIT] = 6
+LINUX_STATE[<int>STATE_TIME_WAIT] = 7   # as Linux, where no socket holds such a connection
 LINUX_STATE[<int>STATE_CLOSED] = 7
 LINUX_STATE[<int>STATE_CLOSE_WAIT] = 8
 LINUX_STATE[<int>STATE_LAST_ACK] = 9
@@ -107,6 +107,7 @@ cdef void tell_sending(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept no
     info.rate_flags = tcb.rate_app_limited | tcb.fast_open_failure << 1
     info.max_pacing_rate = tcb.settings.max_pacing_rate
     info.notsent_bytes = tcb.busy.send_ring.length - min(tcb.busy.send_ring.length, tcb_flight(tcb))
+    info.notsent_bytes += 1 if tcb.fin_queued and not tcb.fin_sent else 0   # as Linux
     info.snd_wnd = tcb.snd_wnd
     info.busy_time = <uint64_t>(chrono_time(tcp, tcb, CHRONO_BUSY) // MICROSECOND)
     info.rwnd_limited = <uint64_t>(chrono_time(tcp, tcb, CHRONO_WINDOW) // MICROSECOND)
@@ -147,13 +148,14 @@ cdef void tell_beginning(TcpLayer* tcp, const Tcb* tcb, TcpInfo* info) noexcept 
     """What there is before there is a connection."""
     info.snd_cwnd = tcb.config.initial_window
     info.delivered = 0
-    info.snd_mss = DEFAULT_MSS
-    if tcb.state == STATE_CLOSED:
+    info.snd_mss = FIRST_MSS
+    if tcb.endpoint.key.remote_port == 0:
         info.advmss = 0
-    elif tcb.state == STATE_SYN_SENT:
-        info.snd_mss -= 12 if tcb.timestamps_ok else 0
-        info.rcv_mss = LEAST_SEGMENT
-        info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
+        return
+    info.snd_mss = default_mss(tcb) - (12 if tcb.timestamps_ok else 0)
+    info.rcv_mss = LEAST_SEGMENT
+    info.pmtu = ip_path_mtu(tcp.ip, &tcb.endpoint.key.local, &tcb.endpoint.key.remote)
+    if tcb.state == STATE_SYN_SENT:
         info.unacked = 1
         if tcb.busy.retransmits:
             info.ca_state = CA_LOSS

@@ -28,7 +28,7 @@ from pystack.core.tcp.layer cimport (
 from pystack.core.tcp.pacing cimport pacing_update
 from pystack.core.tcp.lookup cimport connection_elsewhere
 from pystack.core.tcp.metrics cimport metrics_apply
-from pystack.core.tcp.mss cimport announced_mss, sync_mss
+from pystack.core.tcp.mss cimport announced_mss, default_mss, sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_start
 from pystack.core.tcp.segments cimport send_first_syn, send_reset, send_reset_for
 from pystack.core.tcp.tcb cimport (
@@ -36,7 +36,6 @@ from pystack.core.tcp.tcb cimport (
 )
 from pystack.core.tcp.user_timeout cimport user_timeout_adopt
 from pystack.core.tcp.window cimport window_at_first, window_scale_for, window_start
-from pystack.core.wire.address cimport addr_is_v4
 from pystack.core.wire.tcp cimport (
     TCP_ACK, TCP_FIN, TCP_OPT_MSS, TCP_OPT_SACK_PERMITTED, TCP_OPT_TIMESTAMP,
     TCP_OPT_USER_TIMEOUT, TCP_OPT_WINDOW_SCALE, TCP_RST, TCP_SYN, TcpOptions, TcpSegment, seq_gt,
@@ -44,8 +43,6 @@ from pystack.core.wire.tcp cimport (
 )
 
 cdef enum:
-    DEFAULT_MSS_V4 = 536        # RFC 9293 section 3.7.1
-    DEFAULT_MSS_V6 = 1220
     MAX_WINDOW_SCALE = 14       # RFC 7323 section 2.3
     REUSE_GAP = 65537
     COOKIES_ALWAYS = 2          # of TcpConfig.syn_cookies
@@ -57,8 +54,7 @@ cdef void take_syn_options(TcpLayer* tcp, Tcb* tcb, const TcpOptions* options) n
     """What we offer and the peer's SYN offers too is agreed (RFC 7323 section 1.3, RFC 2018 section
     2).
     """
-    cdef bint v4 = addr_is_v4(&tcb.endpoint.key.remote)
-    tcb.peer_mss = DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6
+    tcb.peer_mss = default_mss(tcb)
     if options.present & TCP_OPT_MSS and options.mss:       # as Linux: 0 is none
         # Smaller ones than tcp_min_snd_mss would only serve to exhaust us.
         tcb.peer_mss = <uint16_t>max(<uint32_t>options.mss, tcb.config.min_snd_mss)

@@ -2,7 +2,7 @@
 # Called by: output, segments, listen, acknowledge, info, errors, mtu_search.
 # RFCs: 6691, 9293 section 3.7.1.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from pystack.core.ip.path_mtu cimport ip_path_mtu
 from pystack.core.memory.packet cimport PACKET_MAX
 from pystack.core.tcp.busy cimport tcb_is_awake
@@ -12,7 +12,8 @@ from pystack.core.wire.address cimport Addr, addr_is_v4
 
 cdef enum:
     TIMESTAMP_LENGTH = 12       # with its padding
-    DEFAULT_MSS = 536           # RFC 9293 section 3.7.1
+    DEFAULT_MSS_V4 = 536        # RFC 9293 section 3.7.1
+    DEFAULT_MSS_V6 = 1220
     LEAST_MSS = 36              # IPv4's smallest MTU, 68, less headers and timestamps, rounded up
 
 
@@ -22,6 +23,10 @@ cdef inline uint32_t fixed_headers(const Tcb* tcb) noexcept nogil:
 
 cdef inline uint32_t fixed_options(const Tcb* tcb) noexcept nogil:
     return TIMESTAMP_LENGTH if tcb.timestamps_ok else 0
+
+
+cdef uint16_t default_mss(const Tcb* tcb) noexcept nogil:
+    return DEFAULT_MSS_V4 if addr_is_v4(&tcb.endpoint.key.remote) else DEFAULT_MSS_V6
 
 
 cdef uint32_t announced_mss(TcpLayer* tcp, const Tcb* tcb) noexcept nogil:
@@ -75,7 +80,7 @@ cdef uint32_t within_half_window(const Tcb* tcb, uint32_t mss) noexcept nogil:
     cdef uint32_t window = tcb.max_snd_wnd
     if window == 0:
         return mss
-    return min(mss, max(window // 2 if window > DEFAULT_MSS else window, <uint32_t>LEAST_MSS))
+    return min(mss, max(window // 2 if window > DEFAULT_MSS_V4 else window, <uint32_t>LEAST_MSS))
 
 
 cdef inline uint32_t in_segments_of(uint32_t window, uint32_t before, uint32_t now) noexcept nogil:
