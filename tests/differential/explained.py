@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
 from differential.dialogue import Call, Wait
+from differential.exchange import Hit
 from differential.play import Moment
 from differential.segments import IcmpError, Plan
 
+TOS = re.compile(" TOS 0x[0-9a-f]+,")
+SIZE = re.compile(" [0-9]+ bytes")
+QUOTED = 100  # characters of a line
 BARE = (["A"], ["R"], ["RA"], [])
 
 
@@ -68,6 +73,8 @@ def small_record(last: Moment, moments: list[Moment]) -> bool:
 
 def half_open(last: Moment, moments: list[Moment]) -> bool:
     """Linux has nothing yet of the connection but its numbers."""
+    if last.is_only_told:
+        return last.before == "SYN-RECEIVED" or last.step == Call("accept")
     been = any(moment.before == "SYN-RECEIVED" for moment in moments)
     told = isinstance(last.step, Plan | Wait) and all(e in (*BARE, ["SA"]) for e in flags(last))
     echo = any(m.before == "SYN-RECEIVED" and flags(m)[1] == ["A"] for m in moments[:-1])
@@ -123,7 +130,7 @@ def right_edge(last: Moment, moments: list[Moment]) -> bool:
 def old_ack_with_timestamp(last: Moment, moments: list[Moment]) -> bool:
     old = any(plan.ack_from == "una" or plan.ack < 0 for plan in plans(moments))
     sacks = options_of(last, "sack")
-    return old and same_but_for_options(last) and sacks[0] == sacks[1]
+    return old and not last.is_only_told and same_but_for_options(last) and sacks[0] == sacks[1]
 
 
 def text_before_ack(last: Moment, moments: list[Moment]) -> bool:
@@ -137,6 +144,8 @@ def text_before_ack(last: Moment, moments: list[Moment]) -> bool:
 
 def smaller_window(last: Moment, moments: list[Moment]) -> bool:
     """From where a bare segment or a reset is: not from beyond the window."""
+    if last.is_only_told and last.told != ["snd_wnd"]:
+        return False
     windows = [plan.window for plan in plans(moments) if "A" in plan.flags]
     shrunk = any(0 < later < earlier for earlier, later in pairwise(windows))
     lengths = [[p.length for p in each] for each in (last.kernel.packets, last.virtual.packets)]
@@ -166,6 +175,8 @@ def read_after_shutdown(last: Moment, moments: list[Moment]) -> bool:
     """And what is unread does not reset."""
     calls = [m.step for m in moments if isinstance(m.step, Call)]
     shut = any(call.name == "shutdown" and call.argument in (0, 2) for call in calls)
+    if last.is_only_told:
+        return shut and set(last.told) <= {"poll of the connection", "SIOCINQ", "SIOCATMARK"}
     return shut and isinstance(last.step, Call) and last.step.name in ("recv", "close")
 
 
@@ -257,6 +268,25 @@ def edge_moves(moments: list[Moment]) -> bool:
     return False
 
 
+def told_of_the_end(last: Moment, moments: list[Moment]) -> bool:
+    """What was not sent or acknowledged; all counts, of a connection that never was one."""
+    ended = last.is_only_told and last.virtual.state == "CLOSED"
+    queues = {"SIOCOUTQ", "SIOCOUTQNSD", "notsent_bytes"}
+    never = last.before == "SYN-SENT" and isinstance(last.step, Call)
+    return ended and (never or queues.issuperset(last.told))
+
+
+def urgent_on_its_way(last: Moment, moments: list[Moment]) -> bool:
+    polled = last.is_only_told and last.told == ["poll of the connection"]
+    return polled and any("U" in plan.flags for plan in plans(moments))
+
+
+def duplicate_after_text(last: Moment, moments: list[Moment]) -> bool:
+    """Told of the degree of reordering, or seen by what is sent."""
+    names = {"reordering", "reord_seen", "sacked", "delivered", "ca_state"}
+    return last.is_only_told and names.issuperset(last.told)
+
+
 EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "TIME-WAIT, and FIN-WAIT-2 that nobody holds": small_record,
     "Half-open connections": half_open,
@@ -278,4 +308,83 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "A SYN again after a reset": syn_after_reset,
     "Duplicate ACKs next to text": ack_before_text,
     "ICMP errors about bare segments": error_about_nothing,
+    "What is told of a connection that has ended": told_of_the_end,
+    "Urgent text that is on its way": urgent_on_its_way,
+    "Duplicate ACKs after text": duplicate_after_text,
+}
+
+
+# Of packets below TCP
+
+
+def packet_explanation(hits: list[Hit]) -> str:
+    """Why the last hit differs, as a heading of the page; empty: nobody knows."""
+    for heading, applies in PACKET_EXPLANATIONS.items():
+        if applies(hits[-1], hits):
+            return heading
+    return ""
+
+
+def has_options(last: Hit, hits: list[Hit]) -> bool:
+    """Also where the header only claims to be longer."""
+    header = last.shot.packet[0]
+    return header >> 4 == 4 and header & 15 > 5
+
+
+def empty_fragment(last: Hit, hits: list[Hit]) -> bool:
+    return any(", empty" in hit.shot.words for hit in hits)
+
+
+def traffic_class(last: Hit, hits: list[Hit]) -> bool:
+    """Of an ICMP message, which is the same otherwise."""
+    both = [[TOS.sub("", line) for line in each] for each in (last.kernel, last.virtual)]
+    return both[0] == both[1] and last.shot.packet[1] != 0
+
+
+def quoted_less(last: Hit, hits: list[Hit]) -> bool:
+    """Of a datagram that claims to be shorter than it is."""
+    both = [
+        [SIZE.sub("", TOS.sub("", line))[:QUOTED] for line in each]
+        for each in (last.kernel, last.virtual)
+    ]
+    return both[0] == both[1] and "datagram" in last.shot.words and ", length" in last.shot.words
+
+
+def timestamp_request(last: Hit, hits: list[Hit]) -> bool:
+    return last.shot.words.startswith("ICMP 13/")
+
+
+def nested_fragments(last: Hit, hits: list[Hit]) -> bool:
+    return last.shot.words.count("fragment") > 1
+
+
+def wrong_twice(last: Hit, hits: list[Hit]) -> bool:
+    """The first fragment has not all headers, and is no multiple of 8 either."""
+    return last.shot.packet[0] >> 4 == 6 and ", fragment 0:5+, odd" in last.shot.words
+
+
+def missing_header(last: Hit, hits: list[Hit]) -> bool:
+    short = re.search(r", length [08]\b|, cut to", last.shot.words)
+    return last.shot.packet[0] >> 4 == 6 and short is not None
+
+
+def about_a_redirect(last: Hit, hits: list[Hit]) -> bool:
+    return last.shot.words.startswith("ICMP 137/") and not last.virtual
+
+
+def overlap(last: Hit, hits: list[Hit]) -> bool:
+    return ", overlap" in last.shot.words
+
+
+PACKET_EXPLANATIONS: dict[str, Callable[[Hit, list[Hit]], bool]] = {
+    "Options of IPv4": has_options,
+    "Empty fragments": empty_fragment,
+    "The traffic class of ICMP messages": traffic_class,
+    "What an ICMP error quotes": quoted_less,
+    "ICMP timestamps": timestamp_request,
+    "Fragments in fragments": nested_fragments,
+    "A first fragment that is wrong twice": wrong_twice,
+    "A header that is not there": missing_header,
+    "Overlapping fragments": overlap,
+    "Errors about redirects": about_a_redirect,
 }

@@ -6,16 +6,20 @@ Both are given the same packets at the same times, and the same calls of an appl
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pystack
+from pystack import TcpInfo
+from pystack.tcpinfo import OPTIONS
 
 if TYPE_CHECKING:
     from interop.harness import Namespace
@@ -30,6 +34,20 @@ STATES = (
     "CLOSED", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING", "SYN-RECEIVED",
 )  # fmt: skip
 LINGER_0 = struct.pack("ii", 1, 0)
+EVENTS = {
+    name: getattr(select, name)
+    for name in ("POLLIN", "POLLPRI", "POLLOUT", "POLLERR", "POLLHUP", "POLLRDHUP")
+}
+QUEUES = {"SIOCINQ": 0x541B, "SIOCOUTQ": 0x5411, "SIOCOUTQNSD": 0x894B, "SIOCATMARK": 0x8905}
+# Of TCP_INFO, without times and rates, and what depends on the size of buffers.
+TOLD = (
+    "ca_state", "retransmits", "probes", "backoff", "options", "fastopen_client_fail",
+    "snd_wscale", "snd_mss", "unacked", "sacked", "lost", "retrans", "pmtu", "snd_ssthresh",
+    "snd_cwnd", "advmss", "reordering", "total_retrans", "bytes_acked", "bytes_received",
+    "segs_out", "segs_in", "notsent_bytes", "data_segs_in", "data_segs_out", "delivered",
+    "delivered_ce", "bytes_sent", "bytes_retrans", "dsack_dups", "reord_seen", "rcv_ooopack",
+    "snd_wnd", "total_rto",
+)  # fmt: skip
 
 # What Linux would do by the clock of the moment or by what it remembers of earlier dialogues.
 SYSCTLS = {
@@ -42,10 +60,18 @@ SYSCTLS = {
 
 
 class Application:
-    """Calls of one application, each with what came of it in a word. It holds one connection."""
+    """Calls of one application, each with what came of it in a word. It holds one connection.
 
-    def __init__(self, open_socket: Callable[[int], Any]) -> None:
-        self.open_socket = open_socket
+    open_socket, poll, ioctl: how its sockets are made, and asked for their events and queues.
+    """
+
+    def __init__(
+        self,
+        open_socket: Callable[[int], Any],
+        poll: Callable[[Any], int],
+        ioctl: Callable[[Any, int], int],
+    ) -> None:
+        self.open_socket, self.poll, self.ioctl = open_socket, poll, ioctl
         self.listener: Any = None
         self.socket: Any = None
         self.where: tuple[tuple[str, int], tuple[str, int]] = (("", 0), ("", 0))
@@ -129,6 +155,23 @@ class Application:
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return errno.errorcode.get(code, "none")
 
+    def told(self) -> dict[str, object]:
+        """What its sockets tell of themselves: poll, the queues, TCP_INFO."""
+        told: dict[str, object] = {}
+        for name, each in (("connection", self.socket), ("listener", self.listener)):
+            if each is not None:
+                ready = self.poll(each)
+                events = [event for event, bit in EVENTS.items() if ready & bit]
+                told[f"poll of the {name}"] = "|".join(events)
+        if self.socket is None:
+            return told
+        told |= {name: self.ioctl(self.socket, number) for name, number in QUEUES.items()}
+        info = TcpInfo.from_bytes(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 512))
+        told |= {name: getattr(info, name) for name in TOLD}
+        # Linux says so of every peer that marks its packets, pystack where ECN was agreed on.
+        told["options"] = info.options & ~OPTIONS["TCPI_OPT_ECN_SEEN"]
+        return told
+
     def end(self) -> None:
         for each in (self.socket, self.listener):
             if each is not None:
@@ -138,12 +181,23 @@ class Application:
         self.socket = self.listener = None
 
 
+def kernel_poll(asked: socket.socket) -> int:
+    watching = select.poll()
+    watching.register(asked, sum(EVENTS.values()))
+    return sum(events for _, events in watching.poll(0))
+
+
+def kernel_ioctl(asked: socket.socket, request: int) -> int:
+    return int.from_bytes(fcntl.ioctl(asked, request, bytes(4)), sys.byteorder)
+
+
 class Kernel:
     """The kernel of a namespace, in real time."""
 
     name = "kernel"
 
     def __init__(self, namespace: Namespace, settings: dict[str, str] | None = None) -> None:
+        self.namespace = namespace
         self.fd = namespace.open_tun(*NETWORKS, offloads=False, host_addresses=[*HOST.values()])
         os.set_blocking(self.fd, False)
         values = [f"{name}={value}" for name, value in {**SYSCTLS, **(settings or {})}.items()]
@@ -152,11 +206,16 @@ class Kernel:
             ip = ["ip", "-6"] if ":" in network else ["ip"]
             found = namespace.run([*ip, "route", "show", network]).stdout.split()
             namespace.run([*ip, "route", "replace", *found, "congctl", "cubic"])
-        self.application = Application(lambda kind: namespace.socket(kind, socket.SOCK_STREAM))
+        self.application = Application(
+            lambda kind: namespace.socket(kind, socket.SOCK_STREAM), kernel_poll, kernel_ioctl
+        )
 
     def start(self, family: int, host: tuple[str, int], peer: tuple[str, int]) -> None:
         self.application.start(family, host, peer)
         self.take()
+
+    def open_datagram_socket(self, kind: int) -> socket.socket:
+        return self.namespace.socket(kind, socket.SOCK_DGRAM)
 
     def inject(self, packet: bytes, now: int) -> None:
         os.write(self.fd, packet)
@@ -200,7 +259,11 @@ class Virtual:
     def __init__(self, config: pystack.TcpConfig | None = None) -> None:
         self.config = config or pystack.TcpConfig(early_retrans=0)
         self.stack: Any = None
-        self.application = Application(lambda kind: self.stack.socket(kind))
+        self.application = Application(
+            lambda kind: self.stack.socket(kind),
+            lambda asked: asked.poll(),
+            lambda asked, request: asked.ioctl(request),
+        )
         self.number = 0
 
     def start(self, family: int, host: tuple[str, int], peer: tuple[str, int]) -> None:
@@ -210,6 +273,9 @@ class Virtual:
             tcp=self.config,
         )  # fmt: skip
         self.application.start(family, host, peer)
+
+    def open_datagram_socket(self, kind: int) -> Any:
+        return self.stack.socket(kind, socket.SOCK_DGRAM)
 
     def inject(self, packet: bytes, now: int) -> None:
         self.stack.receive(packet, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from differential.dialogue import Call, Dialogue, Step, Wait
 from differential.hosts import HOST, PEER, Kernel, Virtual
@@ -16,16 +16,20 @@ TICK = 10 * MS  # more than one of Linux, with 250 or 1000 in a second
 
 @dataclass(frozen=True)
 class Reaction:
-    """What one host did in a step: packets, what its application saw, the state that it shows."""
+    """What one host did in a step: packets, what its application saw, the state that it shows,
+    and what else its sockets tell.
+    """
 
     packets: tuple[Seen, ...]
     outcome: str
     state: str
+    told: dict[str, object] = field(default_factory=dict)
 
-    def lines(self) -> list[str]:
+    def lines(self, told: list[str]) -> list[str]:
         out = [f"= {self.outcome}"] if self.outcome else []
         out += [str(packet) for packet in self.packets]
-        return out + ([f"  {self.state}"] if self.state else [])
+        out += [f"  {self.state}"] if self.state else []
+        return out + [f"  {name}: {self.told.get(name, 'not told')}" for name in told]
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,27 @@ class Moment:
         return self.kernel != self.virtual
 
     @property
+    def told(self) -> list[str]:
+        """The names of what the sockets tell differently."""
+        both = (self.kernel.told, self.virtual.told)
+        return [name for name in both[0] | both[1] if both[0].get(name) != both[1].get(name)]
+
+    @property
+    def is_only_told(self) -> bool:
+        """Nothing but what the sockets tell is different."""
+        return replace(self.kernel, told={}) == replace(self.virtual, told={})
+
+    @property
     def kind(self) -> tuple[object, ...]:
         """What is kept when a dialogue is made smaller: who says what, but not its numbers."""
         both = (self.kernel, self.virtual)
         said = [[packet.flags or packet.text for packet in each.packets] for each in both]
-        return type(self.step), *said, *(each.outcome for each in both)
+        return type(self.step), *said, *(each.outcome for each in both), self.told
 
 
 def reaction(host: Kernel | Virtual, view: View, packets: list[bytes], outcome: str) -> Reaction:
     seen = tuple(view.read(packet) for packet in packets if view.is_mine(packet))
-    return Reaction(seen, outcome, host.state)
+    return Reaction(seen, outcome, host.state, host.application.told())
 
 
 class Player:
@@ -176,7 +191,7 @@ def show(dialogue: Dialogue, moments: list[Moment]) -> str:
     lines = [f"seed {dialogue.seed}, IPv{dialogue.family}, {dialogue.state}; SYN offers {offers}"]
     lines.append(f"  {'':44}{'kernel':54}pystack")
     for moment in moments:
-        kernel, virtual = moment.kernel.lines(), moment.virtual.lines()
+        kernel, virtual = moment.kernel.lines(moment.told), moment.virtual.lines(moment.told)
         steps = [str(moment.step)]
         for i in range(max(len(kernel), len(virtual), 1)):
             cells = [each[i] if i < len(each) else "" for each in (steps, kernel, virtual)]
