@@ -9,6 +9,9 @@ import selectors
 import socket
 
 import pytest
+from scenario.udp_wire import icmp_error
+
+from pystack import Stack
 
 SELECTORS = [
     getattr(selectors, name)
@@ -226,3 +229,17 @@ def test_the_descriptor_says_whether_the_socket_blocks(world):
         assert os.get_blocking(sock.fileno()) == (timeout is None)
     sock.setblocking(False)
     assert not os.get_blocking(sock.fileno())
+
+
+def test_an_error_is_an_event_of_its_own():
+    stack = Stack("10.1.0.0/24", now=0)
+    with stack, stack.socket(type=socket.SOCK_DGRAM) as one:
+        one.connect(("192.0.2.7", 9))
+        one.send(b"lost")
+        [sent] = stack.transmit()
+        stack.receive(icmp_error("192.0.2.7", 3, 3, sent), now=0)
+        writable_and = select.POLLOUT | select.POLLWRNORM
+        assert one.poll() == writable_and | select.POLLERR
+        with pytest.raises(ConnectionRefusedError):
+            one.recv(1)
+        assert one.poll() == writable_and

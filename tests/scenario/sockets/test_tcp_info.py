@@ -9,7 +9,7 @@ import pytest
 
 from pystack import TcpInfo
 
-ESTABLISHED, LISTEN = 1, 10
+ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 IPPROTO_TCP, TCP_INFO = 6, 11
 
 
@@ -45,6 +45,16 @@ def test_a_listener_tells_its_queue(world):
     with world.listener(backlog=5) as listener:
         told = info(listener)
     assert (told.state, told.unacked, told.sacked) == (LISTEN, 0, 5)
+
+
+def test_a_connection_in_time_wait_that_is_held_is_closed(world):
+    client, server = world.connected()
+    with client, server:
+        client.shutdown(socket.SHUT_WR)
+        assert server.recv(1) == b""
+        server.close()
+        assert client.recv(1) == b""
+        assert info(client).state == CLOSE
 
 
 def test_a_datagram_socket_has_none(world):
