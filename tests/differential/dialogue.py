@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from differential.segments import IcmpError, Plan
+from differential.segments import MSS, IcmpError, Plan
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ BEFORE_OPEN: dict[str, tuple[Step, ...]] = {
     "SYN-SENT": CONNECT,
     "SYN-RECEIVED, crossing": (*CONNECT, SYN),
 }
-STATES = [*BEFORE_OPEN, *AFTER_OPEN]
+TRANSFER = "a transfer"
+STATES = [*BEFORE_OPEN, *AFTER_OPEN, TRANSFER]
 OFFERS = (
     frozenset({"mss", "sack", "ts", "wscale"}),
     frozenset({"mss", "sack", "ts", "wscale"}),
@@ -107,6 +108,8 @@ def dialogue(seed: int) -> Dialogue:
     state = rng.choice(STATES)
     family = rng.choice((4, 6))
     options = rng.choice(OFFERS)
+    if state == TRANSFER or rng.random() < 0.1:
+        return Dialogue(seed, family, options, TRANSFER, transfer(rng, mss(family, options)))
     if state in BEFORE_OPEN:
         steps = BEFORE_OPEN[state]
     else:
@@ -115,6 +118,49 @@ def dialogue(seed: int) -> Dialogue:
     if rng.random() < 0.03:
         more.insert(rng.randrange(len(more) + 1), Wait(rng.choice((70, 110))))
     return Dialogue(seed, family, options, state, (*steps, *more))
+
+
+def mss(family: int, options: frozenset[str]) -> int:
+    """Text of a full segment to such a peer."""
+    most = MSS if "mss" in options else {4: 536, 6: 1220}[family]
+    return most - (12 if "ts" in options else 0)
+
+
+def transfer(rng: random.Random, size: int) -> tuple[Step, ...]:
+    """Some windows of text, in segments of `size`, and what ACKs say of it: that it has come, in
+    order or not, twice, or nothing for a while.
+    """
+    # Reno's window does not depend on the moment's clock.
+    steps = [*rng.choice((PASSIVE, ACTIVE)), Call("reno")]
+    steps.append(Call("send", rng.choice((4 * size, 10 * size, 12 * size + 100))))
+    for _ in range(rng.randrange(2, 12)):
+        kind = rng.random()
+        if kind < 0.75:
+            steps.append(news(rng, size))
+        elif kind < 0.85:
+            steps.append(Call("send", rng.choice((1, 100, size, 3 * size, 5 * size))))
+        elif kind < 0.92:
+            steps.append(Wait(rng.choice((1, 5, 15, 50, 250, 250, 450, 700))))
+        else:
+            name, argument = rng.choice((("shutdown", 1), ("nodelay", 1), ("cork", 1), ("cork", 0)))
+            steps.append(Call(name, argument))
+    return tuple(steps)
+
+
+def news(rng: random.Random, size: int) -> Plan:
+    """An ACK of some segments, with SACK blocks beyond them; the first may be a D-SACK."""
+    acked = rng.choice((0, 0, 0, 0, 0, 1, 1, 2, 3, 5))
+    blocks = []
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
+        start = acked + rng.randrange(1, 10)
+        blocks.append((start * size, (start + rng.choice((1, 1, 1, 2, 3, 6))) * size))
+    if rng.random() < 0.1:
+        blocks.insert(0, (-size, 0))
+    late = rng.random() < 0.06
+    return Plan(
+        ack_from="una", ack=acked * size, sack=tuple(blocks[:3]),
+        ts=(0, rng.choice((-10, -20, -40))) if late else (0, 0),
+    )  # fmt: skip
 
 
 def step(rng: random.Random) -> Step:

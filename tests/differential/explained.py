@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from itertools import pairwise
 
 from differential.dialogue import Call, Wait
-from differential.exchange import Hit
 from differential.play import Moment
 from differential.segments import IcmpError, Plan
 
-TOS = re.compile(" TOS 0x[0-9a-f]+,")
-SIZE = re.compile(" [0-9]+ bytes")
-QUOTED = 100  # characters of a line
+from pystack.tcpinfo import OPTIONS
+
 BARE = (["A"], ["R"], ["RA"], [])
 
 
@@ -76,7 +73,9 @@ def half_open(last: Moment, moments: list[Moment]) -> bool:
     if last.is_only_told:
         return last.before == "SYN-RECEIVED" or last.step == Call("accept")
     been = any(moment.before == "SYN-RECEIVED" for moment in moments)
-    told = isinstance(last.step, Plan | Wait) and all(e in (*BARE, ["SA"]) for e in flags(last))
+    told = isinstance(last.step, Plan | Wait) and all(
+        e in (*BARE, ["SA"], ["SAE"]) for e in flags(last)
+    )
     echo = any(m.before == "SYN-RECEIVED" and flags(m)[1] == ["A"] for m in moments[:-1])
     odd = echo or any(
         "A" not in plan.flags or plan.ack_from == "una" or plan.ack or plan.ts != (0, 0)
@@ -148,6 +147,8 @@ def smaller_window(last: Moment, moments: list[Moment]) -> bool:
         return False
     windows = [plan.window for plan in plans(moments) if "A" in plan.flags]
     shrunk = any(0 < later < earlier for earlier, later in pairwise(windows))
+    if last.is_only_told:
+        return shrunk
     lengths = [[p.length for p in each] for each in (last.kernel.packets, last.virtual.packets)]
     return shrunk and flags(last)[0] == flags(last)[1] and not any(lengths[0] + lengths[1])
 
@@ -226,6 +227,8 @@ def error_about_nothing(last: Moment, moments: list[Moment]) -> bool:
             return True
         for packet in moment.virtual.packets:
             at = packet.seq
+            if "R" in packet.flags:
+                continue
             nxt = max(nxt, at + packet.length + sum(flag in packet.flags for flag in "SF"))
     return False
 
@@ -268,6 +271,24 @@ def edge_moves(moments: list[Moment]) -> bool:
     return False
 
 
+def repeated_before_text(last: Moment, moments: list[Moment]) -> bool:
+    """The same text goes out, with the ACK of before and of after the text that has come."""
+    if not isinstance(last.step, Plan) or not last.step.length:
+        return False
+    both = (last.kernel.packets, last.virtual.packets)
+    texts = [[(p.seq, p.length) for p in each if p.length] for each in both]
+    return texts[0] != [] and texts[0] == texts[1] and both[0][0].ack < both[1][0].ack
+
+
+def timeout_of_closed_window(last: Moment, moments: list[Moment]) -> bool:
+    closed = any(plan.window == 0 for plan in plans(moments))
+    return (
+        closed
+        and last.is_only_told
+        and {"retransmits", "total_rto", "snd_ssthresh"}.issuperset(last.told)
+    )
+
+
 def told_of_the_end(last: Moment, moments: list[Moment]) -> bool:
     """What was not sent or acknowledged; all counts, of a connection that never was one."""
     ended = last.is_only_told and last.virtual.state == "CLOSED"
@@ -276,15 +297,21 @@ def told_of_the_end(last: Moment, moments: list[Moment]) -> bool:
     return ended and (never or queues.issuperset(last.told))
 
 
+def not_accepted(last: Moment, moments: list[Moment]) -> bool:
+    ended = any(isinstance(m.step, Plan) and "R" in m.step.flags for m in moments)
+    return ended and ("poll of the listener" in last.told or last.step == Call("accept"))
+
+
 def urgent_on_its_way(last: Moment, moments: list[Moment]) -> bool:
     polled = last.is_only_told and last.told == ["poll of the connection"]
     return polled and any("U" in plan.flags for plan in plans(moments))
 
 
 def duplicate_after_text(last: Moment, moments: list[Moment]) -> bool:
-    """Told of the degree of reordering, or seen by what is sent."""
-    names = {"reordering", "reord_seen", "sacked", "delivered", "ca_state"}
-    return last.is_only_told and names.issuperset(last.told)
+    """The first one after a SYN-ACK, too; or one with a smaller window that Linux does not take."""
+    names = {"reordering", "reord_seen", "sacked", "delivered", "ca_state", "snd_wnd"}
+    told = last.is_only_told and names.issuperset(last.told)
+    return told and not int(str(last.virtual.told["options"])) & OPTIONS["TCPI_OPT_SACK"]
 
 
 EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
@@ -308,83 +335,10 @@ EXPLANATIONS: dict[str, Callable[[Moment, list[Moment]], bool]] = {
     "A SYN again after a reset": syn_after_reset,
     "Duplicate ACKs next to text": ack_before_text,
     "ICMP errors about bare segments": error_about_nothing,
+    "Repeated text next to text": repeated_before_text,
+    "Timeouts while the window is closed": timeout_of_closed_window,
+    "A connection that ends before it is accepted": not_accepted,
     "What is told of a connection that has ended": told_of_the_end,
     "Urgent text that is on its way": urgent_on_its_way,
     "Duplicate ACKs after text": duplicate_after_text,
-}
-
-
-# Of packets below TCP
-
-
-def packet_explanation(hits: list[Hit]) -> str:
-    """Why the last hit differs, as a heading of the page; empty: nobody knows."""
-    for heading, applies in PACKET_EXPLANATIONS.items():
-        if applies(hits[-1], hits):
-            return heading
-    return ""
-
-
-def has_options(last: Hit, hits: list[Hit]) -> bool:
-    """Also where the header only claims to be longer."""
-    header = last.shot.packet[0]
-    return header >> 4 == 4 and header & 15 > 5
-
-
-def empty_fragment(last: Hit, hits: list[Hit]) -> bool:
-    return any(", empty" in hit.shot.words for hit in hits)
-
-
-def traffic_class(last: Hit, hits: list[Hit]) -> bool:
-    """Of an ICMP message, which is the same otherwise."""
-    both = [[TOS.sub("", line) for line in each] for each in (last.kernel, last.virtual)]
-    return both[0] == both[1] and last.shot.packet[1] != 0
-
-
-def quoted_less(last: Hit, hits: list[Hit]) -> bool:
-    """Of a datagram that claims to be shorter than it is."""
-    both = [
-        [SIZE.sub("", TOS.sub("", line))[:QUOTED] for line in each]
-        for each in (last.kernel, last.virtual)
-    ]
-    return both[0] == both[1] and "datagram" in last.shot.words and ", length" in last.shot.words
-
-
-def timestamp_request(last: Hit, hits: list[Hit]) -> bool:
-    return last.shot.words.startswith("ICMP 13/")
-
-
-def nested_fragments(last: Hit, hits: list[Hit]) -> bool:
-    return last.shot.words.count("fragment") > 1
-
-
-def wrong_twice(last: Hit, hits: list[Hit]) -> bool:
-    """The first fragment has not all headers, and is no multiple of 8 either."""
-    return last.shot.packet[0] >> 4 == 6 and ", fragment 0:5+, odd" in last.shot.words
-
-
-def missing_header(last: Hit, hits: list[Hit]) -> bool:
-    short = re.search(r", length [08]\b|, cut to", last.shot.words)
-    return last.shot.packet[0] >> 4 == 6 and short is not None
-
-
-def about_a_redirect(last: Hit, hits: list[Hit]) -> bool:
-    return last.shot.words.startswith("ICMP 137/") and not last.virtual
-
-
-def overlap(last: Hit, hits: list[Hit]) -> bool:
-    return ", overlap" in last.shot.words
-
-
-PACKET_EXPLANATIONS: dict[str, Callable[[Hit, list[Hit]], bool]] = {
-    "Options of IPv4": has_options,
-    "Empty fragments": empty_fragment,
-    "The traffic class of ICMP messages": traffic_class,
-    "What an ICMP error quotes": quoted_less,
-    "ICMP timestamps": timestamp_request,
-    "Fragments in fragments": nested_fragments,
-    "A first fragment that is wrong twice": wrong_twice,
-    "A header that is not there": missing_header,
-    "Overlapping fragments": overlap,
-    "Errors about redirects": about_a_redirect,
 }

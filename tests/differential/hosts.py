@@ -39,6 +39,7 @@ EVENTS = {
     for name in ("POLLIN", "POLLPRI", "POLLOUT", "POLLERR", "POLLHUP", "POLLRDHUP")
 }
 QUEUES = {"SIOCINQ": 0x541B, "SIOCOUTQ": 0x5411, "SIOCOUTQNSD": 0x894B, "SIOCATMARK": 0x8905}
+LINUX = {"abe": False, "hystart_classic": True, "cubic_reno_pace": False}
 # Of TCP_INFO, without times and rates, and what depends on the size of buffers.
 TOLD = (
     "ca_state", "retransmits", "probes", "backoff", "options", "fastopen_client_fail",
@@ -151,6 +152,10 @@ class Application:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, value)
         return "ok"
 
+    def do_reno(self, _: int) -> str:
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        return "ok"
+
     def do_error(self, _: int) -> str:
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return errno.errorcode.get(code, "none")
@@ -257,7 +262,7 @@ class Virtual:
     name = "pystack"
 
     def __init__(self, config: pystack.TcpConfig | None = None) -> None:
-        self.config = config or pystack.TcpConfig(early_retrans=0)
+        self.config = config or pystack.TcpConfig(early_retrans=0, **LINUX)
         self.stack: Any = None
         self.application = Application(
             lambda kind: self.stack.socket(kind),

@@ -23,6 +23,7 @@ from scenario.tcp_wire import (
 
 ISS = 1_000_000
 IRS_UNSEEN = 7_000_000
+MSS = 1000
 ROUTER = "10.9.0.77", "fd09::77"
 TCP, ICMP, ICMPV6 = 6, 1, 58
 NAMES = {0: "eol", 1: "nop", 2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 8: "ts"}
@@ -170,7 +171,7 @@ class View:
     def option_bytes(self, plan: Plan, irs: int) -> bytes:
         out = plan.raw
         if "S" in plan.flags:
-            out += struct.pack("!BBH", 2, 4, 1000) if "mss" in self.options else b""
+            out += struct.pack("!BBH", 2, 4, MSS) if "mss" in self.options else b""
             out += b"\x04\x02" if "sack" in self.options else b""
             out += b"\x03\x03\x07" if "wscale" in self.options else b""
         if plan.ts is not None and (

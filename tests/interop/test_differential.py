@@ -9,9 +9,10 @@ import pytest
 from differential.dialogue import dialogue
 from differential.exchange import SETTINGS, exchange
 from differential.exchange import show as show_hits
-from differential.explained import explanation, packet_explanation
+from differential.explained import explanation
 from differential.hosts import Kernel, Virtual
 from differential.packets import volley
+from differential.packets_explained import explanation as packet_explanation
 from differential.play import Player, show
 
 if TYPE_CHECKING:

@@ -156,19 +156,36 @@ def test_a_loss_above_the_last_one_does_not():
     assert peer.socket.w_max == cwnd
 
 
-def test_after_a_timeout_the_curve_begins_where_slow_start_ends():
-    """Section 4.8: K = 0, W_max = cwnd. (With F-RTO such an ACK shows the timeout spurious.)"""
-    peer = sender(100, frto=0)
-    peer.socket.send(bytes(100_000))
+def timed_out(window, rtt=RTT):
+    """All of a window was lost, and seven tenths of it reached in slow start. (With F-RTO the ACK
+    of all would show the timeout spurious.)
+    """
+    peer = sender(window, rtt, frto=0)
+    peer.socket.send(bytes(window * 1000))
     peer.drop()
     while peer.socket.cwnd > 1000:
         peer.step()
-    assert peer.socket.ssthresh == 70_000
+    assert peer.socket.ssthresh == window * 700
     peer.drop()
-    peer.inject("A", ack=100_001)
-    settle(peer)
+    peer.inject("A", ack=window * 1000 + 1)
+    settle(peer, rtt)
+    return peer
+
+
+def test_after_a_timeout_the_curve_begins_where_slow_start_ends():
+    """Section 4.8: K = 0, W_max = cwnd."""
+    peer = timed_out(100)
     assert peer.socket.cubic_k == 0
     assert peer.socket.cwnd >= 70_000
+
+
+def test_after_a_timeout_reno_keeps_its_slower_pace_up_to_the_window_of_the_loss():
+    """Section 4.3: alpha is 1 only when W_est has reached cwnd_prior."""
+    rtt = 20 * MS
+    peer = timed_out(10, rtt)
+    for _ in range(6):
+        round_trip(peer, rtt)
+    assert peer.socket.cwnd / 1000 == pytest.approx(7 + 6 * 0.53, abs=1.2)
 
 
 def test_growth_is_never_faster_than_half_a_window_a_round_trip():

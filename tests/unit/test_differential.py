@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from differential import explained, packets_explained
 from differential.dialogue import STATES, dialogue
-from differential.explained import EXPLANATIONS, PACKET_EXPLANATIONS
 from differential.packets import volley
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "differences-from-linux.md"
@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "differences
 
 def test_every_explanation_is_a_heading_of_the_page():
     headings = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
-    assert EXPLANATIONS.keys() | PACKET_EXPLANATIONS.keys() <= set(headings)
+    assert explained.EXPLANATIONS.keys() | packets_explained.EXPLANATIONS.keys() <= set(headings)
 
 
 def test_a_seed_is_one_dialogue_and_one_volley():

@@ -118,6 +118,8 @@ cdef void tag(
             undo_duplicates(tcb, segments)
         if sent.flags & SENT_SACKED and seq_lt(sent.seq, news.reordered):
             news.reordered = sent.seq
+    if seq_le(sent.end, tcb.snd_una):
+        return                  # acknowledged by the same segment, and about to leave
     if not sent.flags & SENT_SACKED:
         rack_advance(tcp, tcb, sent.flags, sent.end, sent.sent_at)
         if not sent.flags & SENT_AGAIN:
@@ -222,8 +224,10 @@ cdef void walk(
             if not cut_start(tcb, block, at):
                 break
         elif cut_end(tcb, block, at):
-            run = min(run, at)
             tag(tcp, tcb, at, duplicate, news)
+            # Where a record is not tagged, `newer` has another meaning.
+            if seq_gt(queue.items[queue.first + at].end, tcb.snd_una):
+                run = min(run, at)
         else:
             break
         at += 1

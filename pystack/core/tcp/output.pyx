@@ -19,8 +19,10 @@ from pystack.core.tcp.mss cimport sync_mss
 from pystack.core.tcp.mtu_search cimport mtu_search_next, mtu_search_sent
 from pystack.core.tcp.pacing cimport pacing_holds, pacing_is_on, pacing_train
 from pystack.core.tcp.prr cimport prr_sent
-from pystack.core.tcp.recovery cimport recovery_next, recovery_sent_again
-from pystack.core.tcp.retransmission cimport retransmit_timer_sent
+from pystack.core.tcp.recovery cimport (
+    recovery_next, recovery_sent_again, recovery_within_window,
+)
+from pystack.core.tcp.retransmission cimport retransmit_timer_rearm, retransmit_timer_sent
 from pystack.core.tcp.rtt cimport rtt_timeout
 from pystack.core.tcp.scoreboard cimport sent_again, sent_first, sent_last, sent_pipe, sent_push
 from pystack.core.tcp.segments cimport send_ack, send_data, text_room
@@ -224,13 +226,16 @@ cdef void send_tail_probe(TcpLayer* tcp, Tcb* tcb, uint32_t mss) noexcept nogil:
     if length and usable_window(tcb) >= length:
         if send_fresh(tcp, tcb, length, fin_may_go(tcb, length), mss):
             tail_probe_sent(tcp, tcb, False)
-        return
-    sent = sent_last(tcb, mss)
-    if sent != NULL:
-        sent_again(tcb, sent, tcp.context.now)
-        count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
-        retransmit(tcp, tcb, sent, mss)
-        tail_probe_sent(tcp, tcb, True)
+            return
+    else:
+        sent = recovery_within_window(tcb, sent_last(tcb, mss), mss)
+        if sent != NULL:
+            sent_again(tcb, sent, tcp.context.now)
+            count(tcp.context, Counter.TCP_RETRANSMITTED_SEGMENTS)
+            retransmit(tcp, tcb, sent, mss)
+            tail_probe_sent(tcp, tcb, True)
+            return
+    retransmit_timer_rearm(tcp, tcb)    # no window for it, or no memory: the RTO's
 
 
 cdef bint send_mtu_probe(TcpLayer* tcp, Tcb* tcb) noexcept nogil:

@@ -11,6 +11,8 @@ from pystack.core.wire.tcp cimport SackBlock, TcpSegment
 cdef bint text_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil
 # Data arrived again; it will be reported as a D-SACK.
 cdef void duplicate_seen(TcpLayer* tcp, Tcb* tcb, uint32_t start, uint32_t end) noexcept nogil
+# A segment came from beyond a hole.
+cdef void out_of_order_count(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 # The stream has ended: what lies beyond a hole is no part of it.
 cdef void nothing_follows(Tcb* tcb) noexcept nogil
 # Blocks to report, newest first, a D-SACK before all others; returns how many were written.

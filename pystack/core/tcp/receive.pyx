@@ -97,6 +97,13 @@ cdef void remember_recent(TcpBusy* busy, uint32_t start) noexcept nogil:
     busy.recent_count = <uint8_t>(others + 1)
 
 
+cdef void out_of_order_count(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
+    cdef TcpRare* rare = tcb_rare(tcb)
+    if rare != NULL:
+        rare.out_of_order += 1
+    count(tcp.context, Counter.TCP_OUT_OF_ORDER_IN)
+
+
 cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogil:
     """Store beyond a hole. Always acknowledged at once: the duplicate ACK that the sender waits
     for.
@@ -116,10 +123,7 @@ cdef bint out_of_order_input(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noe
     if text_is_kept(tcb):
         received_put(&busy.received, offset, seg.payload, seg.length)
     remember_recent(busy, seg.seq)
-    cdef TcpRare* rare = tcb_rare(tcb)
-    if rare != NULL:
-        rare.out_of_order += 1
-    count(tcp.context, Counter.TCP_OUT_OF_ORDER_IN)
+    out_of_order_count(tcp, tcb)
     return False
 
 

@@ -26,5 +26,7 @@ cdef void recovery_fast_open(TcpLayer* tcp, Tcb* tcb) noexcept nogil
 cdef Sent* recovery_next(
         TcpLayer* tcp, Tcb* tcb, uint32_t train, uint32_t mss,
         bint new_data_possible) noexcept nogil
+# As much of it as the peer's window allows; NULL: nothing.
+cdef Sent* recovery_within_window(Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil
 # It has gone out.
 cdef void recovery_sent_again(TcpLayer* tcp, Tcb* tcb, Sent* sent) noexcept nogil

@@ -34,7 +34,7 @@ from pystack.core.tcp.retransmission cimport (
     retransmit_timer_backed_off, retransmit_timer_rearm, retransmit_timer_set,
 )
 from pystack.core.tcp.scoreboard cimport (
-    sent_first, sent_in_flight, sent_last, sent_mark_first_lost, sent_mark_lost,
+    sent_begin, sent_first, sent_in_flight, sent_last, sent_mark_first_lost, sent_mark_lost,
     sent_mark_lost_by_count, sent_mark_too_big, sent_next_doubtful, sent_next_lost, sent_pipe,
     sent_retransmitted, sent_segments,
 )
@@ -341,14 +341,19 @@ cdef uint32_t allowed(const Tcb* tcb, uint32_t train, uint32_t mss) noexcept nog
     return min(train, room // tcb.smss * mss)
 
 
-cdef Sent* within_window(Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
-    """As Linux, what lies beyond a window that has shrunk is not repeated, except for the first
-    segment, which probes.
+cdef Sent* recovery_within_window(Tcb* tcb, Sent* sent, uint32_t mss) noexcept nogil:
+    """As Linux, what lies beyond a window that has shrunk is not repeated (RFC 9293 section 3.8.6,
+    SHLD-16), except for the first segment, if nothing is left of the window: that one probes.
     """
-    if sent == NULL or sent.seq == tcb.snd_una or (
-            <int32_t>(tcb.snd_una + tcb.snd_wnd - sent.end) >= 0):
-        return sent
-    return NULL
+    cdef int32_t room
+    if sent == NULL:
+        return NULL
+    room = <int32_t>(tcb.snd_una + tcb.snd_wnd - sent.seq)
+    if room <= 0:
+        if sent.seq != tcb.snd_una:
+            return NULL
+        room = mss
+    return sent_begin(tcb, sent, room, mss)
 
 
 cdef Sent* recovery_next(
@@ -377,7 +382,7 @@ cdef Sent* recovery_next(
             sent = sent_last(tcb, mss)
             if sent != NULL and sent.flags & (SENT_SACKED | SENT_RETRANSMITTED):
                 sent = NULL
-    return within_window(tcb, sent, mss)
+    return recovery_within_window(tcb, sent, mss)
 
 
 cdef void recovery_sent_again(TcpLayer* tcp, Tcb* tcb, Sent* sent) noexcept nogil:

@@ -35,6 +35,9 @@ cdef Sent* sent_next_lost(Tcb* tcb, uint32_t size, uint32_t mss) noexcept nogil
 cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size, uint32_t mss) noexcept nogil
 # The last segment outstanding: tail loss probe, rescue retransmission (RFC 6675 NextSeg rule 4).
 cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil
+# The first `size` bytes of a record: whole segments of `mss` if there is one, or less than one;
+# NULL when out of memory.
+cdef Sent* sent_begin(Tcb* tcb, Sent* sent, uint32_t size, uint32_t mss) noexcept nogil
 # It goes out again now.
 cdef void sent_again(Tcb* tcb, Sent* sent, int64_t now) noexcept nogil
 # The same, and it counts as in the network until something is heard of it.

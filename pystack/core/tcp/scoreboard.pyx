@@ -285,6 +285,20 @@ cdef Sent* sent_next_doubtful(Tcb* tcb, uint32_t size, uint32_t mss) noexcept no
     return NULL
 
 
+cdef Sent* sent_begin(Tcb* tcb, Sent* sent, uint32_t size, uint32_t mss) noexcept nogil:
+    cdef SentQueue* queue = &tcb.busy.sent
+    cdef uint32_t at = <uint32_t>(sent - queue.items - queue.first)
+    cdef uint32_t length = sent.end - sent.seq - (1 if sent.flags & SENT_FIN else 0)
+    if length <= size:
+        return sent
+    if size >= mss:
+        return sent_split(tcb, at, sent.seq + size - size % mss)
+    # The segments behind it begin where they did.
+    if length > mss and sent_split(tcb, at, sent.seq + mss) == NULL:
+        return NULL
+    return sent_split(tcb, at, sent.seq + size)
+
+
 cdef Sent* sent_last(Tcb* tcb, uint32_t mss) noexcept nogil:
     cdef SentQueue* queue
     cdef Sent* sent

@@ -14,7 +14,9 @@ from pystack.core.tcp.layer cimport (
     STATE_CLOSED, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT_1,
     STATE_FIN_WAIT_2, STATE_TIME_WAIT, Tcb, TcpLayer,
 )
-from pystack.core.tcp.receive cimport duplicate_seen, nothing_follows, text_input
+from pystack.core.tcp.receive cimport (
+    duplicate_seen, nothing_follows, out_of_order_count, text_input,
+)
 from pystack.core.tcp.segments cimport send_ack, send_reset_for
 from pystack.core.tcp.tcb cimport tcb_finish, tcb_output_later, tcb_set_state
 from pystack.core.tcp.timers cimport enter_time_wait
@@ -91,7 +93,8 @@ cdef void fin_step(TcpLayer* tcp, Tcb* tcb, const TcpSegment* seg) noexcept nogi
         return
     if tcb.busy.fin_at == tcb.rcv_nxt:
         fin_reached(tcp, tcb)
-    elif seg.length == 0:         # otherwise its text has drawn an ACK already
+    elif seg.length == 0:         # otherwise its text has been counted, and has drawn an ACK
+        out_of_order_count(tcp, tcb)
         tcb.busy.ack_now = True
         tcb_output_later(tcp, tcb)
 

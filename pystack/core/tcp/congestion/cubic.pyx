@@ -181,11 +181,14 @@ cdef uint32_t cubic_ssthresh(TcpLayer* tcp, Tcb* tcb, CongestionEvent event) noe
 
 
 cdef void cubic_timeout(TcpLayer* tcp, Tcb* tcb) noexcept nogil:
-    """Section 4.8: the next curve begins where slow start ends."""
+    """Section 4.8: the next curve begins where slow start ends; cwnd_prior stays (section 4.3)."""
     cdef CubicState* state = tcb.congestion.cubic
+    cdef uint32_t cwnd_prior
     if state == NULL:
         return
+    cwnd_prior = state.curve.cwnd_prior
     memset(&state.curve, 0, sizeof(CubicCurve))
+    state.curve.cwnd_prior = cwnd_prior
     memset(&state.classic, 0, sizeof(ClassicHyStart))
     state.least_rtt_us = state.last_cwnd = state.last_at = 0
 
