@@ -25,8 +25,9 @@ PREFIXES = ((b"\x0a\x03\x00", b"\xfd\x03"), (b"\x0a\x04\x00", b"\xfd\x04"))
 ADDRESSES = (("10.3.0.5", "fd03::5", "10.3.0.6"), ("10.4.0.5", "fd04::5", "10.4.0.6"))
 OPTIONS = {1: (2, 7, 8, 9, 10, 13, 30), 6: (1, 2, 3, 4, 5, 6, 7, 12, 18)}  # by level
 MIRROR, DROP, REFUSE = 3, 2, 1
-# Rounds without time passing, and rounds until all that is left has timed out.
-STORM, END = 2000, 50_000
+# Rounds without time passing; and rounds until all that is left has timed out, or has gone byte by
+# byte to a host whose window scale was spoilt on the way.
+STORM, END = 2000, 300_000
 
 
 def config_of(rng: random.Random) -> dict[str, object]:
