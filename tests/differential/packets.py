@@ -62,6 +62,10 @@ OPTIONS_6 = (
     b"", b"\x1e\4\1\2\3\4", b"\x5e\4\1\2\3\4", b"\x9e\4\1\2\3\4", b"\xde\4\1\2\3\4",
     b"\5\2\0\0\1\0", b"\1\x09\0\0\0\0", b"\x1e\0\x1e\0\x1e\0", b"\1\3\0\0\0\1",
 )  # fmt: skip
+FIELDS_4 = {
+    "options": OPTIONS_4, "tos": (1, 2, 3, 0x10, 0xB8), "ttl": (0, 1, 255), "df": (True,)
+}  # fmt: skip
+FIELDS_6 = {"tos": (1, 2, 3, 0xB8), "hop_limit": (0, 1, 255)}
 WHOLE = 1 << 16
 MOST_NUMBERS = 4  # of a volley
 
@@ -180,24 +184,24 @@ class Draw:
             more = f"{more}, cut to {len(made)} bytes"
         return [Shot(words + more, made)]
 
-    def source(self) -> str:
-        if self.rarely(0.03):
-            return NEIGHBOUR[self.family.v6]
-        return self.rng.choice(MARTIANS[self.family.v6]) if self.rarely(0.03) else self.family.peer
+    def source(self) -> tuple[str, str]:
+        """Words, address."""
+        if self.rarely(0.94):
+            return "", self.family.peer
+        source = self.rng.choice((NEIGHBOUR[self.family.v6], *MARTIANS[self.family.v6]))
+        return f", from {source}", source
+
+    def some(self, choices: dict[str, tuple[object, ...]]) -> tuple[str, dict[str, object]]:
+        """Fields of a header that are not as usual."""
+        names = [name for name in choices if self.rarely(0.06)]
+        fields = {name: self.rng.choice(choices[name]) for name in names}
+        return "".join(f", {name} {value!r}" for name, value in fields.items()), fields
 
     def packet_4(self, protocol: int, body: bytes) -> tuple[str, bytes]:
-        fields, words = {"id": self.number}, ""
-        for name, values, chance in (
-            ("options", OPTIONS_4, 0.08), ("tos", (1, 2, 3, 0x10, 0xB8), 0.05),
-            ("ttl", (0, 1, 255), 0.05), ("df", (True,), 0.1),
-        ):  # fmt: skip
-            if self.rarely(chance):
-                fields[name] = self.rng.choice(values)
-                words += f", {name} {fields[name]!r}"
-        source = self.source()
-        made = bytearray(v4(source, self.family.ours, protocol, body, **fields))
-        if source != self.family.peer:
-            words += f", from {source}"
+        words, fields = self.some(FIELDS_4)
+        origin, source = self.source()
+        made = bytearray(v4(source, self.family.ours, protocol, body, id=self.number, **fields))
+        words += origin
         if self.rarely(0.05):
             size = self.rng.choice((0, 19, 20, len(made) - 1, len(made) + 1, 65535))
             made[2:4] = struct.pack("!H", size)
@@ -212,18 +216,14 @@ class Draw:
         return words, bytes(made)
 
     def packet_6(self, protocol: int, body: bytes) -> tuple[str, bytes]:
-        fields, words = {}, ""
+        words, fields = self.some(FIELDS_6)
         if self.rarely(0.2):
-            protocol, chain, words = self.chain(protocol)
+            protocol, chain, more = self.chain(protocol)
             fields["extensions"] = chain
-        for name, values in (("tos", (1, 2, 3, 0xB8)), ("hop_limit", (0, 1, 255))):
-            if self.rarely(0.05):
-                fields[name] = self.rng.choice(values)
-                words += f", {name} {fields[name]}"
-        source = self.source()
+            words += more
+        origin, source = self.source()
         made = bytearray(v6(source, self.family.ours, protocol, body, **fields))
-        if source != self.family.peer:
-            words += f", from {source}"
+        words += origin
         if self.rarely(0.06):
             size = self.rng.choice((0, 8, len(made) - 41, len(made) - 39, 65535))
             made[4:6] = struct.pack("!H", max(size, 0))
